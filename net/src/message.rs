@@ -1,0 +1,433 @@
+//! What clients ask, what servers answer, what replicas tell each other.
+//!
+//! These are the parsed forms: a value of these types is valid, and nothing behind `net` checks it
+//! again. Keys and values are slices of the frame they came in, so nothing is copied on the way.
+//!
+//! Not here, on purpose: bytes on the wire (`frame.rs`, `codec`), and what an operation does
+//! (`margate_engine::shard`).
+
+use bytes::Bytes;
+
+use crate::error::Refusal;
+use crate::ids::{CoreId, LogIndex, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
+
+/// One operation of a client, addressed to a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Chosen by the client, unique among the operations it has open on this connection.
+    pub id: u64,
+    /// The shard that owns the key, by the client's map.
+    pub shard: ShardId,
+    /// The range epoch of that shard in the client's map.
+    pub range_epoch: RangeEpoch,
+    /// Milliseconds the client will still wait, counted from arrival.
+    pub timeout_ms: u32,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// What a client asks of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Replaces the value only if the present one equals `expected`; a missing key never does.
+    CompareExchange {
+        /// The key.
+        key: Bytes,
+        /// The value that must stand.
+        expected: Bytes,
+        /// The value to write.
+        value: Bytes,
+        /// What to send back.
+        returning: Returning,
+    },
+    /// Deletes a key; a missing key, or one at another version, is a success that says "not deleted".
+    Delete {
+        /// The key.
+        key: Bytes,
+        /// Delete only at this version.
+        at_version: Option<Version>,
+        /// What to send back.
+        returning: Returning,
+    },
+    /// Reads a value.
+    Get {
+        /// The key.
+        key: Bytes,
+        /// Which version.
+        version: ReadVersion,
+        /// How fresh.
+        consistency: Consistency,
+        /// What to send back; only the key makes sense here.
+        returning: Returning,
+    },
+    /// Reads keys, and values if asked, of `[low, high)` in order; an empty `high` is the end.
+    List {
+        /// First key that may be listed.
+        low: Bytes,
+        /// First key above `low` that may not be listed; empty for none.
+        high: Bytes,
+        /// Rows wanted, at least 1; fewer may come, then `resume` says so.
+        limit: u32,
+        /// Which way.
+        direction: Direction,
+        /// How much of each row.
+        projection: Projection,
+        /// How fresh.
+        consistency: Consistency,
+    },
+    /// Writes a value.
+    Set {
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+        /// When to write.
+        precondition: Precondition,
+        /// What to send back.
+        returning: Returning,
+    },
+    /// Reads a value's size in bytes.
+    Size {
+        /// The key.
+        key: Bytes,
+        /// Which version.
+        version: ReadVersion,
+        /// How fresh.
+        consistency: Consistency,
+        /// What to send back; only the key makes sense here.
+        returning: Returning,
+    },
+}
+
+/// When a set writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// Always.
+    #[default]
+    Always,
+    /// Only if the key does not exist (`create_only`).
+    Absent,
+    /// Only if the key exists (`modify_only`).
+    Present,
+    /// Only if the key is at this version (`at_version`; implies that it exists).
+    AtVersion(Version),
+}
+
+/// What an operation sends back beside its own answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Returning {
+    /// The literal key (`return_key`).
+    pub key: bool,
+    /// The value that stood before (`return_old_value`).
+    pub old_value: bool,
+}
+
+/// Which version a read wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadVersion {
+    /// The one that stands.
+    #[default]
+    Latest,
+    /// Exactly this one.
+    Exact(Version),
+}
+
+/// How fresh a read is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Sees every write acknowledged before the read began.
+    #[default]
+    Linearizable,
+    /// Whatever this replica has applied, leader or not.
+    Stale,
+}
+
+/// Which way a list walks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// From the smallest key up.
+    #[default]
+    Forward,
+    /// From the largest key down.
+    Reverse,
+}
+
+/// How much of each row a list returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Projection {
+    /// Keys and values.
+    #[default]
+    KeysAndValues,
+    /// Keys and versions only.
+    KeysOnly,
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The request's id.
+    pub id: u64,
+    /// What became of it.
+    pub outcome: Result<Success, Refusal>,
+}
+
+/// An operation was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Success {
+    /// A delete that took the key away, or found nothing to take at all.
+    Deleted {
+        /// Version of the deletion; `None` where nothing was deleted.
+        version: Option<Version>,
+        /// The literal key, if asked for.
+        key: Option<Bytes>,
+        /// The value that stood, if asked for and there was one.
+        old_value: Option<Bytes>,
+    },
+    /// A compare-exchange, done or not.
+    Exchanged {
+        /// Version of the new value; `None` where the present value was not the expected one.
+        version: Option<Version>,
+        /// The literal key, if asked for.
+        key: Option<Bytes>,
+        /// The value that stood, if asked for and there was one.
+        old_value: Option<Bytes>,
+    },
+    /// A get's value.
+    Found {
+        /// The value's version.
+        version: Version,
+        /// The value.
+        value: Bytes,
+        /// The literal key, if asked for.
+        key: Option<Bytes>,
+        /// Highest log index the answering replica had applied.
+        applied: LogIndex,
+    },
+    /// A page of rows.
+    Listed {
+        /// In the order asked for.
+        rows: Vec<Row>,
+        /// Where the next page starts (forward: its first key may be this one; reverse: all its keys are
+        /// below this one); `None` when the range is exhausted.
+        resume: Option<Bytes>,
+        /// Highest log index the answering replica had applied.
+        applied: LogIndex,
+    },
+    /// A size's answer.
+    Sized {
+        /// The value's version.
+        version: Version,
+        /// Bytes in the value.
+        size: u64,
+        /// The literal key, if asked for.
+        key: Option<Bytes>,
+        /// Highest log index the answering replica had applied.
+        applied: LogIndex,
+    },
+    /// A set that wrote.
+    Written {
+        /// Version of the value written.
+        version: Version,
+        /// The literal key, if asked for.
+        key: Option<Bytes>,
+        /// The value that stood before, if asked for and there was one.
+        old_value: Option<Bytes>,
+    },
+}
+
+/// One row of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The key.
+    pub key: Bytes,
+    /// Its version.
+    pub version: Version,
+    /// Its value; `None` where only keys were asked for.
+    pub value: Option<Bytes>,
+}
+
+/// What replicas of one core say to replicas of another, in one frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerBatch {
+    /// Number of this frame, counted by its sender for this pair of cores.
+    pub round: u64,
+    /// The highest round the sender has received from the receiver; tenure will rest on it.
+    pub echo: u64,
+    /// One message per replica and purpose, in the order they must be stepped.
+    pub messages: Vec<PeerMessage>,
+}
+
+/// One Raft message. The field names are the raft crate's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerMessage {
+    /// The shard both replicas belong to.
+    pub shard: ShardId,
+    /// The sender.
+    pub from: ReplicaId,
+    /// The receiver.
+    pub to: ReplicaId,
+    /// What it is.
+    pub kind: PeerMessageKind,
+    /// The sender's term, 0 for messages that carry none.
+    pub term: Term,
+    /// Term of the entry before the first one sent.
+    pub log_term: Term,
+    /// Index of the entry before the first one sent, or the index answered about.
+    pub index: LogIndex,
+    /// The sender's commit.
+    pub commit: LogIndex,
+    /// Term of the entry at `commit`.
+    pub commit_term: Term,
+    /// The answer is no.
+    pub reject: bool,
+    /// Where the receiver's log ends, when it rejects an append.
+    pub reject_hint: LogIndex,
+    /// Priority of a candidate; always 0 today.
+    pub priority: i64,
+    /// Carried along and given back: a read's identity, a transfer's mark.
+    pub context: Bytes,
+    /// Entries to append.
+    pub entries: Vec<PeerEntry>,
+}
+
+/// One log entry as replicas send it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerEntry {
+    /// Its term.
+    pub term: Term,
+    /// Its index.
+    pub index: LogIndex,
+    /// What its data are.
+    pub kind: EntryKind,
+    /// Effects (see `docs/format.md`), or a membership change.
+    pub data: Bytes,
+}
+
+/// What an entry's data are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// Effects; empty at a leader's first entry.
+    Normal = 0,
+    /// A membership change of the raft crate, second form.
+    Membership = 2,
+}
+
+/// The Raft messages that travel between replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum PeerMessageKind {
+    /// Entries, or a probe for where logs agree.
+    Append = 1,
+    /// Its answer.
+    AppendResponse = 2,
+    /// I lead.
+    Heartbeat = 3,
+    /// Its answer.
+    HeartbeatResponse = 4,
+    /// Would you vote for me?
+    PreVote = 5,
+    /// Its answer.
+    PreVoteResponse = 6,
+    /// Vote for me.
+    Vote = 7,
+    /// Its answer.
+    VoteResponse = 8,
+    /// Campaign now: leadership is handed to you.
+    TimeoutNow = 9,
+    /// The shard woke, or a follower wants its leader to look: no state changes.
+    Unreachable = 10,
+}
+
+/// What a node tells about itself to `margate status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreStatus {
+    /// The node.
+    pub node: NodeId,
+    /// The core that answers.
+    pub core: CoreId,
+    /// Seconds since the node's start.
+    pub uptime_secs: u64,
+    /// Bytes in log segments, prewritten ones included.
+    pub log_bytes: u64,
+    /// Bytes of log segments that wait empty.
+    pub log_ready_bytes: u64,
+    /// Bytes of the index in use on disk.
+    pub index_bytes: u64,
+    /// Rows applied and not yet committed to the index.
+    pub overlay_rows: u64,
+    /// Times the log had to wait for a prewritten segment.
+    pub segment_waits: u64,
+    /// Its replicas.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// One replica, as its core sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its id in that shard.
+    pub replica: ReplicaId,
+    /// What it is doing.
+    pub role: ReplicaRole,
+    /// The node that leads, where this replica knows it.
+    pub leader: Option<NodeId>,
+    /// Its term.
+    pub term: Term,
+    /// Highest index committed.
+    pub commit: LogIndex,
+    /// Highest index applied.
+    pub applied: LogIndex,
+    /// Highest index in the log.
+    pub last: LogIndex,
+}
+
+/// What a replica is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ReplicaRole {
+    /// Follows a leader, or waits for one.
+    Follower = 0,
+    /// Asks for votes.
+    Candidate = 1,
+    /// Leads and serves.
+    Leader = 2,
+    /// Was not started, because its log or index is damaged.
+    Damaged = 3,
+}
+
+impl Operation {
+    /// The key an operation is routed by: its own, or a list's low one.
+    #[must_use]
+    pub fn routing_key(&self) -> &Bytes {
+        match self {
+            Self::CompareExchange { key, .. }
+            | Self::Delete { key, .. }
+            | Self::Get { key, .. }
+            | Self::Set { key, .. }
+            | Self::Size { key, .. } => key,
+            Self::List { low, .. } => low,
+        }
+    }
+
+    /// Whether carrying it out may change state.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::CompareExchange { .. } | Self::Delete { .. } | Self::Set { .. } => true,
+            Self::Get { .. } | Self::List { .. } | Self::Size { .. } => false,
+        }
+    }
+
+    /// Bytes of key and value it carries, for accounting.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::CompareExchange { key, expected, value, .. } => key.len() + expected.len() + value.len(),
+            Self::Delete { key, .. } | Self::Get { key, .. } | Self::Size { key, .. } => key.len(),
+            Self::List { low, high, .. } => low.len() + high.len(),
+            Self::Set { key, value, .. } => key.len() + value.len(),
+        }
+    }
+}
