@@ -1,1 +1,2 @@
-//! placeholder while the workspace is laid out
+//! Margate's data path.
+pub mod types;
