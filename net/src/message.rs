@@ -335,8 +335,6 @@ pub enum PeerMessageKind {
     VoteResponse = 8,
     /// Campaign now: leadership is handed to you.
     TimeoutNow = 9,
-    /// The shard woke, or a follower wants its leader to look: no state changes.
-    Unreachable = 10,
 }
 
 /// What a node tells about itself to `margate status`.

@@ -1,0 +1,514 @@
+//! One replica's Raft: the raft crate's `RawNode`, driven by the rules of design section 6.
+//!
+//! Every message is checked before it is stepped (invariant 11), the dice are ours (invariant 12), a Ready is
+//! taken apart into [`Progress`], whose parts say when they may leave: entries and hard state go to the log,
+//! `now` messages at once, `once_durable` ones after the flush that carries them.
+//!
+//! Not here, on purpose: batching and flushing (`core`), what entries mean (`shard`).
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use margate_net::ids::{LogIndex, ReplicaId, ShardId, Term};
+use margate_net::message::{EntryKind, PeerEntry, PeerMessage, PeerMessageKind};
+use raft::eraftpb::Entry;
+use raft::{GetEntriesContext, RawNode, ReadOnlyOption, StateRole};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::convert;
+use super::window::{EntryWindow, RestoredLog, Wanted};
+use crate::limits;
+use crate::log::effects::EntryData;
+use crate::types::{HardState, Position, ReplicaName};
+
+/// What a group needs to know at start.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// The replica.
+    pub name: ReplicaName,
+    /// The members of its shard.
+    pub voters: Vec<ReplicaId>,
+    /// Ticks without a leader before an election: the timeout is drawn from `[election_ticks, 2 * election_ticks)`.
+    pub election_ticks: u32,
+    /// Whether this replica should win the first election when all start together.
+    pub preferred: bool,
+    /// Seed of its dice.
+    pub seed: u64,
+}
+
+/// What a replica does in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Waits for a leader or follows one.
+    Follower,
+    /// Asks for votes or whether it should.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+/// One Ready of the raft crate, taken apart.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// To be given to [`Group::persisted`] after the flush that holds `hard_state` and `entries`.
+    pub number: u64,
+    /// Must be durable before anything of this progress counts.
+    pub hard_state: Option<HardState>,
+    /// Entries to append to the log, in order.
+    pub entries: Vec<Entry>,
+    /// Highest index committed.
+    pub commit: LogIndex,
+    /// Entries to apply, in order.
+    pub committed: Vec<Entry>,
+    /// Messages that may leave at once.
+    pub now: Vec<PeerMessage>,
+    /// Messages that may leave once this progress is durable.
+    pub once_durable: Vec<PeerMessage>,
+    /// Reads that are confirmed: the number given to [`Group::confirm_read`] and the index to wait for.
+    pub reads: Vec<(u64, LogIndex)>,
+}
+
+impl Progress {
+    /// Whether something of it must reach the disk before it counts.
+    #[must_use]
+    pub fn must_sync(&self) -> bool {
+        self.hard_state.is_some() || !self.entries.is_empty()
+    }
+}
+
+/// A message from a peer was not stepped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepFault {
+    /// It is meant for another incarnation of this replica.
+    #[error("the message is for replica {to}, this is {here}")]
+    OtherReplica {
+        /// Whom it is meant for.
+        to: ReplicaId,
+        /// Who this is.
+        here: ReplicaId,
+    },
+    /// Its sender is no member.
+    #[error("the sender, replica {from}, is not a member of the shard")]
+    NotAMember {
+        /// The sender.
+        from: ReplicaId,
+    },
+    /// Its numbers cannot be: entries not contiguous, terms falling or above the message's, indexes out of range.
+    #[error("the message's terms or indexes contradict each other: {what}")]
+    Insane {
+        /// Which rule it breaks.
+        what: &'static str,
+    },
+    /// An entry's data are not effects.
+    #[error("entry {index} does not hold effects")]
+    BadEntry {
+        /// The entry.
+        index: LogIndex,
+    },
+    /// The window of entries not yet applied is full; the leader will send again.
+    #[error("the window of entries not yet applied is full with {bytes} bytes")]
+    WindowFull {
+        /// Bytes in it.
+        bytes: usize,
+    },
+    /// The leader knows that this replica acknowledged entries it no longer has (design section 6).
+    #[error("a heartbeat says that {commit} is committed here, but the log ends at {last}: acknowledged entries are lost")]
+    LostEntries {
+        /// The commit in the heartbeat.
+        commit: LogIndex,
+        /// The end of this log.
+        last: LogIndex,
+    },
+}
+
+/// A proposal was not taken: nothing was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped;
+
+/// One replica's Raft.
+pub struct Group {
+    name: ReplicaName,
+    raw: RawNode<EntryWindow>,
+    election_ticks: usize,
+    preferred: bool,
+    dice: StdRng,
+    role: (Term, Role),
+    unflushed: VecDeque<u64>,
+    was_leader: bool,
+}
+
+impl Group {
+    /// Starts a replica from what its log and index hold.
+    ///
+    /// # Panics
+    /// If the configuration is not one raft takes, which is a mistake in this file.
+    #[must_use]
+    pub fn new(config: &GroupConfig, restored: RestoredLog) -> Self {
+        let applied = restored.applied;
+        assert!(applied <= restored.commit, "mark {applied} is above the commit {}", restored.commit);
+        let window = EntryWindow::new(config.voters.clone(), restored, limits::WINDOW_KEEP_BYTES);
+        let election_ticks = config.election_ticks as usize;
+        let raft_config = raft::Config {
+            id: config.name.replica.0,
+            election_tick: election_ticks,
+            heartbeat_tick: limits::HEARTBEAT_TICKS,
+            applied: applied.0,
+            max_size_per_msg: limits::APPEND_MESSAGE_BYTES_MAX,
+            max_inflight_msgs: limits::APPEND_MESSAGES_IN_FLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            min_election_tick: election_ticks,
+            max_election_tick: 2 * election_ticks,
+            read_only_option: ReadOnlyOption::Safe,
+            skip_bcast_commit: false,
+            batch_append: false,
+            priority: 0,
+            max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX as u64,
+            max_committed_size_per_ready: limits::COMMITTED_BYTES_PER_READY,
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raw = RawNode::new(&raft_config, window, &logger).expect("the configuration above is valid and the window never fails to start");
+        let mut group = Self {
+            name: config.name,
+            raw,
+            election_ticks,
+            preferred: config.preferred,
+            dice: StdRng::seed_from_u64(config.seed),
+            role: (Term(0), Role::Follower),
+            unflushed: VecDeque::new(),
+            was_leader: false,
+        };
+        group.throw_dice();
+        group.role = (group.term(), group.role());
+        group
+    }
+
+    /// The replica.
+    #[must_use]
+    pub fn name(&self) -> ReplicaName {
+        self.name
+    }
+
+    /// Its term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term(self.raw.raft.term)
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.raw.raft.state {
+            StateRole::Follower => Role::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Leader => Role::Leader,
+        }
+    }
+
+    /// Who leads, as far as it knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<ReplicaId> {
+        (self.raw.raft.leader_id != 0).then_some(ReplicaId(self.raw.raft.leader_id))
+    }
+
+    /// Term and vote, as in memory.
+    #[must_use]
+    pub fn hard_state(&self) -> HardState {
+        HardState { term: Term(self.raw.raft.term), vote: ReplicaId(self.raw.raft.vote) }
+    }
+
+    /// Highest index committed.
+    #[must_use]
+    pub fn commit(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.committed)
+    }
+
+    /// Highest index in the log.
+    #[must_use]
+    pub fn last(&self) -> LogIndex {
+        LogIndex(self.raw.raft.raft_log.last_index())
+    }
+
+    /// Where an entry's data stand in the log.
+    #[must_use]
+    pub fn position(&self, index: LogIndex) -> Option<Position> {
+        self.raw.store().position(index)
+    }
+
+    /// The term of an entry.
+    #[must_use]
+    pub fn term_at(&self, index: LogIndex) -> Option<Term> {
+        self.raw.store().term_at(index)
+    }
+
+    /// Runs of terms up to an index, for the index's marks.
+    #[must_use]
+    pub fn term_runs(&self, up_to: LogIndex) -> Vec<(LogIndex, Term)> {
+        self.raw.store().runs_up_to(up_to)
+    }
+
+    /// Notes where an entry's data are being written.
+    pub fn place(&mut self, index: LogIndex, term: Term, data: Position) {
+        // The entry may have been replaced by a newer leader's since it was queued for the log.
+        if self.term_at(index) == Some(term) {
+            self.raw.mut_store().place(index, data);
+        }
+    }
+
+    /// One tick of the deployment's length. Ticks that were missed are dropped, never replayed.
+    pub fn tick(&mut self) {
+        // A slow disk must not make a follower campaign on a vote it has not yet stored.
+        if self.role() != Role::Leader && !self.unflushed.is_empty() {
+            return;
+        }
+        self.raw.tick();
+        self.settle();
+    }
+
+    /// Asks for votes now.
+    pub fn campaign(&mut self) {
+        // Raft refuses only while a membership change waits to be applied; the next timeout tries again.
+        let _ = self.raw.campaign();
+        self.settle();
+    }
+
+    /// Hands leadership to another member, if this replica leads.
+    pub fn hand_over(&mut self, to: ReplicaId) {
+        self.raw.transfer_leader(to.0);
+        self.settle();
+    }
+
+    /// Whether leadership is being handed over: proposals are refused meanwhile.
+    #[must_use]
+    pub fn handing_over(&self) -> bool {
+        self.raw.raft.lead_transferee.is_some()
+    }
+
+    /// The member whose log reaches furthest and that was heard of lately, beside this one.
+    #[must_use]
+    pub fn best_successor(&self) -> Option<ReplicaId> {
+        let here = self.name.replica.0;
+        let tracker = self.raw.raft.prs();
+        let others = tracker.iter().filter(|(id, progress)| **id != here && progress.recent_active);
+        // Lowest id wins a tie, so that the choice is the same in every run.
+        others.max_by_key(|(id, progress)| (progress.matched, std::cmp::Reverse(**id))).map(|(id, _)| ReplicaId(*id))
+    }
+
+    /// Proposes data as the leader's next entry.
+    ///
+    /// # Errors
+    /// [`Dropped`]: not leader, handing over, or the window of uncommitted entries is full.
+    pub fn propose(&mut self, data: Vec<u8>) -> Result<LogIndex, Dropped> {
+        let before = self.last();
+        if self.role() != Role::Leader || self.raw.propose(Vec::new(), data).is_err() {
+            return Err(Dropped);
+        }
+        let index = self.last();
+        assert_eq!(index, before.next(), "a proposal appends one entry");
+        Ok(index)
+    }
+
+    /// Starts one confirmation that this replica still leads; `number` must be new in every attempt.
+    pub fn confirm_read(&mut self, number: u64) {
+        self.raw.read_index([self.raw.raft.term.to_le_bytes(), number.to_le_bytes()].concat());
+    }
+
+    /// Takes a message of a peer.
+    ///
+    /// # Errors
+    /// [`StepFault`]: it was not stepped, and why.
+    pub fn step(&mut self, message: PeerMessage) -> Result<(), StepFault> {
+        self.check(&message)?;
+        // Raft's own errors here say that a response came from an unknown member or a dropped proposal: nothing to do.
+        let _ = self.raw.step(convert::from_peer(message));
+        self.settle();
+        Ok(())
+    }
+
+    /// A peer cannot be reached: raft sends it probes instead of streams.
+    pub fn unreachable(&mut self, peer: ReplicaId) {
+        self.raw.report_unreachable(peer.0);
+    }
+
+    /// What changed since the last call, if anything.
+    pub fn progress(&mut self) -> Option<Progress> {
+        if !self.raw.has_ready() {
+            return None;
+        }
+        let shard = self.name.shard;
+        let mut ready = self.raw.ready();
+        let leads = self.role() == Role::Leader;
+        let new_leader = leads && !self.was_leader;
+        self.was_leader = leads;
+        let mut progress = Progress {
+            number: ready.number(),
+            hard_state: ready.must_sync().then(|| self.hard_state()).filter(|_| ready.hs().is_some()),
+            entries: ready.take_entries(),
+            commit: self.commit(),
+            committed: ready.take_committed_entries(),
+            now: outgoing(shard, ready.take_messages()),
+            once_durable: outgoing(shard, ready.take_persisted_messages()),
+            reads: self.confirmed(ready.take_read_states()),
+        };
+        if new_leader {
+            // Design section 3, step 4: a new leader speaks only after its first flush.
+            progress.once_durable.append(&mut progress.now);
+        }
+        for entry in &progress.entries {
+            self.raw.mut_store().append(entry.clone());
+        }
+        self.raw.advance_append_async(ready);
+        self.unflushed.push_back(progress.number);
+        Some(progress)
+    }
+
+    /// The progress of this number, and all before it, are durable.
+    pub fn persisted(&mut self, number: u64) {
+        while self.unflushed.front().is_some_and(|first| *first <= number) {
+            self.unflushed.pop_front();
+        }
+        self.raw.on_persist_ready(number);
+    }
+
+    /// Entries up to this index are applied.
+    pub fn applied(&mut self, index: LogIndex) {
+        self.raw.advance_apply_to(index.0);
+        self.raw.mut_store().trim(index);
+    }
+
+    /// Old entries that raft wants for members that lag.
+    #[must_use]
+    pub fn take_wanted(&mut self) -> Vec<Wanted> {
+        self.raw.store().take_wanted()
+    }
+
+    /// First index that need not be fetched.
+    #[must_use]
+    pub fn first_held(&self) -> LogIndex {
+        self.raw.store().first_held()
+    }
+
+    /// Gives raft the entries it wanted, as (term, index, kind, data); it sends them on.
+    pub fn provide(&mut self, entries: Vec<PeerEntry>, context: GetEntriesContext) {
+        let entries = entries.into_iter().map(|peer| convert::entry(peer.term, peer.index, peer.kind, peer.data)).collect();
+        self.raw.mut_store().provide(entries);
+        self.raw.on_entries_fetched(context);
+        self.raw.mut_store().forget_fetched();
+    }
+
+    /// Bytes of entries that are not applied yet.
+    #[must_use]
+    pub fn bytes_above(&self, applied: LogIndex) -> usize {
+        self.raw.store().bytes_above(applied)
+    }
+
+    fn confirmed(&self, states: Vec<raft::ReadState>) -> Vec<(u64, LogIndex)> {
+        let term = self.raw.raft.term.to_le_bytes();
+        // A confirmation of another term says nothing about this one.
+        states
+            .into_iter()
+            .filter_map(|state| {
+                let (of_term, number) = state.request_ctx.split_first_chunk::<8>()?;
+                let number = u64::from_le_bytes(number.try_into().ok()?);
+                (*of_term == term).then_some((number, LogIndex(state.index)))
+            })
+            .collect()
+    }
+
+    fn check(&self, message: &PeerMessage) -> Result<(), StepFault> {
+        if message.to != self.name.replica {
+            return Err(StepFault::OtherReplica { to: message.to, here: self.name.replica });
+        }
+        if message.from == message.to || self.raw.raft.prs().get(message.from.0).is_none() {
+            return Err(StepFault::NotAMember { from: message.from });
+        }
+        check_numbers(message)?;
+        match message.kind {
+            PeerMessageKind::Append => self.check_append(message),
+            PeerMessageKind::Heartbeat if message.commit > self.last() && message.term >= self.term() => {
+                Err(StepFault::LostEntries { commit: message.commit, last: self.last() })
+            }
+            PeerMessageKind::AppendResponse
+            | PeerMessageKind::Heartbeat
+            | PeerMessageKind::HeartbeatResponse
+            | PeerMessageKind::PreVote
+            | PeerMessageKind::PreVoteResponse
+            | PeerMessageKind::Vote
+            | PeerMessageKind::VoteResponse
+            | PeerMessageKind::TimeoutNow => Ok(()),
+        }
+    }
+
+    fn check_append(&self, message: &PeerMessage) -> Result<(), StepFault> {
+        for entry in &message.entries {
+            let whole = match entry.kind {
+                EntryKind::Normal => entry.data.is_empty() || EntryData::parse(&entry.data).is_ok(),
+                // Membership changes come with the directory; no leader of this version makes one.
+                EntryKind::Membership => false,
+            };
+            if !whole {
+                return Err(StepFault::BadEntry { index: entry.index });
+            }
+        }
+        let bytes = self.bytes_above(LogIndex(self.raw.raft.raft_log.applied));
+        if !message.entries.is_empty() && bytes > limits::WINDOW_PINNED_BYTES_MAX {
+            return Err(StepFault::WindowFull { bytes });
+        }
+        Ok(())
+    }
+
+    /// Whenever raft may have thrown its own dice, ours decide.
+    fn settle(&mut self) {
+        let now = (self.term(), self.role());
+        if now != self.role {
+            self.role = now;
+            self.preferred = false;
+            self.throw_dice();
+        }
+    }
+
+    fn throw_dice(&mut self) {
+        let (low, high) = (self.election_ticks, 2 * self.election_ticks);
+        // At a common start the preferred member's range lies below the others', so that leaders spread.
+        let range = match (self.preferred, self.role.0) {
+            (true, _) => low..low + low.div_ceil(4),
+            (false, Term(0)) => low + low / 2..high,
+            (false, _) => low..high,
+        };
+        self.raw.raft.set_randomized_election_timeout(self.dice.random_range(range));
+    }
+}
+
+fn outgoing(shard: ShardId, messages: Vec<raft::eraftpb::Message>) -> Vec<PeerMessage> {
+    messages.into_iter().filter_map(|message| convert::to_peer(shard, message)).collect()
+}
+
+fn check_numbers(message: &PeerMessage) -> Result<(), StepFault> {
+    const SANE: u64 = u64::MAX / 4;
+    let insane = |what| Err(StepFault::Insane { what });
+    let numbers = [message.term.0, message.log_term.0, message.index.0, message.commit.0, message.commit_term.0, message.reject_hint.0];
+    if numbers.iter().any(|number| *number > SANE) {
+        return insane("a number is beyond any log");
+    }
+    if message.term == Term(0) {
+        return insane("a message between members carries a term");
+    }
+    if message.kind != PeerMessageKind::Append && !message.entries.is_empty() {
+        return insane("only an append carries entries");
+    }
+    let (mut index, mut term) = (message.index, message.log_term);
+    for entry in &message.entries {
+        if entry.index != index.next() || entry.term < term || entry.term > message.term {
+            return insane("entries are not contiguous or their terms fall");
+        }
+        (index, term) = (entry.index, entry.term);
+    }
+    Ok(())
+}
+
+/// An entry of the raft crate as the log and the shard want it.
+#[must_use]
+pub fn entry_parts(entry: &Entry) -> (Term, LogIndex, EntryKind, Bytes) {
+    let kind = convert::entry_kind(entry).unwrap_or(EntryKind::Membership);
+    (Term(entry.term), LogIndex(entry.index), kind, entry.data.clone())
+}

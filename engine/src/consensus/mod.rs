@@ -1,0 +1,18 @@
+//! Raft, which is the raft crate's: this folder only wraps it so that nothing outside sees its types.
+//!
+//! ```text
+//!            step, tick, propose, read_index, persisted, applied
+//!   shard ───────────────────────────────────────────────────────►  Group ── RawNode ── EntryWindow
+//!         ◄───────────────────────────────────────────────────────
+//!            Progress: entries and hard state to append, messages (now | once durable), committed, reads
+//! ```
+//! - [`group`]: one replica's RawNode, with our dice and our rules before every step.
+//! - [`window`]: the entries raft may ask for, in memory; older ones are fetched from the log.
+//! - [`convert`]: raft's messages to and from the wire's.
+//!
+//! Not here, on purpose: what entries mean (`shard`), where they are written (`log`), membership changes
+//! and tenure (later).
+
+pub mod convert;
+pub mod group;
+pub mod window;

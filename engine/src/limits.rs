@@ -1,0 +1,54 @@
+//! Every limit of the engine outside the log, with its reason. The log's are in `log/limits.rs`, the wire's in
+//! `margate_net::limits`.
+
+use margate_net::limits::{OPERATIONS_PER_FRAME_MAX, PAYLOAD_BYTES_MAX};
+
+/// Operations a shard queues before it answers `Busy`: some hundred milliseconds of work at full speed, and
+/// room for one largest frame at any time.
+pub const QUEUED_OPERATIONS_MAX: usize = 16 * OPERATIONS_PER_FRAME_MAX;
+/// Bytes of keys and values a shard queues before it answers `Busy`.
+pub const QUEUED_BYTES_MAX: usize = 4 * PAYLOAD_BYTES_MAX;
+/// Reads a shard holds that wait for confirmation or for records.
+pub const READS_WAITING_MAX: usize = 16 * OPERATIONS_PER_FRAME_MAX;
+/// Bytes of entries proposed and not yet applied on a leader; more are not proposed.
+pub const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
+/// Entries proposed and not yet applied on a leader; more are not proposed.
+pub const UNCOMMITTED_ENTRIES_MAX: usize = 256;
+/// Bytes of entries a replica keeps in memory for those who lag; what is not applied stays in any case.
+pub const WINDOW_KEEP_BYTES: usize = 8 << 20;
+/// Bytes of entries above applied a follower takes before it drops appends.
+pub const WINDOW_PINNED_BYTES_MAX: usize = 64 << 20;
+/// Bytes of entries in one append message.
+pub const APPEND_MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Append messages on their way to one follower.
+pub const APPEND_MESSAGES_IN_FLIGHT_MAX: usize = 64;
+/// Bytes of committed entries taken from consensus at a time, so that applying them stays a bounded step.
+pub const COMMITTED_BYTES_PER_READY: u64 = 4 << 20;
+/// Overlay bytes at which a generation is handed to the index thread.
+pub const OVERLAY_FREEZE_BYTES: usize = 16 << 20;
+/// Age, in milliseconds, at which a smaller overlay is handed to the index thread too: bounds replay at start.
+pub const OVERLAY_FREEZE_MS: u64 = 5_000;
+/// Log bytes since the replay mark at which an overlay is handed over whatever its size: bounds replay at start.
+pub const REPLAY_LOG_BYTES: u64 = 256 << 20;
+/// Overlay bytes at which applying pauses until the index thread has caught up.
+pub const OVERLAY_BYTES_MAX: usize = 4 * OVERLAY_FREEZE_BYTES;
+/// Bytes of values a core caches.
+pub const VALUE_CACHE_BYTES: u64 = 64 << 20;
+/// Largest value worth a copy into the cache; larger ones are read from disk at its full speed.
+pub const VALUE_CACHE_VALUE_MAX: usize = 16 << 10;
+/// Record reads a core has under way at once; more wait in order.
+pub const RECORD_READS_MAX: usize = 256;
+/// Bytes read at a time when old entries are fetched for a follower that lags.
+pub const ENTRY_FETCH_BYTES: usize = 1 << 20;
+/// An entry's place is noted for later fetches once per this many entries.
+pub const POSITION_EVERY_ENTRIES: u64 = 64;
+/// Raft ticks between heartbeats.
+pub const HEARTBEAT_TICKS: usize = 1;
+/// Milliseconds a client is told to wait when a queue is full: about one group commit under full load.
+pub const BUSY_RETRY_MS: u32 = 5;
+/// Milliseconds a client is told to wait for a new leader to become ready.
+pub const NOT_READY_RETRY_MS: u32 = 10;
+
+const _: () = assert!(QUEUED_BYTES_MAX >= PAYLOAD_BYTES_MAX, "one largest frame must fit an empty queue");
+const _: () = assert!(OVERLAY_BYTES_MAX > 2 * OVERLAY_FREEZE_BYTES, "one generation commits while the next one fills");
+const _: () = assert!(WINDOW_PINNED_BYTES_MAX > UNCOMMITTED_BYTES_MAX, "a follower must be able to hold all a leader has proposed");
