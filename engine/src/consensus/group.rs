@@ -16,10 +16,10 @@ use raft::{GetEntriesContext, RawNode, ReadOnlyOption, StateRole};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::convert;
-use super::window::{EntryWindow, RestoredLog, Wanted};
+use super::window::{EntryWindow, Place, RestoredLog, Wanted};
 use crate::limits;
 use crate::log::effects::EntryData;
-use crate::types::{HardState, Position, ReplicaName};
+use crate::types::{HardState, ReplicaName};
 
 /// What a group needs to know at start.
 #[derive(Clone, Debug)]
@@ -135,6 +135,7 @@ pub struct Group {
     role: (Term, Role),
     unflushed: VecDeque<u64>,
     was_leader: bool,
+    written: HardState,
 }
 
 impl Group {
@@ -146,6 +147,7 @@ impl Group {
     pub fn new(config: &GroupConfig, restored: RestoredLog) -> Self {
         let applied = restored.applied;
         assert!(applied <= restored.commit, "mark {applied} is above the commit {}", restored.commit);
+        let written = restored.hard_state;
         let window = EntryWindow::new(config.voters.clone(), restored, limits::WINDOW_KEEP_BYTES);
         let election_ticks = config.election_ticks as usize;
         let raft_config = raft::Config {
@@ -163,7 +165,8 @@ impl Group {
             skip_bcast_commit: false,
             batch_append: false,
             priority: 0,
-            max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX as u64,
+            // Ours binds first and answers `Busy` before anything is resolved.
+            max_uncommitted_size: 2 * limits::UNCOMMITTED_BYTES_MAX as u64,
             max_committed_size_per_ready: limits::COMMITTED_BYTES_PER_READY,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -177,6 +180,7 @@ impl Group {
             role: (Term(0), Role::Follower),
             unflushed: VecDeque::new(),
             was_leader: false,
+            written,
         };
         group.throw_dice();
         group.role = (group.term(), group.role());
@@ -223,16 +227,29 @@ impl Group {
         LogIndex(self.raw.raft.raft_log.committed)
     }
 
+    /// Highest index that is committed and durable in this log: what a batch may claim and the index may hold.
+    #[must_use]
+    pub fn durable_commit(&self) -> LogIndex {
+        let log = &self.raw.raft.raft_log;
+        LogIndex(log.committed.min(log.persisted))
+    }
+
+    /// Whether [`Group::progress`] has something.
+    #[must_use]
+    pub fn has_progress(&self) -> bool {
+        self.raw.has_ready()
+    }
+
     /// Highest index in the log.
     #[must_use]
     pub fn last(&self) -> LogIndex {
         LogIndex(self.raw.raft.raft_log.last_index())
     }
 
-    /// Where an entry's data stand in the log.
+    /// Where an entry stands in the log, if it is held and written.
     #[must_use]
-    pub fn position(&self, index: LogIndex) -> Option<Position> {
-        self.raw.store().position(index)
+    pub fn place_of(&self, index: LogIndex) -> Option<Place> {
+        self.raw.store().place_of(index)
     }
 
     /// The term of an entry.
@@ -247,11 +264,11 @@ impl Group {
         self.raw.store().runs_up_to(up_to)
     }
 
-    /// Notes where an entry's data are being written.
-    pub fn place(&mut self, index: LogIndex, term: Term, data: Position) {
+    /// Notes where an entry is being written.
+    pub fn place(&mut self, index: LogIndex, term: Term, place: Place) {
         // The entry may have been replaced by a newer leader's since it was queued for the log.
         if self.term_at(index) == Some(term) {
-            self.raw.mut_store().place(index, data);
+            self.raw.mut_store().place(index, place);
         }
     }
 
@@ -342,7 +359,7 @@ impl Group {
         self.was_leader = leads;
         let mut progress = Progress {
             number: ready.number(),
-            hard_state: ready.must_sync().then(|| self.hard_state()).filter(|_| ready.hs().is_some()),
+            hard_state: self.changed_hard_state(),
             entries: ready.take_entries(),
             commit: self.commit(),
             committed: ready.take_committed_entries(),
@@ -400,6 +417,14 @@ impl Group {
     #[must_use]
     pub fn bytes_above(&self, applied: LogIndex) -> usize {
         self.raw.store().bytes_above(applied)
+    }
+
+    /// Term and vote, if they differ from what was last handed to the log.
+    fn changed_hard_state(&mut self) -> Option<HardState> {
+        let now = self.hard_state();
+        let changed = now != self.written;
+        self.written = now;
+        changed.then_some(now)
     }
 
     fn confirmed(&self, states: Vec<raft::ReadState>) -> Vec<(u64, LogIndex)> {
@@ -462,19 +487,15 @@ impl Group {
         let now = (self.term(), self.role());
         if now != self.role {
             self.role = now;
-            self.preferred = false;
             self.throw_dice();
         }
     }
 
     fn throw_dice(&mut self) {
         let (low, high) = (self.election_ticks, 2 * self.election_ticks);
-        // At a common start the preferred member's range lies below the others', so that leaders spread.
-        let range = match (self.preferred, self.role.0) {
-            (true, _) => low..low + low.div_ceil(4),
-            (false, Term(0)) => low + low / 2..high,
-            (false, _) => low..high,
-        };
+        // The preferred member's range lies below the others', so that leaders spread when nodes start together.
+        let border = low + low.div_ceil(4);
+        let range = if self.preferred { low..border } else { border..high };
         self.raw.raft.set_randomized_election_timeout(self.dice.random_range(range));
     }
 }

@@ -20,11 +20,29 @@ use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use crate::types::{HardState, Position};
 
-/// An entry and where its data stand in the log, once it is written.
+/// An entry and where it stands in the log, once it is written.
 #[derive(Clone, Debug)]
 struct Held {
     entry: Entry,
-    data: Option<Position>,
+    place: Option<Place>,
+}
+
+/// Where an entry stands in its core's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First byte of the entry's data.
+    pub data: Position,
+    /// The batch it is in.
+    pub batch: BatchPlace,
+}
+
+/// Where a batch stands in a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BatchPlace {
+    /// Its number; batches are counted from 1 over all segments.
+    pub sequence: u64,
+    /// Its first byte.
+    pub position: Position,
 }
 
 /// A window over the end of one replica's log. Raft's `Storage`.
@@ -64,8 +82,8 @@ pub struct RestoredLog {
     pub term_runs: Vec<(LogIndex, Term)>,
     /// Highest entry that the index holds.
     pub applied: LogIndex,
-    /// Entries above `applied`, contiguous, each with the place of its data.
-    pub entries: Vec<(Entry, Position)>,
+    /// Entries above `applied`, contiguous, each with its place.
+    pub entries: Vec<(Entry, Place)>,
 }
 
 impl EntryWindow {
@@ -86,9 +104,9 @@ impl EntryWindow {
             fetched: Vec::new(),
             wanted: RefCell::new(Vec::new()),
         };
-        for (entry, position) in restored.entries {
+        for (entry, place) in restored.entries {
             window.append(entry);
-            window.place(window.last(), position);
+            window.place(window.last(), place);
         }
         window
     }
@@ -119,21 +137,21 @@ impl EntryWindow {
             None => self.runs.push((index, term)),
         }
         self.held_bytes += entry.data.len();
-        self.held.push_back(Held { entry, data: None });
+        self.held.push_back(Held { entry, place: None });
     }
 
-    /// Notes where an entry's data were written.
-    pub(crate) fn place(&mut self, index: LogIndex, data: Position) {
+    /// Notes where an entry is being written.
+    pub(crate) fn place(&mut self, index: LogIndex, place: Place) {
         if let Some(at) = self.slot(index)
             && let Some(held) = self.held.get_mut(at)
         {
-            held.data = Some(data);
+            held.place = Some(place);
         }
     }
 
-    /// Where an entry's data were written, while it is held.
-    pub(crate) fn position(&self, index: LogIndex) -> Option<Position> {
-        self.held.get(self.slot(index)?)?.data
+    /// Where an entry was written, while it is held.
+    pub(crate) fn place_of(&self, index: LogIndex) -> Option<Place> {
+        self.held.get(self.slot(index)?)?.place
     }
 
     /// The term of a held or forgotten entry, `None` beyond the end.
@@ -311,7 +329,7 @@ mod tests {
         window.append(entry(Term(3), LogIndex(2), EntryKind::Normal, Bytes::new()));
         assert_eq!(window.last(), LogIndex(2));
         assert_eq!(window.runs_up_to(LogIndex(9)), [(LogIndex(0), Term(0)), (LogIndex(1), Term(1)), (LogIndex(2), Term(3))]);
-        assert_eq!(window.position(LogIndex(2)), None);
+        assert_eq!(window.place_of(LogIndex(2)), None);
     }
 
     #[test]

@@ -1,0 +1,170 @@
+//! What goes into a core and what comes out.
+
+use bytes::Bytes;
+use margate_net::frame::ReceivedRequest;
+use margate_net::ids::{CoreId, Incarnation, NodeId, ShardId};
+use margate_net::message::{PeerBatch, Reply};
+
+use crate::index::store::{Generation, IndexError};
+use crate::log::segment::ReadySegment;
+use crate::log::writer::Flush;
+use crate::shard::answer::ConnectionId;
+use crate::types::{Nanos, Position};
+
+/// The present, as the driver reads it once per call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Monotonic time, for timers and deadlines.
+    pub now: Nanos,
+    /// Wall time, for leader timestamps; it decides nothing but the shard clock.
+    pub wall: Nanos,
+}
+
+/// A core of another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerName {
+    /// Its node.
+    pub node: NodeId,
+    /// Its core.
+    pub core: CoreId,
+}
+
+/// Which read a result belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadTicket(pub u64);
+
+/// A read from the log failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("reading {length} bytes at {position} of the log failed with error {errno}")]
+pub struct LogReadFault {
+    /// From where.
+    pub position: Position,
+    /// How much.
+    pub length: usize,
+    /// The system's error number, 0 where the file ended early.
+    pub errno: i32,
+}
+
+/// What happens to a core.
+#[derive(Debug)]
+pub enum Event {
+    /// The generation handed to the index is durable.
+    IndexDone {
+        /// Its number.
+        generation: u64,
+    },
+    /// The batch handed to the disk is durable.
+    Flushed {
+        /// Its sequence.
+        sequence: u64,
+    },
+    /// A peer's core said something.
+    Peer {
+        /// Which core.
+        from: PeerName,
+        /// Its node's present incarnation.
+        incarnation: Incarnation,
+        /// What.
+        batch: PeerBatch,
+    },
+    /// A peer's core cannot be reached.
+    PeerLost {
+        /// Which.
+        peer: PeerName,
+    },
+    /// Bytes read from the log.
+    ReadDone {
+        /// Which read.
+        ticket: ReadTicket,
+        /// The bytes, exactly as many as asked for.
+        result: Result<Bytes, LogReadFault>,
+    },
+    /// Operations of a client.
+    Requests {
+        /// The connection they came on.
+        connection: ConnectionId,
+        /// Them, in order.
+        requests: Vec<ReceivedRequest>,
+    },
+    /// A segment is prewritten.
+    SegmentReady(ReadySegment),
+    /// Take no more operations, hand leadership over.
+    Stop,
+    /// One tick of the deployment's length has passed. Missed ones are dropped.
+    Tick,
+}
+
+/// What a core wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Commit this generation to the index and answer with [`Event::IndexDone`].
+    CommitIndex(Generation),
+    /// Prewrite this segment and answer with [`Event::SegmentReady`].
+    PrepareSegment {
+        /// Its number.
+        number: u32,
+    },
+    /// Read this from the log and answer with [`Event::ReadDone`].
+    Read {
+        /// Which read.
+        ticket: ReadTicket,
+        /// From where; not aligned.
+        position: Position,
+        /// How much.
+        length: usize,
+    },
+    /// Answer a client.
+    Reply {
+        /// On this connection, if it still stands.
+        connection: ConnectionId,
+        /// With this.
+        reply: Reply,
+    },
+    /// Tell a peer's core, or drop it if the peer cannot be reached.
+    Send {
+        /// Which.
+        to: PeerName,
+        /// What.
+        batch: PeerBatch,
+    },
+    /// Write this batch durably and answer with [`Event::Flushed`].
+    Write(Flush),
+}
+
+/// Effects in the order they must be performed.
+#[derive(Debug, Default)]
+pub struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// Adds one.
+    pub fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    /// Takes all.
+    pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.0.drain(..)
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Why a core cannot go on; its node stops and its peers take over.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// The index cannot be read.
+    #[error("the index failed: {0}; its log still holds everything, restart the node")]
+    Index(#[from] IndexError),
+    /// A replica has lost entries it acknowledged.
+    #[error("shard {shard} lost entries it had acknowledged: {what}; replace this replica")]
+    LostEntries {
+        /// The shard.
+        shard: ShardId,
+        /// As the group saw it.
+        what: crate::consensus::group::StepFault,
+    },
+}

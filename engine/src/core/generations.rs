@@ -1,0 +1,173 @@
+//! When the overlay goes to the index, and with which marks.
+//!
+//! ```text
+//!   filling ──(due)──► frozen, marks taken ──(every mark's commit durable in the log)──► committing ──► filling
+//! ```
+//! Invariant 6: marks never run ahead of the index's contents (they are taken when the overlay is frozen and commit
+//! with it) nor contents ahead of the durable commit (the middle state waits for it).
+
+use margate_net::ids::LogIndex;
+
+use super::event::{Effect, Effects};
+use crate::consensus::window::BatchPlace;
+use crate::index::store::{CoreMarks, Generation, IndexError, IndexReader, ReplicaMarks};
+use crate::index::view::Index;
+use crate::limits;
+use crate::log::writer::LogWriter;
+use crate::planted::Planted;
+use crate::types::{Nanos, Position, ReplicaName};
+
+/// Where the batches of some entries begin, until the index holds that.
+#[derive(Debug, Default)]
+pub struct Positions {
+    recent: Vec<(ReplicaName, LogIndex, Position)>,
+}
+
+impl Positions {
+    /// An entry is being written. One in [`limits::POSITION_EVERY_ENTRIES`] is noted, and each first one of a segment.
+    pub fn note(&mut self, name: ReplicaName, index: LogIndex, batch: Position) {
+        let last = self.recent.iter().rev().find(|(of, _, _)| *of == name);
+        let due = last.is_none_or(|(_, noted, at)| {
+            index < *noted || index.0 >= noted.0 + limits::POSITION_EVERY_ENTRIES || at.segment != batch.segment
+        });
+        if due {
+            self.recent.push((name, index, batch));
+        }
+    }
+
+    /// The nearest noted batch at or below an entry.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the index cannot be read, which stops the node.
+    pub fn find<R: IndexReader>(&self, name: ReplicaName, index: LogIndex, rows: &Index<R>) -> Result<Option<Position>, IndexError> {
+        let near = self.recent.iter().filter(|(of, noted, _)| *of == name && *noted <= index).max_by_key(|(_, noted, _)| *noted);
+        match near {
+            Some((_, _, at)) => Ok(Some(*at)),
+            None => Ok(rows.reader().entry_position(name, index)?.map(|(_, at)| at)),
+        }
+    }
+
+    /// Takes out those of applied entries, which are never cut.
+    fn take_applied(&mut self, applied: impl Fn(ReplicaName) -> LogIndex) -> Vec<(ReplicaName, LogIndex, Position)> {
+        let (done, kept) = std::mem::take(&mut self.recent).into_iter().partition(|(name, index, _)| *index <= applied(*name));
+        self.recent = kept;
+        done
+    }
+}
+
+/// What a replica contributes to a generation.
+#[derive(Debug)]
+pub struct Contribution {
+    /// Its marks as of now; the commit is filled in when the generation leaves.
+    pub marks: ReplicaMarks,
+    /// The batch of its first entry above its applied one, if that is written.
+    pub replay: Option<BatchPlace>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Filling,
+    Frozen(Generation),
+    Committing(u64),
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Generations {
+    state: State,
+    last: CoreMarks,
+    filling_since: Option<Nanos>,
+    planted: Planted,
+}
+
+impl Generations {
+    /// Goes on after the marks that were found.
+    #[must_use]
+    pub fn new(last: CoreMarks, planted: Planted) -> Self {
+        Self { state: State::Filling, last, filling_since: None, planted }
+    }
+
+    /// Whether the overlay should be frozen now.
+    pub fn is_due<R: IndexReader>(&mut self, now: Nanos, index: &Index<R>, log_end: Position, segment_bytes: u32) -> bool {
+        if !matches!(self.state, State::Filling) || index.active_bytes() == 0 {
+            self.filling_since = None;
+            return false;
+        }
+        let since = *self.filling_since.get_or_insert(now);
+        let segments = u64::from(log_end.segment.saturating_sub(self.last.replay.segment));
+        index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
+            || now.since(since) >= Nanos::from_millis(limits::OVERLAY_FREEZE_MS)
+            || segments * u64::from(segment_bytes) >= limits::REPLAY_LOG_BYTES
+    }
+
+    /// Freezes the overlay together with every replica's marks.
+    pub fn freeze<R: IndexReader>(
+        &mut self,
+        index: &mut Index<R>,
+        contributions: Vec<Contribution>,
+        positions: &mut Positions,
+        last_batch: BatchPlace,
+    ) {
+        let Some(rows) = index.freeze() else { return };
+        // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back.
+        let replay = contributions.iter().filter_map(|one| one.replay).fold(last_batch, BatchPlace::min);
+        let number = self.last.generation + 1;
+        let core = CoreMarks { generation: number, replay: replay.position, replay_sequence: replay.sequence };
+        let replicas: Vec<_> = contributions.into_iter().map(|one| one.marks).collect();
+        let applied = |name| replicas.iter().find(|marks| marks.name == name).map_or(LogIndex(0), |marks| marks.applied);
+        let positions = positions.take_applied(applied);
+        self.filling_since = None;
+        self.state = State::Frozen(Generation { number, rows, core, replicas, positions });
+    }
+
+    /// Sends the frozen generation to the index once every commit it rests on is durable; asks for that otherwise.
+    pub fn advance(&mut self, log: &mut LogWriter, out: &mut Effects) {
+        let State::Frozen(generation) = &mut self.state else { return };
+        let durable = |marks: &ReplicaMarks| log.durable_commit(marks.name) >= marks.applied;
+        if !self.planted.index_ahead_of_commit() && !generation.replicas.iter().all(durable) {
+            log.force_commits();
+            return;
+        }
+        for marks in &mut generation.replicas {
+            marks.commit = log.durable_commit(marks.name).max(marks.applied);
+        }
+        let number = generation.number;
+        if let State::Frozen(generation) = std::mem::replace(&mut self.state, State::Committing(number)) {
+            self.last = generation.core;
+            out.push(Effect::CommitIndex(generation));
+        }
+    }
+
+    /// The index holds the generation.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the index does not show it, which stops the node.
+    pub fn done<R: IndexReader>(&mut self, generation: u64, index: &mut Index<R>) -> Result<(), IndexError> {
+        assert!(matches!(self.state, State::Committing(number) if number == generation), "generation {generation} was not being committed");
+        index.committed()?;
+        self.state = State::Filling;
+        Ok(())
+    }
+
+    /// Whether nothing is frozen or being committed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Filling)
+    }
+
+    /// The generation that is frozen and waits, given up to a caller that commits by itself (replay at start).
+    pub(crate) fn take_frozen(&mut self) -> Option<Generation> {
+        let number = match &self.state {
+            State::Frozen(generation) => generation.number,
+            State::Filling | State::Committing(_) => return None,
+        };
+        match std::mem::replace(&mut self.state, State::Committing(number)) {
+            State::Frozen(generation) => {
+                self.last = generation.core;
+                Some(generation)
+            }
+            State::Filling | State::Committing(_) => None,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Old entries for members that lag: raft wants what the window has let go, the log still has it.
+//!
+//! One fetch per shard at a time. It starts at the nearest noted batch at or below the first entry wanted and
+//! reads forward; of what it meets it takes only entries whose term is the one the window remembers, so that
+//! entries a later leader replaced are passed over.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use margate_net::ids::{LogIndex, ShardId};
+use margate_net::message::PeerEntry;
+use raft::GetEntriesContext;
+
+use super::event::{Effect, Effects, LogReadFault, ReadTicket};
+use super::generations::Positions;
+use super::values::Tickets;
+use crate::index::store::{IndexError, IndexReader};
+use crate::index::view::Index;
+use crate::limits;
+use crate::log::fetch::{FetchedChunk, entries_in_chunk};
+use crate::log::limits::BATCH_BYTES_MAX;
+use crate::log::segment::{LogConfig, first_batch};
+use crate::shard::replica::Replica;
+use crate::types::{Position, ReplicaName};
+
+#[derive(Debug)]
+struct Fetch {
+    ticket: ReadTicket,
+    name: ReplicaName,
+    next: LogIndex,
+    high: LogIndex,
+    at: Position,
+    found: Vec<PeerEntry>,
+    found_bytes: usize,
+    context: GetEntriesContext,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Laggards {
+    fetches: BTreeMap<ShardId, Fetch>,
+    fetched: u64,
+}
+
+impl Laggards {
+    /// Starts the fetches a replica's raft wants.
+    ///
+    /// # Errors
+    /// [`IndexError`]: positions cannot be read, which stops the node.
+    pub fn start<R: IndexReader>(
+        &mut self,
+        replica: &mut Replica,
+        positions: &Positions,
+        index: &Index<R>,
+        (log, tickets): (&LogConfig, &mut Tickets),
+        out: &mut Effects,
+    ) -> Result<(), IndexError> {
+        let name = replica.name();
+        for wanted in replica.group.take_wanted() {
+            // Raft asks again with the next heartbeat's answer, so a second want need not be kept.
+            if self.fetches.contains_key(&name.shard) {
+                continue;
+            }
+            let Some(at) = positions.find(name, wanted.low, index)? else { continue };
+            let ticket = tickets.next();
+            let fetch = Fetch {
+                ticket,
+                name,
+                next: wanted.low,
+                high: wanted.high.min(replica.group.first_held()),
+                at,
+                found: Vec::new(),
+                found_bytes: 0,
+                context: wanted.context,
+            };
+            out.push(read_chunk(log, ticket, at, limits::ENTRY_FETCH_BYTES));
+            self.fetches.insert(name.shard, fetch);
+        }
+        Ok(())
+    }
+
+    /// The shard whose fetch waits for this read.
+    #[must_use]
+    pub fn shard_awaiting(&self, ticket: ReadTicket) -> Option<ShardId> {
+        self.fetches.iter().find(|(_, fetch)| fetch.ticket == ticket).map(|(shard, _)| *shard)
+    }
+
+    /// A chunk of the log was read: goes on, or gives raft what was found.
+    pub fn read_done(
+        &mut self,
+        shard: ShardId,
+        result: Result<Bytes, LogReadFault>,
+        replica: &mut Replica,
+        (log, tickets): (&LogConfig, &mut Tickets),
+        out: &mut Effects,
+    ) {
+        let Some(mut fetch) = self.fetches.remove(&shard) else { return };
+        let chunk = match result {
+            Ok(chunk) => chunk,
+            Err(fault) => {
+                tracing::error!(shard = shard.0, %fault, "old entries cannot be read");
+                return;
+            }
+        };
+        let found = match entries_in_chunk(log, &chunk, fetch.at, fetch.name) {
+            Ok(found) => found,
+            Err(fault) => {
+                tracing::error!(shard = shard.0, at = %fetch.at, %fault, "old entries cannot be parsed");
+                return;
+            }
+        };
+        let more = fetch.take(found, replica, log);
+        match more {
+            Some(length) => {
+                fetch.ticket = tickets.next();
+                out.push(read_chunk(log, fetch.ticket, fetch.at, length));
+                self.fetches.insert(shard, fetch);
+            }
+            None => {
+                self.fetched += fetch.found.len() as u64;
+                replica.group.provide(fetch.found, fetch.context);
+            }
+        }
+    }
+
+    /// Entries fetched since the start.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.fetched
+    }
+}
+
+impl Fetch {
+    /// Takes what fits; how many bytes to read next, if more is needed.
+    fn take(&mut self, chunk: FetchedChunk, replica: &Replica, log: &LogConfig) -> Option<usize> {
+        for entry in chunk.entries {
+            if entry.index == self.next && self.next < self.high && replica.group.term_at(entry.index) == Some(entry.term) {
+                self.found_bytes += entry.data.len();
+                self.found.push(PeerEntry { term: entry.term, index: entry.index, kind: entry.kind, data: entry.data });
+                self.next = self.next.next();
+            }
+        }
+        let enough = self.next >= self.high || self.found_bytes >= limits::ENTRY_FETCH_BYTES;
+        if enough {
+            return None;
+        }
+        // Nothing more in this segment, or its rest is empty: the log goes on at the start of the next one.
+        let exhausted = chunk.next == self.at && chunk.needs.is_none() || chunk.next.offset >= log.segment_bytes;
+        self.at = if exhausted { first_batch(self.at.segment + 1) } else { chunk.next };
+        match chunk.needs {
+            Some(length) if length > BATCH_BYTES_MAX => None,
+            Some(length) => Some(length),
+            None => Some(limits::ENTRY_FETCH_BYTES),
+        }
+    }
+}
+
+fn read_chunk(log: &LogConfig, ticket: ReadTicket, at: Position, length: usize) -> Effect {
+    // Never past the end of the segment file.
+    let room = (log.segment_bytes - at.offset.min(log.segment_bytes)) as usize;
+    Effect::Read { ticket, position: at, length: length.min(room) }
+}

@@ -1,0 +1,433 @@
+//! The dispatcher: it matches and delegates; every duty has its own file.
+//!
+//! Invariants: events are handled one at a time and their effects performed before the next; one flush and one
+//! index commit are in flight at most; a replica is either running or damaged, never both.
+
+use std::collections::BTreeMap;
+
+use margate_net::error::Refusal;
+use margate_net::frame::ReceivedRequest;
+use margate_net::ids::{ClusterId, LogIndex, ShardId};
+use margate_net::map::Map;
+use margate_net::message::{CoreStatus, PeerBatch, PeerMessage, ReplicaRole, ReplicaStatus, Reply};
+
+use super::durability::{Durability, Waiting};
+use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
+use super::generations::{Contribution, Generations, Positions};
+use super::laggards::Laggards;
+use super::peers::Peers;
+use super::values::{Owner, Tickets, Values};
+use crate::consensus::group::{Progress, StepFault, entry_parts};
+use crate::consensus::window::{BatchPlace, Place};
+use crate::index::store::{IndexReader, ReplicaMarks};
+use crate::index::view::Index;
+use crate::log::record::Record;
+use crate::log::segment::LogConfig;
+use crate::log::writer::{Flush, FlushStep, LogWriter};
+use crate::planted::Planted;
+use crate::shard::answer::{Answer, ConnectionId, Ticket};
+use crate::shard::replica::Replica;
+use crate::types::{HardState, Nanos, ReplicaName};
+
+/// Everything a core is made of at start; [`super::replay`] makes it.
+pub struct CoreParts<R: IndexReader> {
+    /// The deployment.
+    pub cluster: ClusterId,
+    /// Who serves what.
+    pub map: Map,
+    /// Whose log it is.
+    pub log_config: LogConfig,
+    /// The log's appending end.
+    pub log: LogWriter,
+    /// The index.
+    pub index: Index<R>,
+    /// When the index gets its next generation.
+    pub generations: Generations,
+    /// Where entries stand that the index does not know yet.
+    pub positions: Positions,
+    /// The replicas that run, each with its durable hard state.
+    pub replicas: Vec<(Replica, HardState)>,
+    /// Those that do not, because their log or index is damaged.
+    pub damaged: Vec<ReplicaName>,
+    /// The bug to show, [`Planted::NONE`] in production.
+    pub planted: Planted,
+}
+
+/// A replica, and what the log holds of its vote.
+struct Running {
+    replica: Replica,
+    durable_hard_state: HardState,
+}
+
+/// One core of a node. See the folder's text.
+pub struct Core<R: IndexReader> {
+    log_config: LogConfig,
+    log: LogWriter,
+    index: Index<R>,
+    generations: Generations,
+    positions: Positions,
+    running: BTreeMap<ShardId, Running>,
+    damaged: BTreeMap<ShardId, ReplicaName>,
+    durability: Durability,
+    peers: Peers,
+    values: Values,
+    laggards: Laggards,
+    tickets: Tickets,
+    planted: Planted,
+    stopping: bool,
+    batches: u64,
+}
+
+impl<R: IndexReader> Core<R> {
+    /// A core as replay left it.
+    #[must_use]
+    pub fn new(parts: CoreParts<R>) -> Self {
+        let node = parts.log_config.node;
+        let running = parts.replicas.into_iter().map(|(replica, durable_hard_state)| {
+            (replica.name().shard, Running { replica, durable_hard_state })
+        });
+        Self {
+            log_config: parts.log_config,
+            log: parts.log,
+            index: parts.index,
+            generations: parts.generations,
+            positions: parts.positions,
+            running: running.collect(),
+            damaged: parts.damaged.into_iter().map(|name| (name.shard, name)).collect(),
+            durability: Durability::default(),
+            peers: Peers::new(&parts.map, node),
+            values: Values::new(parts.cluster),
+            laggards: Laggards::default(),
+            tickets: Tickets::default(),
+            planted: parts.planted,
+            stopping: false,
+            batches: 0,
+        }
+    }
+
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// [`Halt`]: the core cannot go on, its node must stop.
+    pub fn handle(&mut self, moment: Moment, event: Event, out: &mut Effects) -> Result<(), Halt> {
+        match event {
+            Event::IndexDone { generation } => self.generations.done(generation, &mut self.index)?,
+            Event::Flushed { sequence } => self.flushed(moment, sequence),
+            Event::Peer { from, incarnation, batch } => {
+                if self.peers.received(from, incarnation, batch.round) {
+                    self.step_batch(from, batch)?;
+                }
+            }
+            Event::PeerLost { peer } => self.peer_lost(peer),
+            Event::ReadDone { ticket, result } => self.read_done(ticket, result, out)?,
+            Event::Requests { connection, requests } => self.admit(moment.now, connection, requests, out)?,
+            Event::SegmentReady(segment) => self.log.segment_ready(segment),
+            Event::Stop => self.stop(),
+            Event::Tick => self.tick(moment.now, out),
+        }
+        Ok(())
+    }
+
+    /// Ends a turn: proposes what has gathered, takes what consensus made of it, applies, answers, flushes.
+    ///
+    /// # Errors
+    /// [`Halt`]: the core cannot go on, its node must stop.
+    pub fn end_turn(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+        // While a flush is in flight operations gather: one entry per shard and flush, not one per turn.
+        if !self.log.in_flight() && self.log.has_room() {
+            self.propose(moment, out)?;
+        }
+        self.collect(moment, out)?;
+        self.commit_index(moment, out);
+        self.flush(moment, out);
+        self.peers.flush(out);
+        self.log.segments_wanted().into_iter().for_each(|number| out.push(Effect::PrepareSegment { number }));
+        Ok(())
+    }
+
+    /// Monotonic time at which [`Core::end_turn`] has something to do without an event.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Nanos> {
+        let at_once = self.running.values().any(|running| running.replica.group().has_progress());
+        if at_once { Some(Nanos(0)) } else { self.log.deadline() }
+    }
+
+    /// Whether a stopping core has handed over what it led and has nothing under way.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let leads = self.running.values().any(|running| running.replica.leads() && running.replica.group().best_successor().is_some());
+        self.stopping && !leads && self.durability.is_idle() && self.log.deadline().is_none() && self.generations.is_idle()
+    }
+
+    /// What it tells `margate status`, but for what only its node knows.
+    #[must_use]
+    pub fn status(&self) -> CoreStatus {
+        let running = self.running.values().map(|running| running.replica.status());
+        let damaged = self.damaged.values().map(|name| damaged_status(*name));
+        CoreStatus {
+            node: self.log_config.node,
+            core: self.log_config.core,
+            uptime_secs: 0,
+            log_bytes: u64::from(self.log.position().segment) * u64::from(self.log_config.segment_bytes),
+            log_ready_bytes: 0,
+            index_bytes: self.index.reader().bytes_used().unwrap_or(0),
+            overlay_rows: self.index.overlay_rows() as u64,
+            segment_waits: self.log.segment_waits(),
+            replicas: running.chain(damaged).collect(),
+        }
+    }
+
+    /// The running replicas, for checkers.
+    pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        self.running.values().map(|running| &running.replica)
+    }
+
+    /// Batches written since the start, and old entries fetched for members that lag.
+    #[must_use]
+    pub fn counters(&self) -> (u64, u64) {
+        (self.batches, self.laggards.fetched())
+    }
+
+    fn admit(&mut self, now: Nanos, connection: ConnectionId, requests: Vec<ReceivedRequest>, out: &mut Effects) -> Result<(), Halt> {
+        let mut answers = Vec::new();
+        for ReceivedRequest { id, request } in requests {
+            let ticket = Ticket { connection, id };
+            let request = match request {
+                Ok(request) => request,
+                Err(refusal) => {
+                    refuse(ticket, refusal, out);
+                    continue;
+                }
+            };
+            let shard = request.shard;
+            match self.running.get_mut(&shard) {
+                Some(running) => {
+                    running.replica.admit(now, ticket, request, &self.index, &mut answers)?;
+                    let owner = owner(&running.replica);
+                    answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+                }
+                None if self.damaged.contains_key(&shard) => refuse(ticket, Refusal::Damaged, out),
+                None => refuse(ticket, Refusal::NoSuchShard, out),
+            }
+        }
+        Ok(())
+    }
+
+    fn step_batch(&mut self, from: PeerName, batch: PeerBatch) -> Result<(), Halt> {
+        for message in batch.messages {
+            self.step(from, message)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, from: PeerName, message: PeerMessage) -> Result<(), Halt> {
+        let shard = message.shard;
+        let Some(running) = self.running.get_mut(&shard) else { return Ok(()) };
+        if !self.peers.is_home(shard, message.from, from) {
+            tracing::warn!(shard = shard.0, replica = message.from.0, node = from.node.0, "a message came from another node than its sender's");
+            return Ok(());
+        }
+        match running.replica.group.step(message) {
+            Ok(()) => Ok(()),
+            Err(what @ StepFault::LostEntries { .. }) => Err(Halt::LostEntries { shard, what }),
+            Err(fault @ (StepFault::OtherReplica { .. } | StepFault::NotAMember { .. } | StepFault::Insane { .. } | StepFault::BadEntry { .. })) => {
+                tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped");
+                Ok(())
+            }
+            Err(fault @ StepFault::WindowFull { .. }) => {
+                tracing::debug!(shard = shard.0, %fault, "an append was dropped, the leader will send it again");
+                Ok(())
+            }
+        }
+    }
+
+    fn peer_lost(&mut self, peer: PeerName) {
+        for (shard, replica) in self.peers.replicas_on(peer) {
+            if let Some(running) = self.running.get_mut(&shard) {
+                running.replica.group.unreachable(replica);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Nanos, out: &mut Effects) {
+        let mut answers = Vec::new();
+        for running in self.running.values_mut() {
+            running.replica.tick(now, &mut answers);
+            if self.stopping {
+                running.replica.stop();
+            }
+            let owner = owner(&running.replica);
+            answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.running.values_mut().for_each(|running| running.replica.stop());
+    }
+
+    fn read_done(
+        &mut self,
+        ticket: super::event::ReadTicket,
+        result: Result<bytes::Bytes, super::event::LogReadFault>,
+        out: &mut Effects,
+    ) -> Result<(), Halt> {
+        if self.values.awaits(ticket) {
+            return Ok(self.values.read_done(ticket, result, &self.index, &mut self.tickets, out)?);
+        }
+        if let Some(shard) = self.laggards.shard_awaiting(ticket)
+            && let Some(running) = self.running.get_mut(&shard)
+        {
+            self.laggards.read_done(shard, result, &mut running.replica, (&self.log_config, &mut self.tickets), out);
+        }
+        Ok(())
+    }
+
+    fn propose(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+        let mut answers: Vec<Answer> = Vec::new();
+        for running in self.running.values_mut() {
+            running.replica.propose_queued(moment.now, moment.wall, &self.index, &mut answers)?;
+            let owner = owner(&running.replica);
+            answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+        }
+        Ok(())
+    }
+
+    /// Takes every replica's progress, applies what is committed and answers.
+    fn collect(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+        let mut answers: Vec<Answer> = Vec::new();
+        for running in self.running.values_mut() {
+            let replica = &mut running.replica;
+            replica.confirm_reads();
+            for _ in 0..PROGRESS_PER_TURN_MAX {
+                let Some(progress) = replica.progress(&mut answers) else { break };
+                let vote_kept = !self.planted.vote_not_persisted();
+                log_progress(replica, &progress, vote_kept, moment, (&mut self.log, &mut self.durability));
+                self.durability.wait(waiting(replica.name().shard, self.durability.mark(), &progress));
+                progress.now.into_iter().for_each(|message| self.peers.send(message));
+            }
+            replica.apply(&mut self.index, &mut self.values, &mut answers);
+            replica.answer_reads(&self.index, &mut answers)?;
+            self.log.note_commit(replica.name(), replica.group().durable_commit());
+            let owner = owner(replica);
+            answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+            let log = (&self.log_config, &mut self.tickets);
+            self.laggards.start(replica, &self.positions, &self.index, log, out)?;
+        }
+        self.release();
+        Ok(())
+    }
+
+    /// Lets go what has waited for records that are durable now.
+    fn release(&mut self) {
+        while let Some(waiting) = self.durability.take_ready(self.planted.ack_before_flush()) {
+            if let Some(running) = self.running.get_mut(&waiting.shard) {
+                running.replica.group.persisted(waiting.number);
+                running.durable_hard_state = waiting.hard_state.unwrap_or(running.durable_hard_state);
+            }
+            waiting.messages.into_iter().for_each(|message| self.peers.send(message));
+        }
+    }
+
+    fn flush(&mut self, moment: Moment, out: &mut Effects) {
+        if self.stopping && self.durability.is_idle() {
+            self.log.force_seal();
+        }
+        match self.log.flush(moment.now, moment.wall) {
+            // A wait for a segment is counted by the log and ends with `SegmentReady`.
+            FlushStep::Nothing | FlushStep::WaitForSegment => {}
+            FlushStep::Write(flush) => {
+                self.place(&flush);
+                self.durability.flushing(flush.sequence, flush.records);
+                self.batches += 1;
+                out.push(Effect::Write(flush));
+            }
+        }
+        // Only a planted bug finds anything here.
+        self.release();
+    }
+
+    fn place(&mut self, flush: &Flush) {
+        for placed in &flush.entries {
+            if let Some(running) = self.running.get_mut(&placed.name.shard) {
+                let batch = BatchPlace { sequence: flush.sequence, position: placed.batch };
+                running.replica.group.place(placed.index, placed.term, Place { data: placed.data, batch });
+                self.positions.note(placed.name, placed.index, placed.batch);
+            }
+        }
+    }
+
+    fn flushed(&mut self, moment: Moment, sequence: u64) {
+        self.log.flushed(sequence, moment.now);
+        self.durability.flushed(sequence);
+        self.release();
+    }
+
+    fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
+        if self.generations.is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes) {
+            let contributions = self.running.values().map(|running| contribution(&running.replica, running.durable_hard_state));
+            let contributions = contributions.collect();
+            let last_batch = BatchPlace { sequence: self.log.last_sequence(), position: self.log.last_batch() };
+            self.generations.freeze(&mut self.index, contributions, &mut self.positions, last_batch);
+        }
+        self.generations.advance(&mut self.log, out);
+    }
+}
+
+/// Progress taken from one replica in one turn; what is left comes with the next.
+const PROGRESS_PER_TURN_MAX: usize = 4;
+
+fn log_progress(
+    replica: &Replica,
+    progress: &Progress,
+    vote_kept: bool,
+    moment: Moment,
+    (log, durability): (&mut LogWriter, &mut Durability),
+) {
+    let (name, space, timestamp) = (replica.name(), replica.space, moment.wall);
+    if let Some(state) = progress.hard_state.filter(|_| vote_kept) {
+        log.push(Record::HardState { name, space, state, timestamp });
+        durability.queued(1);
+    }
+    for entry in &progress.entries {
+        let (term, index, kind, data) = entry_parts(entry);
+        log.push(Record::Entry { name, space, term, index, kind, data, timestamp });
+        durability.queued(1);
+    }
+}
+
+fn waiting(shard: ShardId, after: u64, progress: &Progress) -> Waiting {
+    Waiting { after, shard, number: progress.number, hard_state: progress.hard_state, messages: progress.once_durable.clone() }
+}
+
+/// A replica's marks as of now.
+pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribution {
+    let (state, applied) = (replica.state(), replica.applied());
+    let marks = ReplicaMarks {
+        name: replica.name(),
+        space: replica.space,
+        low: state.low.clone(),
+        high: state.high.clone(),
+        applied,
+        applied_term: replica.applied_term,
+        hard_state,
+        commit: LogIndex(0),
+        term_runs: replica.group().term_runs(applied),
+        state: state.encode(),
+    };
+    Contribution { marks, replay: replica.group().place_of(applied.next()).map(|place| place.batch) }
+}
+
+fn owner(replica: &Replica) -> Owner {
+    Owner { shard: replica.name().shard, space: replica.space }
+}
+
+fn refuse(ticket: Ticket, refusal: Refusal, out: &mut Effects) {
+    out.push(Effect::Reply { connection: ticket.connection, reply: Reply { id: ticket.id, outcome: Err(refusal) } });
+}
+
+fn damaged_status(name: ReplicaName) -> ReplicaStatus {
+    let (term, none) = (margate_net::ids::Term(0), LogIndex(0));
+    let role = ReplicaRole::Damaged;
+    ReplicaStatus { shard: name.shard, replica: name.replica, role, leader: None, term, commit: none, applied: none, last: none }
+}

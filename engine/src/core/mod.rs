@@ -1,0 +1,33 @@
+//! One core of a node: its replicas, its log, its index, as one machine without I/O.
+//!
+//! ```text
+//!   events in                        machine                          effects out
+//!   requests, peer batches ─►  replicas ──entries──► log ──────────►  Write (one flush in flight)
+//!   ticks, Flushed         ─►     ▲ │ committed                       Send, Reply
+//!   ReadDone, IndexDone    ─►     │ └──────────────► index overlay ─► CommitIndex (one in flight)
+//!   SegmentReady           ─►  values, old entries ────────────────►  Read, PrepareSegment
+//! ```
+//! The driver (`runtime` or `sim`) gives events to [`machine::Core::handle`], ends each turn with
+//! [`machine::Core::end_turn`] and performs the effects after each call. Group commit falls out of the turn: while a flush
+//! is in flight operations gather; when it returns, all that gathered goes with the next one. No timer.
+//!
+//! - [`event`]: what goes in and out.
+//! - [`machine`]: the dispatcher.
+//! - [`durability`]: what waits for which flush.
+//! - [`peers`]: messages grouped by core, with rounds.
+//! - [`values`]: values for answers: cache, then reads from the log.
+//! - [`laggards`]: old entries for members that lag.
+//! - [`generations`]: when the overlay goes to the index, and with which marks.
+//! - [`replay`]: from a log and an index to a running core. [`creation`]: the first batch of a new one.
+//!
+//! Not here, on purpose: files, sockets, clocks, threads.
+
+pub mod event;
+pub mod machine;
+pub mod durability;
+pub mod peers;
+pub mod values;
+pub mod laggards;
+pub mod generations;
+pub mod replay;
+pub mod creation;

@@ -1,0 +1,78 @@
+//! Messages for other cores, one batch per core and turn, with the rounds that tenure will rest on.
+
+use std::collections::BTreeMap;
+
+use margate_net::ids::{Incarnation, NodeId, ReplicaId, ShardId};
+use margate_net::map::Map;
+use margate_net::message::{PeerBatch, PeerMessage};
+
+use super::event::{Effect, Effects, PeerName};
+
+/// What is known of the link to one core.
+#[derive(Debug, Default)]
+struct Link {
+    incarnation: Incarnation,
+    round_sent: u64,
+    round_seen: u64,
+    outgoing: Vec<PeerMessage>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Peers {
+    homes: BTreeMap<(ShardId, ReplicaId), PeerName>,
+    links: BTreeMap<PeerName, Link>,
+}
+
+impl Peers {
+    /// Links to the homes of all replicas that are not on `here`.
+    #[must_use]
+    pub fn new(map: &Map, here: NodeId) -> Self {
+        let replicas = map.shards().iter().flat_map(|shard| shard.replicas.iter().map(move |replica| (shard.id, replica)));
+        let homes: BTreeMap<_, _> = replicas
+            .filter(|(_, replica)| replica.node != here)
+            .map(|(shard, replica)| ((shard, replica.id), PeerName { node: replica.node, core: replica.core }))
+            .collect();
+        let links = homes.values().map(|peer| (*peer, Link::default())).collect();
+        Self { homes, links }
+    }
+
+    /// Queues a message; one for a replica that is not in the map is dropped.
+    pub fn send(&mut self, message: PeerMessage) {
+        if let Some(link) = self.homes.get(&(message.shard, message.to)).and_then(|peer| self.links.get_mut(peer)) {
+            link.outgoing.push(message);
+        }
+    }
+
+    /// A batch arrived. Whether its sender is a peer at all.
+    pub fn received(&mut self, from: PeerName, incarnation: Incarnation, round: u64) -> bool {
+        let Some(link) = self.links.get_mut(&from) else { return false };
+        if link.incarnation != incarnation {
+            (link.incarnation, link.round_seen) = (incarnation, 0);
+        }
+        link.round_seen = link.round_seen.max(round);
+        true
+    }
+
+    /// Whether a replica lives on that core.
+    #[must_use]
+    pub fn is_home(&self, shard: ShardId, replica: ReplicaId, peer: PeerName) -> bool {
+        self.homes.get(&(shard, replica)) == Some(&peer)
+    }
+
+    /// The replicas that live on a core.
+    pub fn replicas_on(&self, peer: PeerName) -> impl Iterator<Item = (ShardId, ReplicaId)> + '_ {
+        self.homes.iter().filter(move |(_, home)| **home == peer).map(|(replica, _)| *replica)
+    }
+
+    /// Sends what is queued.
+    pub fn flush(&mut self, out: &mut Effects) {
+        for (to, link) in &mut self.links {
+            if !link.outgoing.is_empty() {
+                link.round_sent += 1;
+                let messages = std::mem::take(&mut link.outgoing);
+                out.push(Effect::Send { to: *to, batch: PeerBatch { round: link.round_sent, echo: link.round_seen, messages } });
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Values for answers: from the cache, else from the log (plan, fetch, finish).
+//!
+//! No byte is given out before the record's header and checksum say that it is the value asked for
+//! (invariant 5). A mismatch looks the key up once more, for the row may have moved; then it is damage.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use margate_net::error::Refusal;
+use margate_net::ids::{ClusterId, ShardId, Space};
+use margate_net::message::{Reply, Success};
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
+use rustc_hash::FxBuildHasher;
+
+use super::event::{Effect, Effects, LogReadFault, ReadTicket};
+use crate::index::row::{Row, Slot};
+use crate::index::store::{IndexError, IndexReader};
+use crate::index::view::Index;
+use crate::limits;
+use crate::log::effects::{ExpectedEffect, effect_bytes, read_effect};
+use crate::shard::answer::{Answer, Fill};
+use crate::shard::apply::AppliedValues;
+use crate::types::Position;
+
+/// Where a shard's rows are, and whose they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its replica's space.
+    pub space: Space,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Position, Bytes> for ByBytes {
+    fn weight(&self, _: &Position, value: &Bytes) -> u64 {
+        // The second term stands for the entry itself.
+        value.len() as u64 + 64
+    }
+}
+
+/// An answer that waits for values.
+#[derive(Debug)]
+struct Assembly {
+    answer: Answer,
+    missing: usize,
+}
+
+/// A value on its way.
+#[derive(Debug)]
+struct ValueRead {
+    assembly: u64,
+    owner: Owner,
+    fill: Fill,
+    again: bool,
+}
+
+/// See the module's text.
+pub struct Values {
+    cluster: ClusterId,
+    cache: Cache<Position, Bytes, ByBytes, FxBuildHasher>,
+    assemblies: BTreeMap<u64, Assembly>,
+    reading: BTreeMap<ReadTicket, ValueRead>,
+    waiting: VecDeque<ValueRead>,
+    next_assembly: u64,
+    damage_found: u64,
+}
+
+impl Values {
+    /// An empty cache, nothing under way.
+    #[must_use]
+    pub fn new(cluster: ClusterId) -> Self {
+        let items = usize::try_from(limits::VALUE_CACHE_BYTES / 512).unwrap_or(usize::MAX);
+        let cache = Cache::with(items, limits::VALUE_CACHE_BYTES, ByBytes, FxBuildHasher, quick_cache::unsync::DefaultLifecycle::default());
+        Self {
+            cluster,
+            cache,
+            assemblies: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            next_assembly: 0,
+            damage_found: 0,
+        }
+    }
+
+    /// Answers, at once if all values are at hand.
+    pub fn deliver(&mut self, owner: Owner, mut answer: Answer, tickets: &mut Tickets, out: &mut Effects) {
+        let missing: Vec<Fill> = std::mem::take(&mut answer.fills)
+            .into_iter()
+            .filter_map(|fill| match self.at_hand(&fill.row) {
+                Some(value) => {
+                    answer.fill(fill.place, value);
+                    None
+                }
+                None => Some(fill),
+            })
+            .collect();
+        if missing.is_empty() {
+            return reply(answer, out);
+        }
+        let assembly = self.next_assembly;
+        self.next_assembly += 1;
+        self.assemblies.insert(assembly, Assembly { answer, missing: missing.len() });
+        self.waiting.extend(missing.into_iter().map(|fill| ValueRead { assembly, owner, fill, again: false }));
+        self.start_reads(tickets, out);
+    }
+
+    /// Whether the ticket is one of ours.
+    #[must_use]
+    pub fn awaits(&self, ticket: ReadTicket) -> bool {
+        self.reading.contains_key(&ticket)
+    }
+
+    /// A read is done.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the key could not be looked up once more, which stops the node.
+    pub fn read_done<R: IndexReader>(
+        &mut self,
+        ticket: ReadTicket,
+        result: Result<Bytes, LogReadFault>,
+        index: &Index<R>,
+        tickets: &mut Tickets,
+        out: &mut Effects,
+    ) -> Result<(), IndexError> {
+        let Some(read) = self.reading.remove(&ticket) else { return Ok(()) };
+        match self.check(&read, result) {
+            Some(value) => {
+                self.remember(read.fill.row.position, &value);
+                self.complete(read, Some(value), out);
+            }
+            None => self.look_again(read, index, out)?,
+        }
+        self.start_reads(tickets, out);
+        Ok(())
+    }
+
+    /// Values that turned out to be damaged since the start.
+    #[must_use]
+    pub fn damage_found(&self) -> u64 {
+        self.damage_found
+    }
+
+    fn at_hand(&self, row: &Row) -> Option<Bytes> {
+        if row.size == 0 { Some(Bytes::new()) } else { self.cache.get(&row.position).cloned() }
+    }
+
+    fn start_reads(&mut self, tickets: &mut Tickets, out: &mut Effects) {
+        while self.reading.len() < limits::RECORD_READS_MAX
+            && let Some(read) = self.waiting.pop_front()
+        {
+            let ticket = tickets.next();
+            let length = usize::try_from(effect_bytes(read.fill.key.len(), read.fill.row.size)).unwrap_or(usize::MAX);
+            out.push(Effect::Read { ticket, position: read.fill.row.position, length });
+            self.reading.insert(ticket, read);
+        }
+    }
+
+    fn check(&self, read: &ValueRead, result: Result<Bytes, LogReadFault>) -> Option<Bytes> {
+        let expected =
+            ExpectedEffect { cluster: self.cluster, shard: read.owner.shard, key: &read.fill.key, version: read.fill.row.version };
+        let found = match &result {
+            Err(fault) => {
+                tracing::error!(shard = read.owner.shard.0, %fault, "a value cannot be read");
+                return None;
+            }
+            Ok(bytes) => read_effect(bytes, &expected).map(|effect| bytes.slice_ref(effect.value)),
+        };
+        found.inspect_err(|mismatch| {
+            let place = read.fill.row.position;
+            tracing::warn!(shard = read.owner.shard.0, %place, %mismatch, "a record is not the one its row names");
+        })
+        .ok()
+    }
+
+    fn look_again<R: IndexReader>(&mut self, mut read: ValueRead, index: &Index<R>, out: &mut Effects) -> Result<(), IndexError> {
+        let moved = match index.get(read.owner.space, &read.fill.key)? {
+            Some(Slot::Put(row)) if row.version == read.fill.row.version && row.position != read.fill.row.position => Some(row),
+            Some(Slot::Put(_) | Slot::Deleted(_)) | None => None,
+        };
+        match moved {
+            Some(row) if !read.again => {
+                (read.fill.row, read.again) = (row, true);
+                self.waiting.push_front(read);
+            }
+            Some(_) | None => {
+                self.damage_found += 1;
+                tracing::error!(shard = read.owner.shard.0, place = %read.fill.row.position, "a value is damaged");
+                self.complete(read, None, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, position: Position, value: &Bytes) {
+        if value.len() <= limits::VALUE_CACHE_VALUE_MAX {
+            // A copy, so that the cache does not hold on to the whole block the value came in.
+            self.cache.insert(position, Bytes::copy_from_slice(value));
+        }
+    }
+
+    fn complete(&mut self, read: ValueRead, value: Option<Bytes>, out: &mut Effects) {
+        let Some(assembly) = self.assemblies.get_mut(&read.assembly) else { return };
+        match value {
+            Some(value) => assembly.answer.fill(read.fill.place, value),
+            None => assembly.answer.outcome = Err(damaged(&assembly.answer)),
+        }
+        assembly.missing -= 1;
+        if assembly.missing == 0
+            && let Some(done) = self.assemblies.remove(&read.assembly)
+        {
+            reply(done.answer, out);
+        }
+    }
+}
+
+/// What to say when a value of an answer is damaged: a write has been carried out all the same.
+fn damaged(answer: &Answer) -> Refusal {
+    match &answer.outcome {
+        Ok(Success::Deleted { version: Some(_), .. } | Success::Exchanged { version: Some(_), .. } | Success::Written { .. }) => {
+            Refusal::OutcomeUnknown
+        }
+        Ok(
+            Success::Deleted { .. }
+            | Success::Exchanged { .. }
+            | Success::Found { .. }
+            | Success::Listed { .. }
+            | Success::Sized { .. },
+        ) => Refusal::Damaged,
+        Err(refusal) => *refusal,
+    }
+}
+
+fn reply(answer: Answer, out: &mut Effects) {
+    let reply = Reply { id: answer.ticket.id, outcome: answer.outcome };
+    out.push(Effect::Reply { connection: answer.ticket.connection, reply });
+}
+
+impl AppliedValues for Values {
+    fn applied(&mut self, position: Position, value: &[u8]) {
+        if !value.is_empty() && value.len() <= limits::VALUE_CACHE_VALUE_MAX {
+            self.cache.insert(position, Bytes::copy_from_slice(value));
+        }
+    }
+}
+
+/// Numbers for reads, over all who read.
+#[derive(Debug, Default)]
+pub struct Tickets(u64);
+
+impl Tickets {
+    /// A number never given before.
+    pub fn next(&mut self) -> ReadTicket {
+        self.0 += 1;
+        ReadTicket(self.0)
+    }
+}

@@ -1,0 +1,87 @@
+//! Bugs planted on purpose, to prove that the simulator's checkers find them.
+//!
+//! A value of [`Planted`] is given to a core when it is made. Production gives [`Planted::NONE`]; only the
+//! simulator can make another.
+
+/// The bugs that can be planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// What must wait for a flush does not wait.
+    AckBeforeFlush,
+    /// Nothing is wrong, but a checker is told that every history is bad: the simulator must fail.
+    Canary,
+    /// The index takes entries whose commit is not durable in the log.
+    IndexAheadOfCommit,
+    /// Reads are answered without asking a quorum whether this replica still leads.
+    ReadUnconfirmed,
+    /// Conditions are decided without the effects that are proposed and not yet applied.
+    ResolveIgnoresPending,
+    /// Term and vote are never written.
+    VoteNotPersisted,
+}
+
+/// At most one planted bug.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted(Option<Bug>);
+
+impl Bug {
+    /// All of them, in the order they are reported.
+    pub const ALL: [Self; 6] = [
+        Self::AckBeforeFlush,
+        Self::VoteNotPersisted,
+        Self::ReadUnconfirmed,
+        Self::ResolveIgnoresPending,
+        Self::IndexAheadOfCommit,
+        Self::Canary,
+    ];
+
+    /// Its name at the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeFlush => "ack-before-flush",
+            Self::Canary => "canary",
+            Self::IndexAheadOfCommit => "index-ahead-of-commit",
+            Self::ReadUnconfirmed => "read-unconfirmed",
+            Self::ResolveIgnoresPending => "resolve-ignores-pending",
+            Self::VoteNotPersisted => "vote-not-persisted",
+        }
+    }
+}
+
+impl Planted {
+    /// No bug: what production runs with.
+    pub const NONE: Self = Self(None);
+
+    /// Plants a bug; only the simulator may.
+    #[must_use]
+    pub(crate) fn bug(bug: Bug) -> Self {
+        Self(Some(bug))
+    }
+
+    /// The planted bug, if any.
+    #[must_use]
+    pub(crate) fn planted(self) -> Option<Bug> {
+        self.0
+    }
+
+    pub(crate) fn ack_before_flush(self) -> bool {
+        self.0 == Some(Bug::AckBeforeFlush)
+    }
+
+    pub(crate) fn index_ahead_of_commit(self) -> bool {
+        self.0 == Some(Bug::IndexAheadOfCommit)
+    }
+
+    pub(crate) fn read_unconfirmed(self) -> bool {
+        self.0 == Some(Bug::ReadUnconfirmed)
+    }
+
+    pub(crate) fn resolve_ignores_pending(self) -> bool {
+        self.0 == Some(Bug::ResolveIgnoresPending)
+    }
+
+    pub(crate) fn vote_not_persisted(self) -> bool {
+        self.0 == Some(Bug::VoteNotPersisted)
+    }
+}

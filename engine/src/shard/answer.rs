@@ -1,0 +1,85 @@
+//! Answers to clients, some of whose values may still lie in the log.
+
+use bytes::Bytes;
+use margate_net::error::Refusal;
+use margate_net::message::Success;
+
+use crate::index::row::Row;
+
+/// A client's connection, as its core numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    /// The connection the request came on.
+    pub connection: ConnectionId,
+    /// The request's id on it.
+    pub id: u64,
+}
+
+/// What a client gets, once `fills` are fetched.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Whom it is for.
+    pub ticket: Ticket,
+    /// The answer; values named in `fills` are still empty.
+    pub outcome: Result<Success, Refusal>,
+    /// Values to read from the log first.
+    pub fills: Vec<Fill>,
+}
+
+/// A value that an answer still lacks.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    /// Where it belongs.
+    pub place: Place,
+    /// Its key.
+    pub key: Bytes,
+    /// Where it stands and what it must be.
+    pub row: Row,
+}
+
+/// Which value of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The value of a get.
+    Value,
+    /// The value that stood before a write.
+    OldValue,
+    /// The value of a list's row.
+    Listed(usize),
+}
+
+impl Answer {
+    /// An answer that needs nothing more.
+    #[must_use]
+    pub fn ready(ticket: Ticket, outcome: Result<Success, Refusal>) -> Self {
+        Self { ticket, outcome, fills: Vec::new() }
+    }
+
+    /// A refusal.
+    #[must_use]
+    pub fn refused(ticket: Ticket, refusal: Refusal) -> Self {
+        Self::ready(ticket, Err(refusal))
+    }
+
+    /// Puts a fetched value where it belongs.
+    pub fn fill(&mut self, place: Place, bytes: Bytes) {
+        let Ok(success) = &mut self.outcome else { return };
+        match (place, success) {
+            (Place::Value, Success::Found { value, .. }) => *value = bytes,
+            (
+                Place::OldValue,
+                Success::Deleted { old_value, .. } | Success::Exchanged { old_value, .. } | Success::Written { old_value, .. },
+            ) => *old_value = Some(bytes),
+            (Place::Listed(at), Success::Listed { rows, .. }) => {
+                if let Some(row) = rows.get_mut(at) {
+                    row.value = Some(bytes);
+                }
+            }
+            (place, success) => unreachable!("{place:?} has no room in {success:?}: fills are made with the answer"),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! One replica's state machine: what a shard does with operations, entries and reads.
+//!
+//! ```text
+//!   request ─► queue ─► resolve ─► entry ─► (consensus, log) ─► apply ─► answer
+//!                 └───► reads ─► (confirmation) ─► look up ─► answer
+//! ```
+//! - [`answer`]: what a client gets, and which values still have to be fetched for it.
+//! - [`state`]: the shard's replicated state that is not a key.
+//! - [`queue`]: operations waiting to be resolved, within caps.
+//! - [`pending`]: effects proposed and not yet applied.
+//! - [`resolve`]: from an operation to effects, before it is proposed (design section 3, step 2).
+//! - [`reads`]: reads waiting for proof that this replica still leads.
+//! - [`replica`]: the machine that holds them together; [`propose`] and [`apply`] are its two longer duties.
+//!
+//! Not here, on purpose: disks and sockets, group commit over all replicas of a core (`core`).
+
+pub mod answer;
+pub mod state;
+pub mod queue;
+pub mod pending;
+pub mod resolve;
+pub mod reads;
+pub mod replica;
+pub mod propose;
+pub mod apply;

@@ -1,0 +1,134 @@
+//! From queued operations to entries: resolve, number, propose (design section 3, steps 2 and 3).
+//!
+//! One entry carries every operation that is queued, up to [`ENTRY_DATA_BYTES_TARGET`] or one larger operation, so
+//! that consensus is paid per batch. An answer that reveals state travels with the newest entry in flight: if
+//! that commits in this term, this replica led when it looked. With nothing in flight it takes a ReadIndex round.
+
+use bytes::Bytes;
+use margate_net::error::{Queue, Refusal};
+use margate_net::message::Operation;
+
+use super::answer::Answer;
+use super::pending::PendingSlot;
+use super::replica::{InFlight, Replica};
+use super::resolve::{Change, Resolution, Resolver};
+use crate::index::store::{IndexError, IndexReader};
+use crate::index::view::Index;
+use crate::limits;
+use crate::log::effects::EntryDataBuilder;
+use crate::log::limits::ENTRY_DATA_BYTES_TARGET;
+use crate::types::Nanos;
+
+impl Replica {
+    /// Proposes what is queued, as far as the windows allow. `now` is monotonic, `wall` is for the shard clock.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the index cannot be read, which stops the node.
+    pub fn propose_queued<R: IndexReader>(
+        &mut self,
+        now: Nanos,
+        wall: Nanos,
+        index: &Index<R>,
+        out: &mut Vec<Answer>,
+    ) -> Result<(), IndexError> {
+        while self.may_propose() {
+            let (builder, answers) = self.build_entry(now, wall, index, out)?;
+            if builder.is_empty() {
+                self.attach(answers, out);
+            } else {
+                self.propose_entry(builder, answers, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn may_propose(&self) -> bool {
+        self.is_ready()
+            && !self.queue.is_empty()
+            && !self.group.handing_over()
+            && self.in_flight.len() < limits::UNCOMMITTED_ENTRIES_MAX
+            && self.in_flight_bytes < limits::UNCOMMITTED_BYTES_MAX
+    }
+
+    fn build_entry<R: IndexReader>(
+        &mut self,
+        now: Nanos,
+        wall: Nanos,
+        index: &Index<R>,
+        out: &mut Vec<Answer>,
+    ) -> Result<(EntryDataBuilder, Vec<Answer>), IndexError> {
+        // The shard clock never goes back, whatever the wall clock does.
+        self.clock_next = wall.max(Nanos(self.clock_next.0 + 1)).max(self.state.clock);
+        let mut builder = EntryDataBuilder::new(self.cluster, self.name.shard, self.clock_next);
+        let mut answers = Vec::new();
+        while let Some(next) = self.queue.peek() {
+            if !builder.is_empty() && builder.len() + record_bytes(&next.operation) > ENTRY_DATA_BYTES_TARGET {
+                break;
+            }
+            let Some(queued) = self.queue.pop() else { break };
+            if queued.deadline <= now {
+                out.push(Answer::refused(queued.ticket, Refusal::DeadlineExceeded));
+                continue;
+            }
+            let resolver = Resolver { pending: &self.pending, index, space: self.space, planted: self.planted };
+            match resolver.resolve(queued.ticket, queued.operation, self.version_next)? {
+                Resolution::Observed(answer) => answers.push(answer),
+                Resolution::Write(change, answer) => {
+                    self.add_change(&mut builder, change);
+                    answers.push(answer);
+                }
+            }
+        }
+        Ok((builder, answers))
+    }
+
+    fn add_change(&mut self, builder: &mut EntryDataBuilder, change: Change) {
+        let version = self.version_next;
+        self.version_next = version.next();
+        let (key, slot) = match change {
+            Change::Delete { key } => {
+                builder.delete(&key, version);
+                (key, PendingSlot::Deleted { version })
+            }
+            Change::Put { key, value, hash } => {
+                builder.put(&key, &value, version, hash);
+                (key, PendingSlot::Put { version, hash, value })
+            }
+        };
+        self.pending.add(key, slot);
+    }
+
+    fn propose_entry(&mut self, builder: EntryDataBuilder, answers: Vec<Answer>, out: &mut Vec<Answer>) {
+        let data = builder.finish();
+        let bytes = data.len();
+        match self.group.propose(data) {
+            Ok(index) => {
+                self.pending.proposed(index);
+                self.in_flight.push_back(InFlight { index, bytes, answers });
+                self.in_flight_bytes += bytes;
+            }
+            Err(_dropped) => {
+                self.pending.dropped();
+                let refusal = Refusal::Busy { queue: Queue::Proposals, retry_after_ms: limits::BUSY_RETRY_MS };
+                out.extend(answers.into_iter().map(|answer| Answer::refused(answer.ticket, refusal)));
+            }
+        }
+    }
+
+    fn attach(&mut self, answers: Vec<Answer>, out: &mut Vec<Answer>) {
+        match self.in_flight.back_mut() {
+            Some(newest) => newest.answers.extend(answers),
+            None => answers.into_iter().for_each(|answer| self.observe(answer, out)),
+        }
+    }
+}
+
+fn record_bytes(operation: &Operation) -> usize {
+    let empty = Bytes::new();
+    let (key, value) = match operation {
+        Operation::CompareExchange { key, value, .. } | Operation::Set { key, value, .. } => (key, value),
+        Operation::Delete { key, .. } | Operation::Get { key, .. } | Operation::Size { key, .. } => (key, &empty),
+        Operation::List { low, .. } => (low, &empty),
+    };
+    EntryDataBuilder::put_bytes(key.len(), value.len())
+}

@@ -1,0 +1,120 @@
+//! Reads, and answers that reveal state, waiting for proof that this replica still leads.
+//!
+//! ```text
+//!   waiting ──(one round at a time)──► confirming ──(quorum echoes)──► confirmed at an index ──(applied)──► answered
+//! ```
+//! One ReadIndex round serves everything that waited when it started; while it runs the next ones gather, so a
+//! round is paid per batch. What was lost on the way (leadership, a crash) is refused, never answered.
+
+use std::collections::VecDeque;
+
+use margate_net::error::{Queue, Refusal};
+use margate_net::ids::LogIndex;
+use margate_net::message::Operation;
+
+use super::answer::{Answer, Ticket};
+use crate::limits;
+use crate::types::Nanos;
+
+/// What waits.
+#[derive(Debug)]
+pub enum Waiting {
+    /// An answer already found in applied state; it needs only the proof.
+    Observed(Answer),
+    /// A read, to be looked up once the proof is there.
+    Read {
+        /// Who asked.
+        ticket: Ticket,
+        /// What for.
+        operation: Operation,
+        /// Monotonic time after which nobody waits for it.
+        deadline: Nanos,
+    },
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct ReadQueue {
+    waiting: Vec<Waiting>,
+    confirming: Option<(u64, Vec<Waiting>)>,
+    confirmed: VecDeque<(LogIndex, Vec<Waiting>)>,
+    held: usize,
+    last_round: u64,
+}
+
+impl ReadQueue {
+    /// Takes a read.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]: too many wait already.
+    pub fn push(&mut self, waiting: Waiting) -> Result<(), (Waiting, Refusal)> {
+        if self.held >= limits::READS_WAITING_MAX {
+            return Err((waiting, Refusal::Busy { queue: Queue::Reads, retry_after_ms: limits::BUSY_RETRY_MS }));
+        }
+        self.held += 1;
+        self.waiting.push(waiting);
+        Ok(())
+    }
+
+    /// Starts a round for all that waits, unless one runs; the number is new in every attempt.
+    pub fn start_round(&mut self) -> Option<u64> {
+        if self.confirming.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        self.last_round += 1;
+        self.confirming = Some((self.last_round, std::mem::take(&mut self.waiting)));
+        Some(self.last_round)
+    }
+
+    /// The round is confirmed: its reads may be answered once `index` is applied.
+    pub fn confirmed(&mut self, round: u64, index: LogIndex) {
+        if let Some((_, reads)) = self.confirming.take_if(|(number, _)| *number == round) {
+            self.confirmed.push_back((index, reads));
+        }
+    }
+
+    /// What may be answered now.
+    pub fn take_answerable(&mut self, applied: LogIndex) -> Vec<Waiting> {
+        let mut answerable = Vec::new();
+        while self.confirmed.front().is_some_and(|(index, _)| *index <= applied) {
+            if let Some((_, reads)) = self.confirmed.pop_front() {
+                answerable.extend(reads);
+            }
+        }
+        self.held -= answerable.len();
+        answerable
+    }
+
+    /// Takes out reads nobody waits for any more. Those in a running round stay until it ends.
+    pub fn expire(&mut self, now: Nanos) -> Vec<Ticket> {
+        let mut expired = Vec::new();
+        self.waiting.retain(|waiting| match waiting {
+            Waiting::Read { ticket, deadline, .. } if *deadline <= now => {
+                expired.push(*ticket);
+                false
+            }
+            Waiting::Read { .. } | Waiting::Observed(_) => true,
+        });
+        self.held -= expired.len();
+        expired
+    }
+
+    /// Leadership is lost: takes everything out, unanswered.
+    pub fn drain(&mut self) -> Vec<Ticket> {
+        let confirming = self.confirming.take().map(|(_, reads)| reads).unwrap_or_default();
+        let confirmed = self.confirmed.drain(..).flat_map(|(_, reads)| reads);
+        let tickets = self.waiting.drain(..).chain(confirming).chain(confirmed).map(|waiting| waiting.ticket()).collect();
+        self.held = 0;
+        tickets
+    }
+}
+
+impl Waiting {
+    /// Who waits.
+    pub(crate) fn ticket(&self) -> Ticket {
+        match self {
+            Self::Observed(answer) => answer.ticket,
+            Self::Read { ticket, .. } => *ticket,
+        }
+    }
+}

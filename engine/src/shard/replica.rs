@@ -1,0 +1,410 @@
+//! The machine that holds a replica's parts together: admission, roles, ticks, reads.
+//!
+//! Invariants: `in_flight`, `pending` and the queues hold something only while this replica leads in
+//! `led_term`; losing leadership empties them with the right answers (proposed: outcome unknown; queued or
+//! waiting: not leader); nothing is resolved before an entry of the own term is applied.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use margate_net::error::Refusal;
+use margate_net::ids::{ClusterId, LogIndex, NodeId, ReplicaId, Space, Term, Version};
+use margate_net::limits::{LIST_BYTES_MAX, LIST_ROWS_MAX};
+use margate_net::message::{
+    Consistency, Direction, Operation, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Request, Row as ListedRow, Success,
+};
+use raft::eraftpb::Entry;
+
+use super::answer::{Answer, Fill, Place, Ticket};
+use super::pending::PendingOverlay;
+use super::queue::{OperationQueue, Queued};
+use super::reads::{ReadQueue, Waiting};
+use super::resolve::returned_key;
+use super::state::ShardState;
+use crate::consensus::group::{Group, Progress, Role};
+use crate::index::row::{Row, Slot};
+use crate::index::store::{IndexError, IndexReader};
+use crate::index::view::{Index, OwnedRange};
+use crate::planted::Planted;
+use crate::types::{Nanos, ReplicaName};
+
+/// What a replica is made of at start.
+pub struct ReplicaParts {
+    /// The deployment.
+    pub cluster: ClusterId,
+    /// Where its rows are.
+    pub space: Space,
+    /// Its Raft.
+    pub group: Group,
+    /// Its state as of `applied`.
+    pub state: ShardState,
+    /// Highest entry applied, and its term.
+    pub applied: (LogIndex, Term),
+    /// Where each member lives, for hints.
+    pub homes: Vec<(ReplicaId, NodeId)>,
+    /// The bug to show, [`Planted::NONE`] in production.
+    pub planted: Planted,
+}
+
+/// An entry this leader proposed, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) index: LogIndex,
+    pub(crate) bytes: usize,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// One replica of a shard.
+pub struct Replica {
+    pub(crate) cluster: ClusterId,
+    pub(crate) name: ReplicaName,
+    pub(crate) space: Space,
+    pub(crate) group: Group,
+    pub(crate) state: ShardState,
+    pub(crate) applied: LogIndex,
+    pub(crate) applied_term: Term,
+    pub(crate) homes: Vec<(ReplicaId, NodeId)>,
+    pub(crate) queue: OperationQueue,
+    pub(crate) pending: PendingOverlay,
+    pub(crate) in_flight: VecDeque<InFlight>,
+    pub(crate) in_flight_bytes: usize,
+    pub(crate) backlog: VecDeque<Entry>,
+    pub(crate) version_next: Version,
+    pub(crate) clock_next: Nanos,
+    pub(crate) planted: Planted,
+    reads: ReadQueue,
+    led_term: Option<Term>,
+    stopping: bool,
+}
+
+impl Replica {
+    /// A replica as a restart found it.
+    #[must_use]
+    pub fn new(parts: ReplicaParts) -> Self {
+        let (applied, applied_term) = parts.applied;
+        Self {
+            cluster: parts.cluster,
+            name: parts.group.name(),
+            space: parts.space,
+            version_next: parts.state.version_high.next(),
+            clock_next: parts.state.clock,
+            group: parts.group,
+            state: parts.state,
+            applied,
+            applied_term,
+            homes: parts.homes,
+            queue: OperationQueue::default(),
+            pending: PendingOverlay::default(),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            backlog: VecDeque::new(),
+            planted: parts.planted,
+            reads: ReadQueue::default(),
+            led_term: None,
+            stopping: false,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> ReplicaName {
+        self.name
+    }
+
+    /// Highest entry applied.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// Its Raft.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Its state that is not a key.
+    #[must_use]
+    pub fn state(&self) -> &ShardState {
+        &self.state
+    }
+
+    /// What it tells `margate status`.
+    #[must_use]
+    pub fn status(&self) -> ReplicaStatus {
+        ReplicaStatus {
+            shard: self.name.shard,
+            replica: self.name.replica,
+            role: match self.group.role() {
+                Role::Follower => ReplicaRole::Follower,
+                Role::Candidate => ReplicaRole::Candidate,
+                Role::Leader => ReplicaRole::Leader,
+            },
+            leader: self.leader(),
+            term: self.group.term(),
+            commit: self.group.commit(),
+            applied: self.applied,
+            last: self.group.last(),
+        }
+    }
+
+    /// Takes a request: queues it, answers it or refuses it.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the index cannot be read, which stops the node.
+    pub fn admit<R: IndexReader>(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        request: Request,
+        index: &Index<R>,
+        out: &mut Vec<Answer>,
+    ) -> Result<(), IndexError> {
+        if let Some(refusal) = self.refuse_route(&request) {
+            out.push(Answer::refused(ticket, refusal));
+            return Ok(());
+        }
+        let deadline = now.plus(Nanos::from_millis(u64::from(request.timeout_ms)));
+        let operation = request.operation;
+        let refused = if operation.is_write() {
+            self.queue.push(Queued { ticket, operation, deadline }).err()
+        } else if consistency(&operation) == Consistency::Stale || self.planted.read_unconfirmed() {
+            out.push(self.read(ticket, operation, index)?);
+            None
+        } else {
+            self.reads.push(Waiting::Read { ticket, operation, deadline }).err().map(|(_, refusal)| refusal)
+        };
+        out.extend(refused.map(|refusal| Answer::refused(ticket, refusal)));
+        Ok(())
+    }
+
+    /// One tick: raft's, and the end of waiting for operations past their deadline.
+    pub fn tick(&mut self, now: Nanos, out: &mut Vec<Answer>) {
+        self.group.tick();
+        let expired = self.queue.expire(now).into_iter().chain(self.reads.expire(now));
+        out.extend(expired.map(|ticket| Answer::refused(ticket, Refusal::DeadlineExceeded)));
+        self.settle(out);
+    }
+
+    /// What consensus did since the last call. Committed entries wait in the backlog for [`Replica::apply`].
+    pub fn progress(&mut self, out: &mut Vec<Answer>) -> Option<Progress> {
+        let mut progress = self.group.progress();
+        if let Some(progress) = &mut progress {
+            self.backlog.extend(std::mem::take(&mut progress.committed));
+        }
+        self.settle(out);
+        for (round, index) in progress.iter_mut().flat_map(|progress| progress.reads.drain(..)) {
+            self.reads.confirmed(round, index);
+        }
+        progress
+    }
+
+    /// Starts a confirmation for the reads that wait, if one may start.
+    pub fn confirm_reads(&mut self) {
+        if self.is_ready()
+            && let Some(round) = self.reads.start_round()
+        {
+            self.group.confirm_read(round);
+        }
+    }
+
+    /// Answers the reads that are confirmed and whose index is applied.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the index cannot be read, which stops the node.
+    pub fn answer_reads<R: IndexReader>(&mut self, index: &Index<R>, out: &mut Vec<Answer>) -> Result<(), IndexError> {
+        for waiting in self.reads.take_answerable(self.applied) {
+            out.push(match waiting {
+                Waiting::Observed(answer) => answer,
+                Waiting::Read { ticket, operation, .. } => self.read(ticket, operation, index)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// An answer found in applied state waits for its proof.
+    pub(crate) fn observe(&mut self, answer: Answer, out: &mut Vec<Answer>) {
+        if self.planted.read_unconfirmed() {
+            out.push(answer);
+        } else if let Err((waiting, refusal)) = self.reads.push(Waiting::Observed(answer)) {
+            out.push(Answer::refused(waiting.ticket(), refusal));
+        }
+    }
+
+    /// Whether it leads and has applied an entry of its own term, so that it may resolve and confirm.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.led_term.is_some_and(|term| self.applied_term == term)
+    }
+
+    /// Whether it leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.led_term.is_some()
+    }
+
+    /// Takes no more operations, and hands leadership to the member best prepared for it.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        if self.leads()
+            && !self.group.handing_over()
+            && let Some(successor) = self.group.best_successor()
+        {
+            self.group.hand_over(successor);
+        }
+    }
+
+    /// The range its rows must lie in.
+    pub(crate) fn owned(&self) -> OwnedRange {
+        OwnedRange { space: self.space, low: self.state.low.clone(), high: self.state.high.clone() }
+    }
+
+    /// Compares role and term with what they were: answers what a lost leadership leaves behind.
+    pub(crate) fn settle(&mut self, out: &mut Vec<Answer>) {
+        let leads_in = (self.group.role() == Role::Leader).then(|| self.group.term());
+        if leads_in == self.led_term {
+            if leads_in.is_none() {
+                self.refuse_waiting(out);
+            }
+            return;
+        }
+        for answer in self.in_flight.drain(..).flat_map(|in_flight| in_flight.answers) {
+            out.push(Answer::refused(answer.ticket, Refusal::OutcomeUnknown));
+        }
+        self.in_flight_bytes = 0;
+        self.pending.clear();
+        self.refuse_waiting(out);
+        self.led_term = leads_in;
+    }
+
+    fn refuse_waiting(&mut self, out: &mut Vec<Answer>) {
+        let refusal = Refusal::NotLeader { leader: self.leader() };
+        out.extend(self.queue.drain().map(|queued| Answer::refused(queued.ticket, refusal)));
+        out.extend(self.reads.drain().into_iter().map(|ticket| Answer::refused(ticket, refusal)));
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        let leader = self.group.leader()?;
+        self.homes.iter().find(|(id, _)| *id == leader).map(|(_, node)| *node)
+    }
+
+    fn refuse_route(&self, request: &Request) -> Option<Refusal> {
+        if request.range_epoch < self.state.range_epoch || !self.covers(&request.operation) {
+            return Some(Refusal::WrongRange { current: self.state.range_epoch });
+        }
+        if self.stopping {
+            return Some(Refusal::ShuttingDown);
+        }
+        let stale = !request.operation.is_write() && consistency(&request.operation) == Consistency::Stale;
+        (!self.leads() && !stale).then(|| Refusal::NotLeader { leader: self.leader() })
+    }
+
+    fn covers(&self, operation: &Operation) -> bool {
+        match operation {
+            // A list is cut to the range; the client walks the shards.
+            Operation::List { .. } => true,
+            Operation::CompareExchange { key, .. }
+            | Operation::Delete { key, .. }
+            | Operation::Get { key, .. }
+            | Operation::Set { key, .. }
+            | Operation::Size { key, .. } => self.state.contains(key),
+        }
+    }
+
+    fn read<R: IndexReader>(&self, ticket: Ticket, operation: Operation, index: &Index<R>) -> Result<Answer, IndexError> {
+        match operation {
+            Operation::Get { key, version, returning, .. } => Ok(match self.find(&key, version, index)? {
+                Err(refusal) => Answer::refused(ticket, refusal),
+                Ok(row) => {
+                    let returned = returned_key(returning, &key);
+                    let success = Success::Found { version: row.version, value: Bytes::new(), key: returned, applied: self.applied };
+                    Answer { ticket, outcome: Ok(success), fills: vec![Fill { place: Place::Value, key, row }] }
+                }
+            }),
+            Operation::Size { key, version, returning, .. } => Ok(match self.find(&key, version, index)? {
+                Err(refusal) => Answer::refused(ticket, refusal),
+                Ok(row) => {
+                    let returned = returned_key(returning, &key);
+                    let success = Success::Sized { version: row.version, size: row.size, key: returned, applied: self.applied };
+                    Answer::ready(ticket, Ok(success))
+                }
+            }),
+            Operation::List { low, high, limit, direction, projection, .. } => {
+                let (success, fills) = self.list((&low, &high), limit, direction, projection, index)?;
+                Ok(Answer { ticket, outcome: Ok(success), fills })
+            }
+            Operation::CompareExchange { .. } | Operation::Delete { .. } | Operation::Set { .. } => {
+                unreachable!("writes are resolved, not read")
+            }
+        }
+    }
+
+    fn find<R: IndexReader>(&self, key: &[u8], version: ReadVersion, index: &Index<R>) -> Result<Result<Row, Refusal>, IndexError> {
+        let slot = index.get(self.space, key)?;
+        Ok(match (slot, version) {
+            (Some(Slot::Put(row)), ReadVersion::Latest) => Ok(row),
+            (Some(Slot::Put(row)), ReadVersion::Exact(wanted)) if row.version == wanted => Ok(row),
+            (Some(Slot::Put(_)), ReadVersion::Exact(_)) => Err(Refusal::NoSuchVersion),
+            (Some(Slot::Deleted(_)) | None, ReadVersion::Exact(_)) => Err(Refusal::NoSuchVersion),
+            (Some(Slot::Deleted(_)) | None, ReadVersion::Latest) => Err(Refusal::NotFound),
+        })
+    }
+
+    fn list<R: IndexReader>(
+        &self,
+        (low, high): (&Bytes, &Bytes),
+        limit: u32,
+        direction: Direction,
+        projection: Projection,
+        index: &Index<R>,
+    ) -> Result<(Success, Vec<Fill>), IndexError> {
+        let low = low.max(&self.state.low);
+        let high = if high.is_empty() || (!self.state.high.is_empty() && self.state.high < *high) { &self.state.high } else { high };
+        let mut page = Page { rows: Vec::new(), fills: Vec::new(), bytes: 0, resume: None };
+        let limit = limit.min(LIST_ROWS_MAX) as usize;
+        if high.is_empty() || low < high {
+            index.scan(self.space, low, high, direction, &mut |key, row| page.take(key, row, limit, direction, projection))?;
+        }
+        Ok((Success::Listed { rows: page.rows, resume: page.resume, applied: self.applied }, page.fills))
+    }
+}
+
+/// A page of a list while it grows.
+struct Page {
+    rows: Vec<ListedRow>,
+    fills: Vec<Fill>,
+    bytes: usize,
+    resume: Option<Bytes>,
+}
+
+impl Page {
+    fn take(&mut self, key: &[u8], row: Row, limit: usize, direction: Direction, projection: Projection) -> ControlFlow<()> {
+        let value_bytes = match projection {
+            Projection::KeysAndValues => usize::try_from(row.size).unwrap_or(usize::MAX),
+            Projection::KeysOnly => 0,
+        };
+        let full = self.rows.len() >= limit || self.bytes.saturating_add(value_bytes + key.len()) > LIST_BYTES_MAX;
+        if let (true, Some(last)) = (full, self.rows.last()) {
+            self.resume = Some(match direction {
+                Direction::Forward => Bytes::copy_from_slice(key),
+                Direction::Reverse => last.key.clone(),
+            });
+            return ControlFlow::Break(());
+        }
+        let key = Bytes::copy_from_slice(key);
+        self.bytes = self.bytes.saturating_add(value_bytes + key.len());
+        if projection == Projection::KeysAndValues {
+            self.fills.push(Fill { place: Place::Listed(self.rows.len()), key: key.clone(), row });
+        }
+        self.rows.push(ListedRow { key, version: row.version, value: None });
+        ControlFlow::Continue(())
+    }
+}
+
+fn consistency(operation: &Operation) -> Consistency {
+    match operation {
+        Operation::Get { consistency, .. } | Operation::List { consistency, .. } | Operation::Size { consistency, .. } => *consistency,
+        Operation::CompareExchange { .. } | Operation::Delete { .. } | Operation::Set { .. } => Consistency::Linearizable,
+    }
+}

@@ -1,0 +1,129 @@
+//! The shard's replicated state that is not a key: range, epochs, members, clock, version counter.
+//!
+//! It changes only by applying entries, so it is equal on all replicas at equal applied index, and travels in
+//! checkpoints and in the index's marks as the bytes drawn in `docs/format.md`.
+
+use bytes::{Buf, BufMut, Bytes};
+use margate_net::ids::{MemberEpoch, RangeEpoch, ReplicaId, Version};
+use margate_net::limits::{KEY_BYTES_MAX, NODES_MAX};
+
+use crate::types::Nanos;
+
+/// See the module's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardState {
+    /// First key of the range.
+    pub low: Bytes,
+    /// First key after the range, empty for none.
+    pub high: Bytes,
+    /// Counts changes of the range.
+    pub range_epoch: RangeEpoch,
+    /// Counts changes of the members.
+    pub member_epoch: MemberEpoch,
+    /// Members that vote, in the map's order: the first should lead when all are well.
+    pub voters: Vec<ReplicaId>,
+    /// Highest version of any effect applied.
+    pub version_high: Version,
+    /// The shard clock: highest leader timestamp applied, in nanoseconds since 1970.
+    pub clock: Nanos,
+}
+
+/// Bytes are not a shard state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the shard state is cut short or has impossible lengths, {remaining} bytes before its end")]
+pub struct StateFault {
+    /// Bytes left where it stopped making sense.
+    pub remaining: usize,
+}
+
+impl ShardState {
+    /// Whether the range holds the key.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.low.as_ref() <= key && (self.high.is_empty() || key < self.high.as_ref())
+    }
+
+    /// Its bytes, little endian.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(64 + self.low.len() + self.high.len() + 8 * self.voters.len());
+        out.put_u64_le(self.range_epoch.0);
+        out.put_u64_le(self.member_epoch.0);
+        out.put_u64_le(self.version_high.0);
+        out.put_u64_le(self.clock.0);
+        put_sized(&mut out, &self.low);
+        put_sized(&mut out, &self.high);
+        out.put_u32_le(u32::try_from(self.voters.len()).expect("voters are bounded by the map's nodes"));
+        for voter in &self.voters {
+            out.put_u64_le(voter.0);
+        }
+        out.into()
+    }
+
+    /// The way back.
+    ///
+    /// # Errors
+    /// [`StateFault`] for anything [`ShardState::encode`] would not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StateFault> {
+        let mut rest = bytes;
+        let state = decode(&mut rest).ok_or(StateFault { remaining: rest.len() })?;
+        if rest.is_empty() { Ok(state) } else { Err(StateFault { remaining: rest.len() }) }
+    }
+}
+
+fn put_sized(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.put_u32_le(u32::try_from(bytes.len()).expect("bounds of ranges are keys"));
+    out.put_slice(bytes);
+}
+
+fn take_sized(rest: &mut &[u8]) -> Option<Bytes> {
+    let length = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
+    if length > KEY_BYTES_MAX || length > rest.len() {
+        return None;
+    }
+    let (taken, left) = rest.split_at(length);
+    *rest = left;
+    Some(Bytes::copy_from_slice(taken))
+}
+
+fn decode(rest: &mut &[u8]) -> Option<ShardState> {
+    let range_epoch = RangeEpoch(rest.try_get_u64_le().ok()?);
+    let member_epoch = MemberEpoch(rest.try_get_u64_le().ok()?);
+    let version_high = Version(rest.try_get_u64_le().ok()?);
+    let clock = Nanos(rest.try_get_u64_le().ok()?);
+    let low = take_sized(rest)?;
+    let high = take_sized(rest)?;
+    let count = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
+    if count > NODES_MAX {
+        return None;
+    }
+    let voters = (0..count).map(|_| rest.try_get_u64_le().ok().map(ReplicaId)).collect::<Option<_>>()?;
+    Some(ShardState { low, high, range_epoch, member_epoch, voters, version_high, clock })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn states_survive_their_bytes(
+            low in proptest::collection::vec(any::<u8>(), 0..40), high in proptest::collection::vec(any::<u8>(), 0..40),
+            numbers in any::<[u64; 4]>(), voters in proptest::collection::vec(any::<u64>(), 0..5),
+        ) {
+            let state = ShardState {
+                low: low.into(), high: high.into(), range_epoch: RangeEpoch(numbers[0]), member_epoch: MemberEpoch(numbers[1]),
+                voters: voters.into_iter().map(ReplicaId).collect(), version_high: Version(numbers[2]), clock: Nanos(numbers[3]),
+            };
+            prop_assert_eq!(ShardState::decode(&state.encode()), Ok(state));
+        }
+
+        #[test]
+        fn any_bytes_are_a_state_or_a_fault(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            if let Ok(state) = ShardState::decode(&bytes) {
+                prop_assert_eq!(state.encode().as_ref(), bytes.as_slice());
+            }
+        }
+    }
+}
