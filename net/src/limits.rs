@@ -31,7 +31,13 @@ pub const DOCUMENT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 pub const HANDSHAKE_MS_MAX: u64 = 5_000;
 /// Milliseconds a peer may take nothing of what is written to it before the connection is closed.
 pub const WRITE_STALL_MS_MAX: u64 = 10_000;
-/// Bytes read from a socket at once, unless a larger frame has announced itself.
+/// Milliseconds a connection is read on after a goodbye, so that the goodbye arrives.
+pub const DRAIN_MS_MAX: u64 = 1_000;
+/// Milliseconds to wait after a connection could not be accepted: descriptors come back by others closing.
+pub const ACCEPT_RETRY_MS: u64 = 100;
+/// Connections over its cap that a core holds for a moment to tell them so; more are dropped unanswered.
+pub const REFUSALS_MAX: u32 = 16;
+/// Bytes read from a socket at once.
 pub const READ_BYTES: usize = 64 << 10;
 /// Rows in one page of a list.
 pub const LIST_ROWS_MAX: u32 = 1_024;
