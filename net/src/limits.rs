@@ -16,6 +16,29 @@ pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX + PAYLOAD_BYTES
 pub const HEADER_BYTES: usize = 32;
 /// Bytes of body a peer may send before the handshake is done: nothing larger is read or allocated.
 pub const HELLO_BYTES_MAX: usize = 1_024;
+/// Rows of lists in one frame of replies; more replies go into the next frame.
+pub const REPLY_ROWS_PER_FRAME_MAX: usize = 16_384;
+/// Raft messages in one frame between two cores; more go into the next frame of the same round.
+pub const PEER_MESSAGES_PER_FRAME_MAX: usize = 4_096;
+/// Log entries in one frame between two cores.
+pub const PEER_ENTRIES_PER_FRAME_MAX: usize = 16_384;
+/// The largest term, index or commit taken from the wire: reached after 146 years at a billion a second,
+/// and adding one never overflows.
+pub const COUNTER_MAX: u64 = 1 << 62;
+/// Bytes of an encoded map or status: each is the payload of one frame.
+pub const DOCUMENT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+/// Milliseconds a connection has from its first byte to the end of its handshake.
+pub const HANDSHAKE_MS_MAX: u64 = 5_000;
+/// Milliseconds a peer may take nothing of what is written to it before the connection is closed.
+pub const WRITE_STALL_MS_MAX: u64 = 10_000;
+/// Milliseconds a connection is read on after a goodbye, so that the goodbye arrives.
+pub const DRAIN_MS_MAX: u64 = 1_000;
+/// Milliseconds to wait after a connection could not be accepted: descriptors come back by others closing.
+pub const ACCEPT_RETRY_MS: u64 = 100;
+/// Connections over its cap that a core holds for a moment to tell them so; more are dropped unanswered.
+pub const REFUSALS_MAX: u32 = 16;
+/// Bytes read from a socket at once.
+pub const READ_BYTES: usize = 64 << 10;
 /// Rows in one page of a list.
 pub const LIST_ROWS_MAX: u32 = 1_024;
 /// Bytes of keys and values in one page of a list; a page holds at least one row, whatever its size.
@@ -40,3 +63,21 @@ const _: () = assert!(
     PAYLOAD_BYTES_MAX >= LIST_BYTES_MAX + VALUE_BYTES_MAX + KEY_BYTES_MAX,
     "the last row of a page may overshoot its budget"
 );
+const _: () = assert!(
+    64 * OPERATIONS_PER_FRAME_MAX + 24 * REPLY_ROWS_PER_FRAME_MAX + 1_024 <= BODY_BYTES_MAX,
+    "headers of operations, or of replies and rows, fit a body"
+);
+const _: () = assert!(
+    96 * PEER_MESSAGES_PER_FRAME_MAX + 24 * PEER_ENTRIES_PER_FRAME_MAX + 1_024 <= BODY_BYTES_MAX,
+    "headers of messages and entries fit a body"
+);
+const _: () = assert!(LIST_ROWS_MAX as usize <= REPLY_ROWS_PER_FRAME_MAX, "the largest page fits a frame");
+const _: () = assert!(
+    64 * SHARDS_MAX + 1_024 <= DOCUMENT_BYTES_MAX,
+    "the status of a core with a replica of every shard fits"
+);
+const _: () = assert!(
+    24 * NODES_MAX + 1_024 <= BODY_BYTES_MAX,
+    "a creation record names every node's directory"
+);
+const _: () = assert!(FRAME_BYTES_MAX < u32::MAX as usize, "lengths are 32 bits on the wire");

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::ids::{ClusterId, CoreId, MapEpoch, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId};
-use crate::limits::{CORES_MAX, KEY_BYTES_MAX, NODES_MAX, SHARDS_MAX};
+use crate::limits::{CORES_MAX, DOCUMENT_BYTES_MAX, KEY_BYTES_MAX, NODES_MAX, SHARDS_MAX};
 
 /// Ranges, shards, replicas, addresses. See the module's text for what always holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub struct MapReplica {
 }
 
 /// Why parts do not make a map.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// A count is over its limit, or nothing is there.
     #[error("the map has {count} {what}; between 1 and {max} are allowed")]
@@ -71,6 +71,14 @@ pub enum MapError {
         /// How many.
         count: usize,
         /// How many are allowed.
+        max: usize,
+    },
+    /// The encoded map would not fit one frame.
+    #[error("the map takes {bytes} bytes encoded and at most {max} are allowed; use fewer shards or shorter bounds")]
+    Bytes {
+        /// Bytes it would take.
+        bytes: usize,
+        /// Bytes allowed.
         max: usize,
     },
     /// Two nodes have one id, or a node has id 0.
@@ -120,6 +128,7 @@ impl Map {
             expected_low = (!shard.high.is_empty()).then(|| shard.high.clone());
             check_replicas(shard, &nodes)?;
         }
+        check_bytes(&nodes, &shards)?;
         match (expected_low, shards.last()) {
             (Some(_), Some(last)) => Err(MapError::Tiling(last.id)),
             _ => Ok(Self {
@@ -205,6 +214,18 @@ fn count(what: &'static str, count: usize, max: usize) -> Result<(), MapError> {
         Ok(())
     } else {
         Err(MapError::Count { what, count, max })
+    }
+}
+
+/// A map always fits one frame, whoever sends it. The sizes are those of `schema/wire.fbs`.
+fn check_bytes(nodes: &[MapNode], shards: &[MapShard]) -> Result<(), MapError> {
+    let of_nodes: usize = nodes.iter().map(|node| 16 + 32 * node.cores.len()).sum();
+    let of_shards: usize = shards.iter().map(|shard| 32 + shard.low.len() + 24 * shard.replicas.len()).sum();
+    let (bytes, max) = (256 + of_nodes + of_shards, DOCUMENT_BYTES_MAX);
+    if bytes <= max {
+        Ok(())
+    } else {
+        Err(MapError::Bytes { bytes, max })
     }
 }
 

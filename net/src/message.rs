@@ -395,6 +395,45 @@ pub enum ReplicaRole {
     Damaged = 3,
 }
 
+impl EntryKind {
+    /// The kind with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Normal, Self::Membership].into_iter().find(|kind| *kind as u8 == code)
+    }
+}
+
+impl PeerMessageKind {
+    /// The kind with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [
+            Self::Append,
+            Self::AppendResponse,
+            Self::Heartbeat,
+            Self::HeartbeatResponse,
+            Self::PreVote,
+            Self::PreVoteResponse,
+            Self::Vote,
+            Self::VoteResponse,
+            Self::TimeoutNow,
+            Self::Unreachable,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == code)
+    }
+}
+
+impl ReplicaRole {
+    /// The role with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Follower, Self::Candidate, Self::Leader, Self::Damaged]
+            .into_iter()
+            .find(|role| *role as u8 == code)
+    }
+}
+
 impl Operation {
     /// The key an operation is routed by: its own, or a list's low one.
     #[must_use]
