@@ -46,8 +46,8 @@ struct Moment {
 /// The index under test beside the plain map.
 struct Pair<S: TestStore> {
     store: S,
-    index: Index<S::Reader>,
-    writer: S::Writer,
+    /// `None` only while the process is down: a store is open once at a time.
+    process: Option<(Index<S::Reader>, S::Writer)>,
     now: Moment,
     /// The moment, and the generation, being committed.
     frozen: Option<(Moment, Generation)>,
@@ -111,8 +111,7 @@ impl<S: TestStore> Pair<S> {
         let (reader, writer) = store.open();
         Self {
             store,
-            index: Index::new(reader),
-            writer,
+            process: Some((Index::new(reader), writer)),
             now: Moment::default(),
             frozen: None,
             durable: Moment::default(),
@@ -120,6 +119,14 @@ impl<S: TestStore> Pair<S> {
             committing: BTreeMap::new(),
             generation: 0,
         }
+    }
+
+    fn running(&mut self) -> &mut (Index<S::Reader>, S::Writer) {
+        self.process.as_mut().expect("down only inside a crash")
+    }
+
+    fn index(&self) -> &Index<S::Reader> {
+        &self.process.as_ref().expect("down only inside a crash").0
     }
 
     fn take(&mut self, step: Step) {
@@ -148,7 +155,7 @@ impl<S: TestStore> Pair<S> {
         } else {
             Slot::Deleted(Version(version.into()))
         };
-        assert!(self.index.apply(&whole(key.0), &key.1, slot), "a newer version is written");
+        assert!(self.running().0.apply(&whole(key.0), &key.1, slot), "a newer version is written");
         self.active.insert(key.clone(), version);
         if lives {
             self.now.live.insert(key, version.into());
@@ -158,18 +165,19 @@ impl<S: TestStore> Pair<S> {
     }
 
     fn apply_again(&mut self, key: &Key) {
-        let Some(version) = self.active.get(key).or_else(|| self.committing.get(key)) else {
+        let known = self.active.get(key).or_else(|| self.committing.get(key));
+        let Some(version) = known.copied() else {
             return;
         };
         assert!(
-            !self.index.apply(&whole(key.0), &key.1, put(*version)),
+            !self.running().0.apply(&whole(key.0), &key.1, put(version)),
             "an equal version is not written"
         );
     }
 
     fn freeze(&mut self) {
         let expected = self.frozen.is_none() && !self.active.is_empty();
-        let rows = self.index.freeze();
+        let rows = self.running().0.freeze();
         assert_eq!(rows.is_some(), expected);
         if let Some(rows) = rows {
             self.committing = std::mem::take(&mut self.active);
@@ -190,39 +198,39 @@ impl<S: TestStore> Pair<S> {
 
     fn commit(&mut self) {
         let Some((moment, generation)) = self.frozen.take() else { return };
-        self.writer.commit(&generation).expect("room");
+        self.running().1.commit(&generation).expect("room");
         self.compare_everything();
-        self.index.committed().expect("a healthy store");
+        self.running().0.committed().expect("a healthy store");
         self.committing.clear();
         self.durable = moment;
     }
 
     fn crash(&mut self) {
+        self.process = None;
         let (reader, writer) = self.store.open();
-        self.index = Index::new(reader);
-        self.writer = writer;
+        self.process = Some((Index::new(reader), writer));
         self.frozen = None;
         self.active.clear();
         self.committing.clear();
         self.now = self.durable.clone();
-        let marks = self.index.reader().replica_marks().expect("a healthy store");
+        let marks = self.index().reader().replica_marks().expect("a healthy store");
         let applied = marks.first().map_or(0, |marks| marks.applied.0);
         assert_eq!(applied, u64::from(self.now.effects), "marks and contents move together");
     }
 
     fn compare_everything(&self) {
-        assert_eq!(self.index.overlay_rows(), self.active.len() + self.committing.len());
+        assert_eq!(self.index().overlay_rows(), self.active.len() + self.committing.len());
         for space in 0..2 {
             for direction in [Forward, Reverse] {
                 self.compare_scan(space, b"", b"", direction, usize::MAX);
             }
         }
         for (key, version) in &self.now.live {
-            let slot = self.index.get(Space(key.0), &key.1).expect("a healthy store");
+            let slot = self.index().get(Space(key.0), &key.1).expect("a healthy store");
             assert_eq!(slot.and_then(|slot| slot.row()).map(|row| row.version.0), Some(*version), "{key:?}");
         }
         for (key, version) in self.active.iter().filter(|(key, _)| !self.now.live.contains_key(*key)) {
-            let slot = self.index.get(Space(key.0), &key.1).expect("a healthy store");
+            let slot = self.index().get(Space(key.0), &key.1).expect("a healthy store");
             assert_eq!(slot, Some(Slot::Deleted(Version((*version).into()))), "{key:?}");
         }
     }
@@ -249,7 +257,7 @@ impl<S: TestStore> Pair<S> {
                 ControlFlow::Continue(())
             }
         };
-        self.index
+        self.index()
             .scan(Space(space), low, high, direction, &mut visit)
             .expect("a healthy store");
         assert_eq!(found, expected, "{direction:?} {low:?} {high:?}");

@@ -43,10 +43,12 @@ impl Growth {
         // A commit copies each page it changes, one per row at the worst, and fills new ones with new rows.
         let copied = used.min(rows.len() as u64 * self.page_bytes);
         self.wanted = end + copied + 2 * rows.bytes() as u64 + SLACK_BYTES;
-        if self.wanted <= self.allocated {
+        // The map is the end: LMDB itself refuses what goes beyond.
+        let map = info.map_size as u64;
+        if self.wanted.min(map) <= self.allocated {
             return Ok(());
         }
-        let target = self.wanted.next_multiple_of(STEP_BYTES).min(info.map_size as u64);
+        let target = self.wanted.next_multiple_of(STEP_BYTES).min(map);
         match self.allocate(target) {
             Ok(()) => Ok(()),
             Err(error) if is_no_space(&error) => Err(self.no_space()),
@@ -62,8 +64,7 @@ impl Growth {
     }
 
     fn allocate(&mut self, target: u64) -> io::Result<()> {
-        let from = self.allocated.min(target);
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, target - from) {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.allocated, target - self.allocated) {
             // Some file systems cannot; there the commit itself meets the full disk, and is undone.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {
                 self.allocated = target;
