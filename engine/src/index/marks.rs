@@ -8,17 +8,17 @@
 //! ```
 //!
 //! Integers in values are little endian. Each `meta` value ends with a CRC-32 of its key and everything before, since
-//! LMDB checks nothing; a position needs none, as the batch it points to proves itself.
+//! LMDB checks nothing (`sealed`); a position needs none, as the batch it points to proves itself.
 //!
 //! Not here, on purpose: the meaning of a shard's state (opaque), the databases themselves (`runtime::index_store`).
 
 use std::fmt;
 
-use bytes::Bytes;
 use margate_net::ids::{ClusterId, DirectoryId, LogIndex, ReplicaId, ShardId, Space, Term};
 use margate_net::limits::KEY_BYTES_MAX;
 
 use super::error::IndexError;
+use super::sealed::{Reader, seal, unseal};
 use super::store::{CoreMarks, ReplicaMarks};
 use crate::types::{HardState, Position, ReplicaName};
 
@@ -284,78 +284,6 @@ fn length(bytes: usize, limit: usize) -> Result<u32, IndexError> {
         return Err(too_large);
     }
     u32::try_from(bytes).map_err(|_| too_large)
-}
-
-/// A value with the checksum of its key and itself behind it.
-fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
-    let checksum = checksum(key, &value);
-    value.extend_from_slice(&checksum.to_le_bytes());
-    value
-}
-
-/// A sealed value without its checksum; `None` if that does not match.
-fn unseal<'a>(key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
-    let (value, found) = sealed.split_last_chunk::<4>()?;
-    (checksum(key, value) == u32::from_le_bytes(*found)).then_some(value)
-}
-
-fn checksum(key: &[u8], value: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(key);
-    hasher.update(value);
-    hasher.finalize()
-}
-
-/// Takes little-endian words off the front of bytes that may be too short.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (front, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*front)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn u128(&mut self) -> Option<u128> {
-        self.take().map(u128::from_le_bytes)
-    }
-
-    fn length(&mut self) -> Option<usize> {
-        usize::try_from(self.u32()?).ok()
-    }
-
-    fn position(&mut self) -> Option<Position> {
-        Some(Position {
-            segment: self.u32()?,
-            offset: self.u32()?,
-        })
-    }
-
-    fn bytes(&mut self, length: usize) -> Option<Bytes> {
-        let (front, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Bytes::copy_from_slice(front))
-    }
-
-    /// Nothing is allocated for a claimed count: the bytes must be there first.
-    fn term_runs(&mut self, count: usize) -> Option<Vec<(LogIndex, Term)>> {
-        let (front, rest) = self.0.split_at_checked(count.checked_mul(16)?)?;
-        self.0 = rest;
-        let mut runs = Reader(front);
-        (0..count).map(|_| Some((LogIndex(runs.u64()?), Term(runs.u64()?)))).collect()
-    }
-
-    const fn at_end(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Round trips, and bytes that were never written by us.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::conformance::replica_marks;

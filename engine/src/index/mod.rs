@@ -21,6 +21,7 @@ pub mod marks;
 pub mod memory;
 pub mod overlay;
 pub mod row;
+mod sealed;
 pub mod store;
 pub mod view;
 
