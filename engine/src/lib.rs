@@ -1,2 +1,4 @@
 //! Margate's data path.
+pub mod index;
+pub mod runtime;
 pub mod types;

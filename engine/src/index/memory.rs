@@ -1,0 +1,223 @@
+//! The store the simulator uses: the same promises as LMDB, in memory and deterministic.
+//!
+//! A commit has two halves, so that virtual time may pass in it: [`MemoryStore::begin`] stages it where nobody sees
+//! it, [`MemoryStore::finish`] makes it the newest generation at once. [`MemoryStore::crash`] in between loses it.
+//!
+//! Not here, on purpose: damaged pages, and a capacity; both come with the faults that need them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::rc::Rc;
+
+use margate_net::ids::{LogIndex, Space};
+use margate_net::message::Direction;
+
+use super::error::IndexError;
+use super::row::{ROW_BYTES, Row, Slot, index_key, user_key};
+use super::store::{CoreMarks, Generation, IndexReader, IndexWriter, ReplicaMarks, Visit};
+use crate::types::{Position, ReplicaName};
+
+/// A store that outlives the readers and writers made from it, as a disk outlives a process.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore(Rc<RefCell<Shared>>);
+
+/// Reads the generation it saw last.
+#[derive(Debug)]
+pub struct MemoryReader {
+    store: MemoryStore,
+    seen: Rc<Tables>,
+}
+
+/// Commits to the store.
+#[derive(Debug)]
+pub struct MemoryWriter(MemoryStore);
+
+#[derive(Debug, Default)]
+struct Shared {
+    committed: Rc<Tables>,
+    begun: Option<Generation>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    rows: BTreeMap<Vec<u8>, Row>,
+    core: Option<CoreMarks>,
+    replicas: BTreeMap<ReplicaName, ReplicaMarks>,
+    positions: BTreeMap<(ReplicaName, LogIndex), Position>,
+}
+
+impl MemoryStore {
+    /// A new, empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A reader at the last committed generation.
+    #[must_use]
+    pub fn reader(&self) -> MemoryReader {
+        MemoryReader {
+            store: self.clone(),
+            seen: Rc::clone(&self.0.borrow().committed),
+        }
+    }
+
+    /// A writer.
+    #[must_use]
+    pub fn writer(&self) -> MemoryWriter {
+        MemoryWriter(self.clone())
+    }
+
+    /// Begins a commit that nobody sees yet.
+    ///
+    /// # Panics
+    /// When another is under way, or the generation's marks go back.
+    pub fn begin(&self, generation: &Generation) {
+        let mut shared = self.0.borrow_mut();
+        generation.assert_follows(shared.committed.core.as_ref());
+        assert!(
+            shared.begun.is_none(),
+            "generation {} begun before the last was finished",
+            generation.number
+        );
+        shared.begun = Some(generation.clone());
+    }
+
+    /// Makes the commit that was begun durable and visible. Returns its generation; `None` if a crash came first.
+    pub fn finish(&self) -> Option<u64> {
+        let mut shared = self.0.borrow_mut();
+        let generation = shared.begun.take()?;
+        Rc::make_mut(&mut shared.committed).absorb(&generation);
+        Some(generation.number)
+    }
+
+    /// The process died: a commit that was begun and not finished is lost. Make new readers and writers afterwards.
+    pub fn crash(&self) {
+        self.0.borrow_mut().begun = None;
+    }
+}
+
+impl Tables {
+    fn absorb(&mut self, generation: &Generation) {
+        for (space, key, slot) in generation.rows.iter() {
+            match slot {
+                Slot::Put(row) => self.rows.insert(index_key(space, key), *row),
+                Slot::Deleted(_) => self.rows.remove(&index_key(space, key)),
+            };
+        }
+        self.core = Some(generation.core);
+        self.replicas
+            .extend(generation.replicas.iter().map(|marks| (marks.name, marks.clone())));
+        let keyed = |(name, index, position): &(ReplicaName, LogIndex, Position)| ((*name, *index), *position);
+        self.positions.extend(generation.positions.iter().map(keyed));
+    }
+}
+
+impl IndexReader for MemoryReader {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Row>, IndexError> {
+        Ok(self.seen.rows.get(&index_key(space, key)).copied())
+    }
+
+    fn scan(&self, space: Space, low: &[u8], high: &[u8], direction: Direction, visit: &mut Visit<'_>) -> Result<(), IndexError> {
+        if !high.is_empty() && low >= high {
+            return Ok(());
+        }
+        let end = match (high.is_empty(), space.0.checked_add(1)) {
+            (false, _) => Bound::Excluded(index_key(space, high)),
+            (true, Some(next)) => Bound::Excluded(index_key(Space(next), b"")),
+            (true, None) => Bound::Unbounded,
+        };
+        let mut rows = self.seen.rows.range((Bound::Included(index_key(space, low)), end));
+        loop {
+            let next = match direction {
+                Direction::Forward => rows.next(),
+                Direction::Reverse => rows.next_back(),
+            };
+            let Some((key, row)) = next else { return Ok(()) };
+            let key = user_key(key).expect("keys are stored with their space");
+            if let ControlFlow::Break(()) = visit(key, *row) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn core_marks(&self) -> Result<Option<CoreMarks>, IndexError> {
+        Ok(self.seen.core)
+    }
+
+    fn replica_marks(&self) -> Result<Vec<ReplicaMarks>, IndexError> {
+        Ok(self.seen.replicas.values().cloned().collect())
+    }
+
+    fn entry_position(&self, name: ReplicaName, at_or_below: LogIndex) -> Result<Option<(LogIndex, Position)>, IndexError> {
+        let mut positions = self.seen.positions.range((name, LogIndex(0))..=(name, at_or_below));
+        Ok(positions.next_back().map(|((_, index), position)| (*index, *position)))
+    }
+
+    fn bytes_used(&self) -> Result<u64, IndexError> {
+        let bytes: usize = self.seen.rows.keys().map(|key| key.len() + ROW_BYTES).sum();
+        Ok(bytes as u64)
+    }
+
+    fn refresh(&mut self) -> Result<(), IndexError> {
+        self.seen = Rc::clone(&self.store.0.borrow().committed);
+        Ok(())
+    }
+}
+
+impl IndexWriter for MemoryWriter {
+    fn commit(&mut self, generation: &Generation) -> Result<(), IndexError> {
+        self.0.begin(generation);
+        self.0.finish();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{self, TestStore, generation, put};
+    use super::super::differential;
+    use super::*;
+
+    impl TestStore for MemoryStore {
+        type Reader = MemoryReader;
+        type Writer = MemoryWriter;
+
+        fn open(&mut self) -> (MemoryReader, MemoryWriter) {
+            self.crash();
+            (self.reader(), self.writer())
+        }
+    }
+
+    #[test]
+    fn keeps_every_promise() {
+        conformance::run(MemoryStore::new);
+    }
+
+    #[test]
+    fn matches_a_plain_map() {
+        differential::run(256, MemoryStore::new);
+    }
+
+    #[test]
+    fn a_commit_under_way_is_seen_by_nobody_and_lost_by_a_crash() {
+        let store = MemoryStore::new();
+        store.begin(&generation(1, &[(b"k", put(1))]));
+        assert_eq!(store.reader().get(conformance::SPACE, b"k").expect("memory"), None);
+        store.crash();
+        assert_eq!(store.finish(), None);
+        store.begin(&generation(1, &[(b"k", put(2))]));
+        assert_eq!(store.finish(), Some(1));
+        let row = store.reader().get(conformance::SPACE, b"k").expect("memory");
+        assert_eq!(row.map(Slot::Put), Some(put(2)));
+    }
+
+    #[test]
+    #[should_panic(expected = "generation 1 begun before the last was finished")]
+    fn only_one_commit_is_under_way() {
+        let store = MemoryStore::new();
+        store.begin(&generation(1, &[]));
+        store.begin(&generation(1, &[]));
+    }
+}

@@ -1,0 +1,190 @@
+//! The newest slots of keys, in memory and in order: everything applied since the last commit began.
+//!
+//! Not here, on purpose: a cap; the core watches [`Overlay::bytes`] and freezes, commits or refuses.
+
+use std::collections::{BTreeMap, btree_map};
+use std::ops::Bound;
+
+use margate_net::ids::Space;
+
+use super::row::Slot;
+
+/// Ordered map of (space, key) to slot. One inner map per space, so that a look-up borrows its key.
+///
+/// Invariants: a key's version only grows; no inner map is empty; `len` and `bytes` match the contents.
+#[derive(Debug, Default, PartialEq)]
+pub struct Overlay {
+    spaces: BTreeMap<Space, Slots>,
+    len: usize,
+    bytes: usize,
+}
+
+type Slots = BTreeMap<Box<[u8]>, Slot>;
+
+/// The slots of one space between two bounds, from both ends.
+#[derive(Clone, Debug)]
+pub struct OverlayRange<'a>(Option<btree_map::Range<'a, Box<[u8]>, Slot>>);
+
+impl Overlay {
+    /// Nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            spaces: BTreeMap::new(),
+            len: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Writes the slot if its version is greater than the one here. Says whether it was written.
+    pub fn insert_newer(&mut self, space: Space, key: &[u8], slot: Slot) -> bool {
+        let slots = self.spaces.entry(space).or_default();
+        if let Some(old) = slots.get_mut(key) {
+            let newer = slot.version() > old.version();
+            if newer {
+                *old = slot;
+            }
+            return newer;
+        }
+        slots.insert(key.into(), slot);
+        self.len += 1;
+        self.bytes += key.len() + ENTRY_BYTES;
+        true
+    }
+
+    /// What is known of a key.
+    #[must_use]
+    pub fn get(&self, space: Space, key: &[u8]) -> Option<&Slot> {
+        self.spaces.get(&space)?.get(key)
+    }
+
+    /// The slots of `[low, high)` in key order, from either end; an empty `high` is the end of the space.
+    #[must_use]
+    pub fn range(&self, space: Space, low: &[u8], high: &[u8]) -> OverlayRange<'_> {
+        if !high.is_empty() && low >= high {
+            return OverlayRange(None);
+        }
+        let end = if high.is_empty() { Bound::Unbounded } else { Bound::Excluded(high) };
+        OverlayRange(
+            self.spaces
+                .get(&space)
+                .map(|slots| slots.range::<[u8], _>((Bound::Included(low), end))),
+        )
+    }
+
+    /// Everything, in index key order.
+    pub fn iter(&self) -> impl Iterator<Item = (Space, &[u8], &Slot)> {
+        let of_space = |space: Space, slots| Slots::iter(slots).map(move |(key, slot)| (space, &**key, slot));
+        self.spaces.iter().flat_map(move |(space, slots)| of_space(*space, slots))
+    }
+
+    /// Number of slots.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no slot.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of memory in use, roughly: keys and a fixed amount for each slot.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl<'a> Iterator for OverlayRange<'a> {
+    type Item = (&'a [u8], &'a Slot);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.as_mut()?.next().map(|(key, slot)| (&**key, slot))
+    }
+}
+
+impl DoubleEndedIterator for OverlayRange<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.as_mut()?.next_back().map(|(key, slot)| (&**key, slot))
+    }
+}
+
+/// Bytes counted for a slot besides its key: key pointer and slot in a node two thirds full, the key's allocation.
+const ENTRY_BYTES: usize = (size_of::<Box<[u8]>>() + size_of::<Slot>()) * 3 / 2 + 16;
+
+#[cfg(test)]
+mod tests {
+    use margate_net::ids::Version;
+    use proptest::prelude::*;
+
+    use super::super::conformance::put;
+    use super::*;
+
+    const SPACE: Space = Space(7);
+
+    fn keys<'a>(range: impl Iterator<Item = (&'a [u8], &'a Slot)>) -> Vec<&'a [u8]> {
+        range.map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn only_a_newer_version_is_written() {
+        let mut overlay = Overlay::new();
+        assert!(overlay.insert_newer(SPACE, b"k", put(5)));
+        let bytes = overlay.bytes();
+        assert!(!overlay.insert_newer(SPACE, b"k", put(4)));
+        assert!(
+            !overlay.insert_newer(SPACE, b"k", Slot::Deleted(Version(5))),
+            "an equal version is the same effect again"
+        );
+        assert_eq!(overlay.get(SPACE, b"k"), Some(&put(5)));
+        assert!(overlay.insert_newer(SPACE, b"k", Slot::Deleted(Version(6))));
+        assert!(!overlay.insert_newer(SPACE, b"k", put(5)), "a delete keeps its version");
+        assert_eq!(overlay.get(SPACE, b"k"), Some(&Slot::Deleted(Version(6))));
+        assert_eq!((overlay.len(), overlay.bytes()), (1, bytes));
+    }
+
+    #[test]
+    fn spaces_are_apart() {
+        let mut overlay = Overlay::new();
+        assert!(overlay.is_empty());
+        overlay.insert_newer(Space(1), b"k", put(1));
+        overlay.insert_newer(Space(0), b"z", put(2));
+        overlay.insert_newer(Space(u32::MAX), b"", put(3));
+        assert_eq!(overlay.get(Space(2), b"k"), None);
+        assert_eq!(keys(overlay.range(Space(1), b"", b"")), [b"k"]);
+        assert_eq!(keys(overlay.range(Space(2), b"", b"")), [b""; 0]);
+        let all: Vec<_> = overlay.iter().map(|(space, key, _)| (space.0, key)).collect();
+        assert_eq!(all, [(0, &b"z"[..]), (1, b"k"), (u32::MAX, b"")]);
+    }
+
+    #[test]
+    fn bounds_that_hold_nothing_are_empty() {
+        let mut overlay = Overlay::new();
+        overlay.insert_newer(SPACE, b"b", put(1));
+        for (low, high) in [(&b"c"[..], &b"a"[..]), (b"b", b"b"), (b"c", b""), (b"", b"a"), (b"", b"b")] {
+            assert_eq!(keys(overlay.range(SPACE, low, high)), [b""; 0], "{low:?} {high:?}");
+            assert_eq!(keys(overlay.range(SPACE, low, high).rev()), [b""; 0], "{low:?} {high:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_is_the_filter_of_all(
+            keys_in in proptest::collection::btree_set(proptest::collection::vec(0u8..3, 0..3), 0..20),
+            low in proptest::collection::vec(0u8..3, 0..3),
+            high in proptest::collection::vec(0u8..3, 0..3),
+        ) {
+            let mut overlay = Overlay::new();
+            for key in &keys_in {
+                overlay.insert_newer(SPACE, key, put(1));
+            }
+            let mut expected: Vec<&[u8]> = keys_in.iter().map(Vec::as_slice).filter(|key| *key >= &low[..] && (high.is_empty() || *key < &high[..])).collect();
+            prop_assert_eq!(keys(overlay.range(SPACE, &low, &high)), expected.clone());
+            expected.reverse();
+            prop_assert_eq!(keys(overlay.range(SPACE, &low, &high).rev()), expected);
+            prop_assert_eq!(overlay.len(), keys_in.len());
+        }
+    }
+}

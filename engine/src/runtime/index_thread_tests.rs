@@ -1,0 +1,105 @@
+//! Generations go in, outcomes come out, a core awaits them; nothing given is lost at the end.
+
+use glommio::LocalExecutorBuilder;
+use margate_net::ids::{ClusterId, DirectoryId};
+use tempfile::TempDir;
+
+use super::super::index_reader::HeedReader;
+use super::super::index_store::HeedIndex;
+use super::*;
+use crate::index::conformance::{SPACE, generation, put};
+use crate::index::marks::Identity;
+use crate::index::{IndexReader, Slot};
+
+fn open(directory: &TempDir, map_size: usize) -> (HeedReader, HeedWriter) {
+    let ours = Identity {
+        cluster: ClusterId(1),
+        directory: DirectoryId(2),
+    };
+    HeedIndex::open(directory.path(), map_size, ours).expect("an index of our own")
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory for the test")
+}
+
+#[test]
+fn a_core_awaits_its_commits() {
+    let directory = directory();
+    let (mut reader, writer) = open(&directory, 64 << 20);
+    let thread = IndexThread::start(writer, "index-0").expect("a thread");
+    let executor = LocalExecutorBuilder::default().spawn(move || async move {
+        for number in 1..=20_u32 {
+            thread.commit(generation(number.into(), &[(b"k", put(number))]));
+            let outcome = thread.outcomes().recv_async().await.expect("the thread lives");
+            assert_eq!(outcome.expect("room"), u64::from(number));
+            reader.refresh().expect("a healthy environment");
+            let row = reader.get(SPACE, b"k").expect("a healthy environment");
+            assert_eq!(row.map(Slot::Put), Some(put(number)));
+        }
+    });
+    executor.expect("an executor").join().expect("the executor ends");
+}
+
+#[test]
+fn what_was_given_is_committed_before_the_drop_returns() {
+    let directory = directory();
+    let (mut reader, writer) = open(&directory, 64 << 20);
+    let thread = IndexThread::start(writer, "index-0").expect("a thread");
+    thread.commit(generation(1, &[(b"k", put(1))]));
+    drop(thread);
+    reader.refresh().expect("a healthy environment");
+    assert_eq!(
+        reader.core_marks().expect("a healthy environment").map(|marks| marks.generation),
+        Some(1)
+    );
+}
+
+#[test]
+fn a_failed_commit_is_reported_and_the_thread_goes_on() {
+    let directory = directory();
+    let (_reader, writer) = open(&directory, 1 << 20);
+    let thread = IndexThread::start(writer, "index-0").expect("a thread");
+    let keys: Vec<[u8; 900]> = (0..=255).map(|key| [key; 900]).collect();
+    let many: Vec<_> = keys
+        .iter()
+        .cycle()
+        .zip(0..)
+        .map(|(key, version)| (&key[..], put(version)))
+        .take(256)
+        .collect();
+    let mut full = Vec::new();
+    for number in 1..=16_u32 {
+        let slots: Vec<_> = many
+            .iter()
+            .map(|(key, slot)| (&key[usize::try_from(number).expect("small")..], *slot))
+            .collect();
+        thread.commit(generation(number.into(), &slots));
+        full.push(thread.outcomes().recv().expect("the thread lives"));
+    }
+    let refused = full
+        .iter()
+        .filter(|outcome| matches!(outcome, Err(IndexError::Full { .. })))
+        .count();
+    assert!(
+        refused > 0
+            && full
+                .iter()
+                .all(|outcome| outcome.is_ok() || matches!(outcome, Err(IndexError::Full { .. }))),
+        "{full:?}"
+    );
+}
+
+#[test]
+fn an_overlay_is_freed_away_from_the_core() {
+    let directory = directory();
+    let (_reader, writer) = open(&directory, 64 << 20);
+    let thread = IndexThread::start(writer, "index-0").expect("a thread");
+    let first = generation(1, &[(b"k", put(1))]);
+    let rows = std::sync::Arc::clone(&first.rows);
+    thread.commit(first);
+    thread.outcomes().recv().expect("the thread lives").expect("room");
+    assert_eq!(std::sync::Arc::strong_count(&rows), 2, "the thread lets go after the core");
+    drop(thread);
+    assert_eq!(std::sync::Arc::strong_count(&rows), 1);
+}
