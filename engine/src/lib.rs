@@ -1,2 +1,3 @@
 //! Margate's data path.
+pub mod log;
 pub mod types;
