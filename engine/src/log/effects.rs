@@ -1,0 +1,512 @@
+//! The data of an entry: the effects one Raft entry carries, byte for byte the same on every replica.
+//!
+//! ```text
+//! entry data   count u32 | flags u32 | timestamp u64 | effect, effect, …
+//! effect       checksum u32 | kind u8 | flags u8 | key length u16 | value length u32 | cluster tag u32
+//!              | shard u64 | version u64 | value hash 16 bytes | key | value
+//! ```
+//! The index points at an effect where it lies in the log, so an effect proves by itself whose it is. Replica
+//! and space are the entry record's: these bytes are shared by replicas whose ids and spaces differ.
+//!
+//! Not here, on purpose: what effects mean (`shard`), and where they lie in the log (`batch`).
+
+use margate_net::ids::{ClusterId, ShardId, Version};
+use margate_net::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+use super::bytes::{Reader, length_u32};
+use super::limits::ENTRY_DATA_BYTES_MAX;
+use crate::types::{Nanos, ValueHash};
+
+/// Bytes before the first effect of an entry's data.
+pub const ENTRY_DATA_HEADER_BYTES: usize = 16;
+/// Bytes before an effect's key.
+pub const EFFECT_HEADER_BYTES: usize = 48;
+
+/// What an effect does to its key. The numbers are record kinds of `docs/format.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EffectKind {
+    /// Sets the value (`key_set`).
+    Put = 1,
+    /// Takes the key away (`key_del`).
+    Delete = 2,
+}
+
+/// One effect, where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effect<'a> {
+    /// What it does.
+    pub kind: EffectKind,
+    /// The key.
+    pub key: &'a [u8],
+    /// The value; empty for a delete.
+    pub value: &'a [u8],
+    /// The version it gives the key.
+    pub version: Version,
+    /// The value's hash; zero for a delete.
+    pub hash: ValueHash,
+}
+
+/// Why an entry's data are not effects. The entry is refused, or its batch is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryFault {
+    /// More bytes than an entry may have.
+    #[error("entry data of {bytes} bytes are over the limit of {ENTRY_DATA_BYTES_MAX}; drop the entry")]
+    TooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The bytes end inside a header, a key or a value.
+    #[error("entry data end inside the item at byte {offset}; fetch the entry again from another replica")]
+    Cut {
+        /// Where that item begins in the data.
+        offset: usize,
+    },
+    /// The header's flags say something this version does not know.
+    #[error("entry data have unknown flags {flags:#x}; upgrade this node")]
+    UnknownFlags {
+        /// The flags.
+        flags: u32,
+    },
+    /// An effect of a kind, or with flags, this version does not know.
+    #[error("the effect at byte {offset} has unknown kind {kind} or flags {flags:#x}; upgrade this node")]
+    UnknownKind {
+        /// Where it begins in the data.
+        offset: usize,
+        /// Its kind.
+        kind: u8,
+        /// Its flags.
+        flags: u8,
+    },
+    /// A key or value over its limit, or a delete with a value.
+    #[error(
+        "the effect at byte {offset} has a key of {key_bytes} and a value of {value_bytes} bytes, which its kind may not have; fetch the entry again from another replica"
+    )]
+    BadLengths {
+        /// Where it begins in the data.
+        offset: usize,
+        /// Bytes in its key.
+        key_bytes: usize,
+        /// Bytes in its value.
+        value_bytes: usize,
+    },
+    /// Bytes follow the last effect.
+    #[error("{bytes} bytes follow the last effect; fetch the entry again from another replica")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+    /// An effect's checksum does not match.
+    #[error("the effect at byte {offset} does not match its checksum; fetch the entry again from another replica")]
+    BadChecksum {
+        /// Where it begins in the data.
+        offset: usize,
+    },
+}
+
+/// Why the bytes an index row points at are not the effect it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordMismatch {
+    /// Fewer bytes than the effect has.
+    #[error("the record has {have} bytes and needs {needs}; read that many")]
+    Cut {
+        /// Bytes given.
+        have: usize,
+        /// Bytes needed.
+        needs: usize,
+    },
+    /// Not an effect this version knows, or lengths it may not have.
+    #[error("the record has kind {kind}, a key of {key_bytes} and a value of {value_bytes} bytes: not an effect; look the key up again")]
+    NotAnEffect {
+        /// Its kind.
+        kind: u8,
+        /// Bytes in its key.
+        key_bytes: usize,
+        /// Bytes in its value.
+        value_bytes: usize,
+    },
+    /// Written in another deployment.
+    #[error("the record is tagged {found:#010x}, this deployment {expected:#010x}; look the key up again")]
+    OtherCluster {
+        /// Its tag.
+        found: u32,
+        /// The tag of the deployment that reads it.
+        expected: u32,
+    },
+    /// Written by another shard.
+    #[error("the record is of shard {found}; look the key up again")]
+    OtherShard {
+        /// Its shard.
+        found: ShardId,
+    },
+    /// For another key.
+    #[error("the record is of another key; look the key up again")]
+    OtherKey,
+    /// At another version.
+    #[error("the record is at version {found}; look the key up again")]
+    OtherVersion {
+        /// Its version.
+        found: Version,
+    },
+    /// Everything fits but the checksum.
+    #[error("the record does not match its checksum; fetch it from another replica")]
+    BadChecksum,
+}
+
+/// What the reader of one effect already knows about it.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectedEffect<'a> {
+    /// This deployment.
+    pub cluster: ClusterId,
+    /// The shard that wrote it.
+    pub shard: ShardId,
+    /// The key.
+    pub key: &'a [u8],
+    /// The version the index names.
+    pub version: Version,
+}
+
+/// Bytes one effect takes in an entry's data and in the log; a delete's value has none.
+#[must_use]
+pub const fn effect_bytes(key_len: usize, value_len: u64) -> u64 {
+    (EFFECT_HEADER_BYTES + key_len) as u64 + value_len
+}
+
+/// Collects effects into one entry's data.
+#[derive(Clone, Debug)]
+pub struct EntryDataBuilder {
+    bytes: Vec<u8>,
+    count: u32,
+    shard: ShardId,
+    tag: u32,
+}
+
+impl EntryDataBuilder {
+    /// Starts an entry of a shard; the timestamp is the leader's wall clock, the shard clock once applied.
+    #[must_use]
+    pub fn new(cluster: ClusterId, shard: ShardId, timestamp: Nanos) -> Self {
+        let mut bytes = Vec::with_capacity(1_024);
+        bytes.extend_from_slice(&[0; 8]); // Count and flags; the count is filled in by `finish`.
+        bytes.extend_from_slice(&timestamp.0.to_le_bytes());
+        Self {
+            bytes,
+            count: 0,
+            shard,
+            tag: cluster_tag(cluster),
+        }
+    }
+
+    /// Bytes a put adds.
+    #[must_use]
+    pub const fn put_bytes(key_len: usize, value_len: usize) -> usize {
+        EFFECT_HEADER_BYTES + key_len + value_len
+    }
+
+    /// Adds a put.
+    ///
+    /// # Panics
+    /// If key or value is over its limit, or the data would be: resolve refuses those before.
+    pub fn put(&mut self, key: &[u8], value: &[u8], version: Version, hash: ValueHash) {
+        self.add(&Effect {
+            kind: EffectKind::Put,
+            key,
+            value,
+            version,
+            hash,
+        });
+    }
+
+    /// Adds a delete.
+    ///
+    /// # Panics
+    /// As [`Self::put`].
+    pub fn delete(&mut self, key: &[u8], version: Version) {
+        self.add(&Effect {
+            kind: EffectKind::Delete,
+            key,
+            value: &[],
+            version,
+            hash: ValueHash::default(),
+        });
+    }
+
+    /// Bytes so far, header included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether no effect was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The entry's data.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        self.bytes[..4].copy_from_slice(&self.count.to_le_bytes());
+        self.bytes
+    }
+
+    fn add(&mut self, effect: &Effect<'_>) {
+        assert!(
+            effect.key.len() <= KEY_BYTES_MAX,
+            "a key of {} bytes reached the log",
+            effect.key.len()
+        );
+        assert!(
+            effect.value.len() <= VALUE_BYTES_MAX,
+            "a value of {} bytes reached the log",
+            effect.value.len()
+        );
+        let start = self.bytes.len();
+        self.bytes.reserve(Self::put_bytes(effect.key.len(), effect.value.len()));
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&[effect.kind as u8, 0]);
+        let key_length = u16::try_from(effect.key.len()).expect("checked above");
+        self.bytes.extend_from_slice(&key_length.to_le_bytes());
+        self.bytes.extend_from_slice(&length_u32(effect.value.len()).to_le_bytes());
+        self.bytes.extend_from_slice(&self.tag.to_le_bytes());
+        self.bytes.extend_from_slice(&self.shard.0.to_le_bytes());
+        self.bytes.extend_from_slice(&effect.version.0.to_le_bytes());
+        self.bytes.extend_from_slice(&effect.hash.0);
+        self.bytes.extend_from_slice(effect.key);
+        self.bytes.extend_from_slice(effect.value);
+        assert!(self.bytes.len() <= ENTRY_DATA_BYTES_MAX, "entry data of {} bytes", self.bytes.len());
+        let checksum = crc32fast::hash(&self.bytes[start + 4..]);
+        self.bytes[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+        self.count += 1;
+    }
+}
+
+/// An entry's data whose structure was checked: every effect in it can be walked.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryData<'a> {
+    data: &'a [u8],
+    timestamp: Nanos,
+}
+
+impl<'a> EntryData<'a> {
+    /// Checks counts, kinds and lengths, not checksums. Empty data are a leader's first entry, without effects.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn parse(data: &'a [u8]) -> Result<Self, EntryFault> {
+        if data.is_empty() {
+            return Ok(Self { data, timestamp: Nanos(0) });
+        }
+        if data.len() > ENTRY_DATA_BYTES_MAX {
+            return Err(EntryFault::TooLong { bytes: data.len() });
+        }
+        let (count, timestamp) = data_header(data)?;
+        let mut offset = ENTRY_DATA_HEADER_BYTES;
+        for _ in 0..count {
+            offset += effect_at(data, offset)?.bytes();
+        }
+        match data.len() - offset {
+            0 => Ok(Self { data, timestamp }),
+            bytes => Err(EntryFault::Trailing { bytes }),
+        }
+    }
+
+    /// The leader's wall clock when it made the entry, ns; zero for empty data.
+    #[must_use]
+    pub fn timestamp(&self) -> Nanos {
+        self.timestamp
+    }
+
+    /// The effects in order, each with the offset of its header in the data.
+    pub fn effects(&self) -> impl Iterator<Item = (u32, Effect<'a>)> + use<'a> {
+        let data = self.data;
+        let mut offset = ENTRY_DATA_HEADER_BYTES;
+        std::iter::from_fn(move || {
+            let framed = effect_at(data, offset).ok()?;
+            let at = length_u32(offset);
+            offset += framed.bytes();
+            Some((at, framed.effect))
+        })
+    }
+}
+
+/// Checks structure and every effect's checksum.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn verify_checksums(data: &[u8]) -> Result<(), EntryFault> {
+    let parsed = EntryData::parse(data)?;
+    for (at, effect) in parsed.effects() {
+        let offset = at as usize;
+        let end = offset + EntryDataBuilder::put_bytes(effect.key.len(), effect.value.len());
+        let framed = data.get(offset..end).ok_or(EntryFault::Cut { offset })?;
+        if !checksum_matches(framed) {
+            return Err(EntryFault::BadChecksum { offset });
+        }
+    }
+    Ok(())
+}
+
+/// The effect a record holds, once it is proven to be the expected one. Bytes after it are ignored.
+///
+/// # Errors
+/// The first thing about it that is not as expected.
+pub fn read_effect<'a>(record: &'a [u8], expected: &ExpectedEffect<'_>) -> Result<Effect<'a>, RecordMismatch> {
+    let framed = match effect_at(record, 0) {
+        Ok(framed) => framed,
+        Err(_) => return Err(mismatch_of(record)),
+    };
+    let tag = cluster_tag(expected.cluster);
+    if framed.tag != tag {
+        return Err(RecordMismatch::OtherCluster {
+            found: framed.tag,
+            expected: tag,
+        });
+    }
+    if framed.shard != expected.shard {
+        return Err(RecordMismatch::OtherShard { found: framed.shard });
+    }
+    if framed.effect.key != expected.key {
+        return Err(RecordMismatch::OtherKey);
+    }
+    if framed.effect.version != expected.version {
+        return Err(RecordMismatch::OtherVersion {
+            found: framed.effect.version,
+        });
+    }
+    let whole = record.get(..framed.bytes()).unwrap_or_default();
+    if checksum_matches(whole) {
+        Ok(framed.effect)
+    } else {
+        Err(RecordMismatch::BadChecksum)
+    }
+}
+
+/// An effect with what its header says beside it.
+struct Framed<'a> {
+    effect: Effect<'a>,
+    tag: u32,
+    shard: ShardId,
+}
+
+impl Framed<'_> {
+    fn bytes(&self) -> usize {
+        EntryDataBuilder::put_bytes(self.effect.key.len(), self.effect.value.len())
+    }
+}
+
+/// The fixed part of an effect, as stored.
+struct EffectHeader {
+    kind: u8,
+    flags: u8,
+    key_bytes: usize,
+    value_bytes: usize,
+    tag: u32,
+    shard: ShardId,
+    version: Version,
+    hash: ValueHash,
+}
+
+fn effect_header(reader: &mut Reader<'_>) -> Option<EffectHeader> {
+    reader.u32()?; // The checksum is compared by those who read the value.
+    Some(EffectHeader {
+        kind: reader.u8()?,
+        flags: reader.u8()?,
+        key_bytes: reader.u16()?.into(),
+        value_bytes: reader.u32()? as usize,
+        tag: reader.u32()?,
+        shard: ShardId(reader.u64()?),
+        version: Version(reader.u64()?),
+        hash: ValueHash(reader.array()?),
+    })
+}
+
+fn data_header(data: &[u8]) -> Result<(u32, Nanos), EntryFault> {
+    let mut reader = Reader::new(data);
+    let mut header = || Some((reader.u32()?, reader.u32()?, reader.u64()?));
+    let (count, flags, timestamp) = header().ok_or(EntryFault::Cut { offset: 0 })?;
+    if flags != 0 {
+        return Err(EntryFault::UnknownFlags { flags });
+    }
+    Ok((count, Nanos(timestamp)))
+}
+
+fn effect_at(data: &[u8], offset: usize) -> Result<Framed<'_>, EntryFault> {
+    let cut = EntryFault::Cut { offset };
+    let mut reader = Reader::new(data.get(offset..).ok_or(cut)?);
+    let header = effect_header(&mut reader).ok_or(cut)?;
+    let kind = kind_of(&header).ok_or(EntryFault::UnknownKind {
+        offset,
+        kind: header.kind,
+        flags: header.flags,
+    })?;
+    if !lengths_allowed(kind, &header) {
+        return Err(EntryFault::BadLengths {
+            offset,
+            key_bytes: header.key_bytes,
+            value_bytes: header.value_bytes,
+        });
+    }
+    let key = reader.take(header.key_bytes).ok_or(cut)?;
+    let value = reader.take(header.value_bytes).ok_or(cut)?;
+    let effect = Effect {
+        kind,
+        key,
+        value,
+        version: header.version,
+        hash: header.hash,
+    };
+    Ok(Framed {
+        effect,
+        tag: header.tag,
+        shard: header.shard,
+    })
+}
+
+fn kind_of(header: &EffectHeader) -> Option<EffectKind> {
+    match (header.kind, header.flags) {
+        (1, 0) => Some(EffectKind::Put),
+        (2, 0) => Some(EffectKind::Delete),
+        _ => None,
+    }
+}
+
+fn lengths_allowed(kind: EffectKind, header: &EffectHeader) -> bool {
+    let value_max = match kind {
+        EffectKind::Put => VALUE_BYTES_MAX,
+        EffectKind::Delete => 0,
+    };
+    header.key_bytes <= KEY_BYTES_MAX && header.value_bytes <= value_max
+}
+
+/// Says why bytes are not an effect in the words of a point read.
+fn mismatch_of(record: &[u8]) -> RecordMismatch {
+    let have = record.len();
+    let Some(header) = effect_header(&mut Reader::new(record)) else {
+        return RecordMismatch::Cut {
+            have,
+            needs: EFFECT_HEADER_BYTES,
+        };
+    };
+    let needs = EntryDataBuilder::put_bytes(header.key_bytes, header.value_bytes);
+    let sound = kind_of(&header).is_some_and(|kind| lengths_allowed(kind, &header));
+    if sound && needs > have {
+        return RecordMismatch::Cut { have, needs };
+    }
+    RecordMismatch::NotAnEffect {
+        kind: header.kind,
+        key_bytes: header.key_bytes,
+        value_bytes: header.value_bytes,
+    }
+}
+
+fn checksum_matches(framed: &[u8]) -> bool {
+    match framed.split_first_chunk::<4>() {
+        Some((stored, covered)) => u32::from_le_bytes(*stored) == crc32fast::hash(covered),
+        None => false,
+    }
+}
+
+/// A deployment's mark on each effect.
+fn cluster_tag(cluster: ClusterId) -> u32 {
+    crc32fast::hash(&cluster.0.to_le_bytes())
+}

@@ -1,0 +1,365 @@
+//! The appending end: takes records, hands out one flush at a time, and says what is durable after it.
+//!
+//! ```text
+//! push, note_commit ─► queue ─► flush() ─► Flush ─► (the runtime writes it) ─► flushed()
+//!                                 ▲                                               │ 5 ms without a batch
+//!                                 └───────────────── seal ◄───────────────────────┘
+//! ```
+//! Invariants: at most one flush is in flight; batches are numbered without a gap; acknowledged bytes are never
+//! written again; what is queued when a flush returns goes next, in the order it was pushed.
+//!
+//! Not here, on purpose: the write itself, files and clocks (a `runtime` folder); who must wait for a flush
+//! (the core).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use margate_net::ids::LogIndex;
+
+use super::batch::Held;
+use super::bytes::padded;
+use super::commits::CommitBook;
+use super::flush::{Draft, Flush, lists_bytes};
+use super::limits::{BatchLimits, CHECKPOINT_PART_BYTES_MAX, QUEUED_BYTES_MAX, SEAL_AFTER};
+use super::pool::{OpenSegment, SegmentPool};
+use super::record::{Framed, RECORD_HEADER_BYTES, Record, frame};
+use super::segment::{LogConfig, ReadySegment, first_batch, further};
+use crate::types::{Nanos, Position, ReplicaName};
+
+/// Bytes of a checkpoint's fields before its state.
+const CHECKPOINT_FIELDS_BYTES: usize = 24;
+
+/// The appending end of a core's log.
+#[derive(Debug)]
+pub struct LogWriter {
+    limits: BatchLimits,
+    queue: VecDeque<Framed>,
+    queued_bytes: usize,
+    commits: CommitBook,
+    pool: SegmentPool,
+    last: LastBatch,
+    in_flight: Option<InFlight>,
+    /// Where the last durable batch begins and ends.
+    durable: DurableEnd,
+    commits_forced: bool,
+    seal_due: Option<Nanos>,
+}
+
+/// Where a log goes on: what the last batch of a scan leaves to its successor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    pub(super) last: LastBatch,
+    /// Whether that batch needs no further proof.
+    pub(super) sealed: bool,
+    /// The newest segment that holds batches; 0 for none.
+    pub(super) newest: u32,
+    /// That segment, if it can take more.
+    pub(super) open: Option<OpenSegment>,
+    pub(super) durable: DurableEnd,
+    pub(super) commits: BTreeMap<ReplicaName, LogIndex>,
+}
+
+/// What a batch must say about its predecessor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LastBatch {
+    pub(super) sequence: u64,
+    pub(super) checksum: u32,
+    pub(super) held: Vec<Held>,
+}
+
+/// The last durable batch's number and place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DurableEnd {
+    pub(super) sequence: u64,
+    pub(super) batch: Position,
+    pub(super) end: Position,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    reaches: DurableEnd,
+    seal: bool,
+    commits: Vec<(ReplicaName, LogIndex)>,
+}
+
+/// What there is to write.
+#[derive(Debug)]
+pub enum FlushStep {
+    /// Nothing, or a flush is in flight already.
+    Nothing,
+    /// Something, but the next segment is not prewritten yet; counted.
+    WaitForSegment,
+    /// This batch, now.
+    Write(Flush),
+}
+
+/// What became durable with a flush.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// Where the batch begins: a scan from here finds it and all that follows.
+    pub batch: Position,
+    /// The first byte after it.
+    pub end: Position,
+    /// The commits it carried.
+    pub durable_commits: Vec<(ReplicaName, LogIndex)>,
+}
+
+impl Resume {
+    /// A log without a single batch.
+    #[must_use]
+    pub fn fresh() -> Self {
+        let start = first_batch(1);
+        Self {
+            last: LastBatch::default(),
+            sealed: true,
+            newest: 0,
+            open: None,
+            durable: DurableEnd {
+                sequence: 0,
+                batch: start,
+                end: start,
+            },
+            commits: BTreeMap::new(),
+        }
+    }
+
+    /// Every durable commit the scan met, by replica.
+    #[must_use]
+    pub fn commits(&self) -> &BTreeMap<ReplicaName, LogIndex> {
+        &self.commits
+    }
+
+    /// Number of the last batch; 0 before the first.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.last.sequence
+    }
+
+    /// The first byte after the last batch.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.durable.end
+    }
+}
+
+impl LogWriter {
+    /// Goes on where a scan ended, or begins.
+    ///
+    /// # Panics
+    /// If segments are not whole blocks.
+    #[must_use]
+    pub fn new(config: LogConfig, resume: Resume) -> Self {
+        Self {
+            limits: BatchLimits::of_segment(config.segment_bytes),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            commits: CommitBook::resume(&resume.commits),
+            pool: SegmentPool::new(resume.open, resume.newest, config.ready_min, config.segment_bytes),
+            last: resume.last,
+            in_flight: None,
+            durable: resume.durable,
+            commits_forced: false,
+            seal_due: (!resume.sealed).then_some(Nanos(0)),
+        }
+    }
+
+    /// Numbers of segments whose prewriting should start now; each is returned once.
+    pub fn segments_wanted(&mut self) -> Vec<u32> {
+        self.pool.wanted()
+    }
+
+    /// A segment is prewritten, its header durable.
+    ///
+    /// # Panics
+    /// If its number is already in use.
+    pub fn segment_ready(&mut self, segment: ReadySegment) {
+        self.pool.add(segment);
+    }
+
+    /// Queues a record for the next batch.
+    ///
+    /// # Panics
+    /// If an entry is longer than `ENTRY_DATA_BYTES_MAX`: whoever makes or receives entries refuses those.
+    pub fn push(&mut self, record: Record) {
+        let part_bytes = CHECKPOINT_PART_BYTES_MAX.min(self.limits.record_bytes - RECORD_HEADER_BYTES - CHECKPOINT_FIELDS_BYTES);
+        for framed in frame(record, part_bytes) {
+            let bytes = framed.bytes();
+            assert!(
+                bytes <= self.limits.record_bytes,
+                "a record of {bytes} bytes is over {}",
+                self.limits.record_bytes
+            );
+            self.queued_bytes += bytes;
+            self.queue.push_back(framed);
+        }
+    }
+
+    /// A replica's commit grew; the next batch carries it, once.
+    pub fn note_commit(&mut self, name: ReplicaName, commit: LogIndex) {
+        self.commits.note(name, commit);
+    }
+
+    /// A replica is gone from this core; its commit is not kept.
+    pub fn forget(&mut self, name: ReplicaName) {
+        self.commits.forget(name);
+    }
+
+    /// Bytes of records that wait for a flush.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether the core may take new work: the queue is under `QUEUED_BYTES_MAX`. What was taken before may still be pushed.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.queued_bytes < QUEUED_BYTES_MAX
+    }
+
+    /// Whether a flush was handed out and has not returned.
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// The next batch, if there is a reason to write one. `now` is monotonic, `wall` is stamped into the batch.
+    pub fn flush(&mut self, now: Nanos, wall: Nanos) -> FlushStep {
+        if self.in_flight.is_some() || !self.has_reason(now) {
+            return FlushStep::Nothing;
+        }
+        let commits = self.commits.pending().min(self.limits.commits);
+        let (records, bytes) = self.fitting(lists_bytes(self.last.held.len(), commits));
+        let Some((position, salt)) = self.pool.place(padded(bytes)) else {
+            return FlushStep::WaitForSegment;
+        };
+        let commits = self.commits.carry(commits);
+        FlushStep::Write(self.draft(position, salt, wall, records, commits))
+    }
+
+    /// The next flush writes the pending commits even if there are no records.
+    pub fn force_commits(&mut self) {
+        self.commits_forced = true;
+    }
+
+    /// The next flush seals the last batch even if its time has not come: a graceful stop.
+    pub fn force_seal(&mut self) {
+        let sealed = self.in_flight.as_ref().map_or(self.seal_due.is_none(), |flight| flight.seal);
+        if !sealed {
+            self.seal_due = Some(Nanos(0));
+        }
+    }
+
+    /// The flush of this number is durable; the time of its seal begins.
+    ///
+    /// # Panics
+    /// If it is not the one in flight.
+    pub fn flushed(&mut self, sequence: u64, now: Nanos) -> Flushed {
+        let flight = self.in_flight.take().expect("a flush returned and none was in flight");
+        assert_eq!(flight.reaches.sequence, sequence, "another flush returned than the one in flight");
+        self.commits.settle(&flight.commits);
+        self.durable = flight.reaches;
+        if !flight.seal {
+            self.seal_due = Some(self.seal_due.unwrap_or(now.plus(SEAL_AFTER)));
+        }
+        Flushed {
+            batch: flight.reaches.batch,
+            end: flight.reaches.end,
+            durable_commits: flight.commits,
+        }
+    }
+
+    /// Monotonic time at which `flush` would write a seal; `None` where something else must happen first.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Nanos> {
+        let idle = self.in_flight.is_none() && self.queue.is_empty() && !self.pool.waiting();
+        self.seal_due.filter(|_| idle)
+    }
+
+    /// The highest commit of a replica that is durable in this log; 0 for none.
+    #[must_use]
+    pub fn durable_commit(&self, name: ReplicaName) -> LogIndex {
+        self.commits.durable(name)
+    }
+
+    /// The first byte after the last durable batch.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.durable.end
+    }
+
+    /// Where the last durable batch begins: a scan from here finds it and all that follows. The start of the
+    /// log before the first batch.
+    #[must_use]
+    pub fn last_batch(&self) -> Position {
+        self.durable.batch
+    }
+
+    /// Number of the last durable batch; 0 before the first.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.durable.sequence
+    }
+
+    /// How often a flush had to wait for a prewritten segment.
+    #[must_use]
+    pub fn segment_waits(&self) -> u64 {
+        self.pool.waits()
+    }
+
+    fn has_reason(&self, now: Nanos) -> bool {
+        let commits = self.commits_forced && self.commits.pending() > 0;
+        !self.queue.is_empty() || commits || self.seal_due.is_some_and(|due| due <= now)
+    }
+
+    /// How many queued records fit a batch after its lists, and its bytes with them.
+    fn fitting(&self, lists: usize) -> (usize, usize) {
+        let (mut records, mut bytes) = (0, lists);
+        for framed in self.queue.iter().take(self.limits.records) {
+            if bytes + framed.bytes() > self.limits.bytes {
+                break;
+            }
+            bytes += framed.bytes();
+            records += 1;
+        }
+        assert!(records > 0 || self.queue.is_empty(), "a record that was taken fits no batch");
+        (records, bytes)
+    }
+
+    fn draft(&mut self, position: Position, salt: u64, wall: Nanos, records: usize, commits: Vec<(ReplicaName, LogIndex)>) -> Flush {
+        let records: Vec<Framed> = self.queue.drain(..records).collect();
+        self.queued_bytes -= records.iter().map(Framed::bytes).sum::<usize>();
+        let sequence = self.last.sequence + 1;
+        let (previous_checksum, previous_held) = (self.last.checksum, &self.last.held);
+        let commit_list = &commits;
+        let draft = Draft {
+            position,
+            salt,
+            sequence,
+            written: wall,
+            previous_checksum,
+            previous_held,
+            commits: commit_list,
+            records,
+        };
+        let drafted = draft.finish();
+        let flush = drafted.flush;
+        self.last = LastBatch {
+            sequence,
+            checksum: drafted.checksum,
+            held: drafted.held,
+        };
+        let end = further(position, flush.length).expect("a batch lies inside its segment");
+        let reaches = DurableEnd {
+            sequence,
+            batch: position,
+            end,
+        };
+        self.in_flight = Some(InFlight {
+            reaches,
+            seal: flush.seal,
+            commits,
+        });
+        self.seal_due = None;
+        self.commits_forced = self.commits_forced && self.commits.pending() > 0;
+        flush
+    }
+}
