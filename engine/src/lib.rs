@@ -10,12 +10,12 @@
 //!
 //! Not here, on purpose: bytes on the wire (`margate_net`), who should hold which shard (`margate_directory`).
 
-pub mod types;
+pub mod consensus;
+pub mod core;
+pub mod index;
 pub mod limits;
 pub mod log;
-pub mod index;
-pub mod consensus;
-pub mod shard;
 pub mod planted;
-pub mod core;
 pub mod runtime;
+pub mod shard;
+pub mod types;

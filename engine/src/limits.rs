@@ -50,5 +50,11 @@ pub const BUSY_RETRY_MS: u32 = 5;
 pub const NOT_READY_RETRY_MS: u32 = 10;
 
 const _: () = assert!(QUEUED_BYTES_MAX >= PAYLOAD_BYTES_MAX, "one largest frame must fit an empty queue");
-const _: () = assert!(OVERLAY_BYTES_MAX > 2 * OVERLAY_FREEZE_BYTES, "one generation commits while the next one fills");
-const _: () = assert!(WINDOW_PINNED_BYTES_MAX > UNCOMMITTED_BYTES_MAX, "a follower must be able to hold all a leader has proposed");
+const _: () = assert!(
+    OVERLAY_BYTES_MAX > 2 * OVERLAY_FREEZE_BYTES,
+    "one generation commits while the next one fills"
+);
+const _: () = assert!(
+    WINDOW_PINNED_BYTES_MAX > UNCOMMITTED_BYTES_MAX,
+    "a follower must be able to hold all a leader has proposed"
+);

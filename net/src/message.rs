@@ -417,7 +417,6 @@ impl PeerMessageKind {
             Self::Vote,
             Self::VoteResponse,
             Self::TimeoutNow,
-            Self::Unreachable,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)

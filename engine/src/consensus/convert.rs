@@ -69,7 +69,12 @@ pub(crate) fn entry(term: Term, index: LogIndex, kind: EntryKind, data: bytes::B
 fn to_peer_entry(entry: Entry) -> PeerEntry {
     // The old form of membership change is never proposed here, and `Group::step` lets none in.
     let kind = entry_kind(&entry).unwrap_or(EntryKind::Membership);
-    PeerEntry { term: Term(entry.term), index: LogIndex(entry.index), kind, data: entry.data }
+    PeerEntry {
+        term: Term(entry.term),
+        index: LogIndex(entry.index),
+        kind,
+        data: entry.data,
+    }
 }
 
 fn from_peer_entry(peer: PeerEntry) -> Entry {

@@ -170,7 +170,8 @@ impl Group {
             max_committed_size_per_ready: limits::COMMITTED_BYTES_PER_READY,
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let raw = RawNode::new(&raft_config, window, &logger).expect("the configuration above is valid and the window never fails to start");
+        let raw =
+            RawNode::new(&raft_config, window, &logger).expect("the configuration above is valid and the window never fails to start");
         let mut group = Self {
             name: config.name,
             raw,
@@ -218,7 +219,10 @@ impl Group {
     /// Term and vote, as in memory.
     #[must_use]
     pub fn hard_state(&self) -> HardState {
-        HardState { term: Term(self.raw.raft.term), vote: ReplicaId(self.raw.raft.vote) }
+        HardState {
+            term: Term(self.raw.raft.term),
+            vote: ReplicaId(self.raw.raft.vote),
+        }
     }
 
     /// Highest index committed.
@@ -308,7 +312,9 @@ impl Group {
         let tracker = self.raw.raft.prs();
         let others = tracker.iter().filter(|(id, progress)| **id != here && progress.recent_active);
         // Lowest id wins a tie, so that the choice is the same in every run.
-        others.max_by_key(|(id, progress)| (progress.matched, std::cmp::Reverse(**id))).map(|(id, _)| ReplicaId(*id))
+        others
+            .max_by_key(|(id, progress)| (progress.matched, std::cmp::Reverse(**id)))
+            .map(|(id, _)| ReplicaId(*id))
     }
 
     /// Proposes data as the leader's next entry.
@@ -327,7 +333,8 @@ impl Group {
 
     /// Starts one confirmation that this replica still leads; `number` must be new in every attempt.
     pub fn confirm_read(&mut self, number: u64) {
-        self.raw.read_index([self.raw.raft.term.to_le_bytes(), number.to_le_bytes()].concat());
+        self.raw
+            .read_index([self.raw.raft.term.to_le_bytes(), number.to_le_bytes()].concat());
     }
 
     /// Takes a message of a peer.
@@ -407,7 +414,10 @@ impl Group {
 
     /// Gives raft the entries it wanted, as (term, index, kind, data); it sends them on.
     pub fn provide(&mut self, entries: Vec<PeerEntry>, context: GetEntriesContext) {
-        let entries = entries.into_iter().map(|peer| convert::entry(peer.term, peer.index, peer.kind, peer.data)).collect();
+        let entries = entries
+            .into_iter()
+            .map(|peer| convert::entry(peer.term, peer.index, peer.kind, peer.data))
+            .collect();
         self.raw.mut_store().provide(entries);
         self.raw.on_entries_fetched(context);
         self.raw.mut_store().forget_fetched();
@@ -442,7 +452,10 @@ impl Group {
 
     fn check(&self, message: &PeerMessage) -> Result<(), StepFault> {
         if message.to != self.name.replica {
-            return Err(StepFault::OtherReplica { to: message.to, here: self.name.replica });
+            return Err(StepFault::OtherReplica {
+                to: message.to,
+                here: self.name.replica,
+            });
         }
         if message.from == message.to || self.raw.raft.prs().get(message.from.0).is_none() {
             return Err(StepFault::NotAMember { from: message.from });
@@ -450,9 +463,10 @@ impl Group {
         check_numbers(message)?;
         match message.kind {
             PeerMessageKind::Append => self.check_append(message),
-            PeerMessageKind::Heartbeat if message.commit > self.last() && message.term >= self.term() => {
-                Err(StepFault::LostEntries { commit: message.commit, last: self.last() })
-            }
+            PeerMessageKind::Heartbeat if message.commit > self.last() && message.term >= self.term() => Err(StepFault::LostEntries {
+                commit: message.commit,
+                last: self.last(),
+            }),
             PeerMessageKind::AppendResponse
             | PeerMessageKind::Heartbeat
             | PeerMessageKind::HeartbeatResponse
@@ -501,13 +515,23 @@ impl Group {
 }
 
 fn outgoing(shard: ShardId, messages: Vec<raft::eraftpb::Message>) -> Vec<PeerMessage> {
-    messages.into_iter().filter_map(|message| convert::to_peer(shard, message)).collect()
+    messages
+        .into_iter()
+        .filter_map(|message| convert::to_peer(shard, message))
+        .collect()
 }
 
 fn check_numbers(message: &PeerMessage) -> Result<(), StepFault> {
     const SANE: u64 = u64::MAX / 4;
     let insane = |what| Err(StepFault::Insane { what });
-    let numbers = [message.term.0, message.log_term.0, message.index.0, message.commit.0, message.commit_term.0, message.reject_hint.0];
+    let numbers = [
+        message.term.0,
+        message.log_term.0,
+        message.index.0,
+        message.commit.0,
+        message.commit_term.0,
+        message.reject_hint.0,
+    ];
     if numbers.iter().any(|number| *number > SANE) {
         return insane("a number is beyond any log");
     }

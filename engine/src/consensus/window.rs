@@ -119,13 +119,22 @@ impl EntryWindow {
     /// Bytes of entries above an index.
     pub(crate) fn bytes_above(&self, index: LogIndex) -> usize {
         let from = index.0.saturating_sub(self.first.0.saturating_sub(1));
-        self.held.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).map(|held| held.entry.data.len()).sum()
+        self.held
+            .iter()
+            .skip(usize::try_from(from).unwrap_or(usize::MAX))
+            .map(|held| held.entry.data.len())
+            .sum()
     }
 
     /// Appends one entry, after cutting those it replaces.
     pub(crate) fn append(&mut self, entry: Entry) {
         let index = LogIndex(entry.index);
-        assert!(index >= self.first && index.0 <= self.last().0 + 1, "entry {index} after {} to {}", self.first, self.last());
+        assert!(
+            index >= self.first && index.0 <= self.last().0 + 1,
+            "entry {index} after {} to {}",
+            self.first,
+            self.last()
+        );
         self.cut_from(index);
         let term = Term(entry.term);
         match self.runs.last() {
@@ -190,7 +199,12 @@ impl EntryWindow {
 
     /// Makes fetched entries answerable. Only those whose term is the one this log has are taken.
     pub(crate) fn provide(&mut self, entries: Vec<Entry>) {
-        assert!(entries.iter().all(|entry| self.term_at(LogIndex(entry.index)) == Some(Term(entry.term))), "a fetched entry is not of this log");
+        assert!(
+            entries
+                .iter()
+                .all(|entry| self.term_at(LogIndex(entry.index)) == Some(Term(entry.term))),
+            "a fetched entry is not of this log"
+        );
         self.fetched = entries;
     }
 
@@ -273,7 +287,9 @@ impl Storage for EntryWindow {
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        self.term_at(LogIndex(index)).map(|term| term.0).ok_or(raft::Error::Store(StorageError::Unavailable))
+        self.term_at(LogIndex(index))
+            .map(|term| term.0)
+            .ok_or(raft::Error::Store(StorageError::Unavailable))
     }
 
     fn first_index(&self) -> raft::Result<u64> {
@@ -301,7 +317,12 @@ mod tests {
     fn filled(terms: &[u64]) -> EntryWindow {
         let mut window = EntryWindow::new(vec![ReplicaId(1)], RestoredLog::default(), 0);
         for (at, term) in terms.iter().enumerate() {
-            window.append(entry(Term(*term), LogIndex(at as u64 + 1), EntryKind::Normal, Bytes::from_static(b"12345678")));
+            window.append(entry(
+                Term(*term),
+                LogIndex(at as u64 + 1),
+                EntryKind::Normal,
+                Bytes::from_static(b"12345678"),
+            ));
         }
         window
     }
@@ -328,7 +349,10 @@ mod tests {
         let mut window = filled(&[1, 2, 2]);
         window.append(entry(Term(3), LogIndex(2), EntryKind::Normal, Bytes::new()));
         assert_eq!(window.last(), LogIndex(2));
-        assert_eq!(window.runs_up_to(LogIndex(9)), [(LogIndex(0), Term(0)), (LogIndex(1), Term(1)), (LogIndex(2), Term(3))]);
+        assert_eq!(
+            window.runs_up_to(LogIndex(9)),
+            [(LogIndex(0), Term(0)), (LogIndex(1), Term(1)), (LogIndex(2), Term(3))]
+        );
         assert_eq!(window.place_of(LogIndex(2)), None);
     }
 

@@ -6,9 +6,10 @@
 use margate_net::ids::{CoreId, LogIndex, NodeId, Space, Term, Version};
 use margate_net::map::Map;
 
+use crate::log::flush::Flush;
 use crate::log::record::Record;
 use crate::log::segment::{LogConfig, ReadySegment};
-use crate::log::writer::{Flush, FlushStep, LogWriter, Resume};
+use crate::log::writer::{FlushStep, LogWriter, Resume};
 use crate::shard::state::ShardState;
 use crate::types::{Nanos, ReplicaName};
 
@@ -30,8 +31,18 @@ pub fn checkpoints(map: &Map, node: NodeId, core: CoreId, wall: Nanos) -> Vec<Re
                 version_high: Version(0),
                 clock: Nanos(0),
             };
-            let name = ReplicaName { shard: shard.id, replica: replica.id };
-            Record::Checkpoint { name, space: Space(space), applied: LogIndex(0), applied_term: Term(0), state: state.encode(), timestamp: wall }
+            let name = ReplicaName {
+                shard: shard.id,
+                replica: replica.id,
+            };
+            Record::Checkpoint {
+                name,
+                space: Space(space),
+                applied: LogIndex(0),
+                applied_term: Term(0),
+                state: state.encode(),
+                timestamp: wall,
+            }
         })
         .collect()
 }

@@ -49,7 +49,10 @@ impl Durability {
 
     /// Something waits.
     pub fn wait(&mut self, waiting: Waiting) {
-        debug_assert!(self.waiting.back().is_none_or(|last| last.after <= waiting.after), "waiting is in order");
+        debug_assert!(
+            self.waiting.back().is_none_or(|last| last.after <= waiting.after),
+            "waiting is in order"
+        );
         self.waiting.push_back(waiting);
     }
 

@@ -1,13 +1,14 @@
 //! What goes into a core and what comes out.
 
 use bytes::Bytes;
-use margate_net::frame::ReceivedRequest;
+use margate_net::codec::ReceivedRequest;
 use margate_net::ids::{CoreId, Incarnation, NodeId, ShardId};
 use margate_net::message::{PeerBatch, Reply};
 
-use crate::index::store::{Generation, IndexError};
+use crate::index::error::IndexError;
+use crate::index::store::Generation;
+use crate::log::flush::Flush;
 use crate::log::segment::ReadySegment;
-use crate::log::writer::Flush;
 use crate::shard::answer::ConnectionId;
 use crate::types::{Nanos, Position};
 

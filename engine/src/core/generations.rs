@@ -10,7 +10,8 @@ use margate_net::ids::LogIndex;
 
 use super::event::{Effect, Effects};
 use crate::consensus::window::BatchPlace;
-use crate::index::store::{CoreMarks, Generation, IndexError, IndexReader, ReplicaMarks};
+use crate::index::error::IndexError;
+use crate::index::store::{CoreMarks, Generation, IndexReader, ReplicaMarks};
 use crate::index::view::Index;
 use crate::limits;
 use crate::log::writer::LogWriter;
@@ -40,7 +41,11 @@ impl Positions {
     /// # Errors
     /// [`IndexError`]: the index cannot be read, which stops the node.
     pub fn find<R: IndexReader>(&self, name: ReplicaName, index: LogIndex, rows: &Index<R>) -> Result<Option<Position>, IndexError> {
-        let near = self.recent.iter().filter(|(of, noted, _)| *of == name && *noted <= index).max_by_key(|(_, noted, _)| *noted);
+        let near = self
+            .recent
+            .iter()
+            .filter(|(of, noted, _)| *of == name && *noted <= index)
+            .max_by_key(|(_, noted, _)| *noted);
         match near {
             Some((_, _, at)) => Ok(Some(*at)),
             None => Ok(rows.reader().entry_position(name, index)?.map(|(_, at)| at)),
@@ -49,7 +54,9 @@ impl Positions {
 
     /// Takes out those of applied entries, which are never cut.
     fn take_applied(&mut self, applied: impl Fn(ReplicaName) -> LogIndex) -> Vec<(ReplicaName, LogIndex, Position)> {
-        let (done, kept) = std::mem::take(&mut self.recent).into_iter().partition(|(name, index, _)| *index <= applied(*name));
+        let (done, kept) = std::mem::take(&mut self.recent)
+            .into_iter()
+            .partition(|(name, index, _)| *index <= applied(*name));
         self.recent = kept;
         done
     }
@@ -85,7 +92,12 @@ impl Generations {
     /// Goes on after the marks that were found.
     #[must_use]
     pub fn new(last: CoreMarks, planted: Planted) -> Self {
-        Self { state: State::Filling, last, filling_since: None, planted }
+        Self {
+            state: State::Filling,
+            last,
+            filling_since: None,
+            planted,
+        }
     }
 
     /// Whether the overlay should be frozen now.
@@ -113,12 +125,27 @@ impl Generations {
         // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back.
         let replay = contributions.iter().filter_map(|one| one.replay).fold(last_batch, BatchPlace::min);
         let number = self.last.generation + 1;
-        let core = CoreMarks { generation: number, replay: replay.position, replay_sequence: replay.sequence };
+        let core = CoreMarks {
+            generation: number,
+            replay: replay.position,
+            replay_sequence: replay.sequence,
+        };
         let replicas: Vec<_> = contributions.into_iter().map(|one| one.marks).collect();
-        let applied = |name| replicas.iter().find(|marks| marks.name == name).map_or(LogIndex(0), |marks| marks.applied);
+        let applied = |name| {
+            replicas
+                .iter()
+                .find(|marks| marks.name == name)
+                .map_or(LogIndex(0), |marks| marks.applied)
+        };
         let positions = positions.take_applied(applied);
         self.filling_since = None;
-        self.state = State::Frozen(Generation { number, rows, core, replicas, positions });
+        self.state = State::Frozen(Generation {
+            number,
+            rows,
+            core,
+            replicas,
+            positions,
+        });
     }
 
     /// Sends the frozen generation to the index once every commit it rests on is durable; asks for that otherwise.
@@ -144,7 +171,10 @@ impl Generations {
     /// # Errors
     /// [`IndexError`]: the index does not show it, which stops the node.
     pub fn done<R: IndexReader>(&mut self, generation: u64, index: &mut Index<R>) -> Result<(), IndexError> {
-        assert!(matches!(self.state, State::Committing(number) if number == generation), "generation {generation} was not being committed");
+        assert!(
+            matches!(self.state, State::Committing(number) if number == generation),
+            "generation {generation} was not being committed"
+        );
         index.committed()?;
         self.state = State::Filling;
         Ok(())

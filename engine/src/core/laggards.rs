@@ -14,7 +14,8 @@ use raft::GetEntriesContext;
 use super::event::{Effect, Effects, LogReadFault, ReadTicket};
 use super::generations::Positions;
 use super::values::Tickets;
-use crate::index::store::{IndexError, IndexReader};
+use crate::index::error::IndexError;
+use crate::index::store::IndexReader;
 use crate::index::view::Index;
 use crate::limits;
 use crate::log::fetch::{FetchedChunk, entries_in_chunk};
@@ -30,6 +31,8 @@ struct Fetch {
     next: LogIndex,
     high: LogIndex,
     at: Position,
+    /// Whether `at` follows a chunk of the same segment.
+    continued: bool,
     found: Vec<PeerEntry>,
     found_bytes: usize,
     context: GetEntriesContext,
@@ -61,7 +64,9 @@ impl Laggards {
             if self.fetches.contains_key(&name.shard) {
                 continue;
             }
-            let Some(at) = positions.find(name, wanted.low, index)? else { continue };
+            let Some(at) = positions.find(name, wanted.low, index)? else {
+                continue;
+            };
             let ticket = tickets.next();
             let fetch = Fetch {
                 ticket,
@@ -69,6 +74,7 @@ impl Laggards {
                 next: wanted.low,
                 high: wanted.high.min(replica.group.first_held()),
                 at,
+                continued: false,
                 found: Vec::new(),
                 found_bytes: 0,
                 context: wanted.context,
@@ -82,7 +88,10 @@ impl Laggards {
     /// The shard whose fetch waits for this read.
     #[must_use]
     pub fn shard_awaiting(&self, ticket: ReadTicket) -> Option<ShardId> {
-        self.fetches.iter().find(|(_, fetch)| fetch.ticket == ticket).map(|(shard, _)| *shard)
+        self.fetches
+            .iter()
+            .find(|(_, fetch)| fetch.ticket == ticket)
+            .map(|(shard, _)| *shard)
     }
 
     /// A chunk of the log was read: goes on, or gives raft what was found.
@@ -102,14 +111,18 @@ impl Laggards {
                 return;
             }
         };
-        let found = match entries_in_chunk(log, &chunk, fetch.at, fetch.name) {
-            Ok(found) => found,
+        let more = match entries_in_chunk(&chunk, fetch.at, fetch.name) {
+            Ok(found) => fetch.take(found, replica),
+            // What a chunk ended before may be the unused tail of its segment.
+            Err(_) if fetch.continued => {
+                (fetch.at, fetch.continued) = (first_batch(fetch.at.segment + 1), false);
+                Some(limits::ENTRY_FETCH_BYTES)
+            }
             Err(fault) => {
                 tracing::error!(shard = shard.0, at = %fetch.at, %fault, "old entries cannot be parsed");
                 return;
             }
         };
-        let more = fetch.take(found, replica, log);
         match more {
             Some(length) => {
                 fetch.ticket = tickets.next();
@@ -132,31 +145,30 @@ impl Laggards {
 
 impl Fetch {
     /// Takes what fits; how many bytes to read next, if more is needed.
-    fn take(&mut self, chunk: FetchedChunk, replica: &Replica, log: &LogConfig) -> Option<usize> {
+    fn take(&mut self, chunk: FetchedChunk, replica: &Replica) -> Option<usize> {
         for entry in chunk.entries {
             if entry.index == self.next && self.next < self.high && replica.group.term_at(entry.index) == Some(entry.term) {
                 self.found_bytes += entry.data.len();
-                self.found.push(PeerEntry { term: entry.term, index: entry.index, kind: entry.kind, data: entry.data });
+                let (term, index, kind, data) = (entry.term, entry.index, entry.kind, entry.data);
+                self.found.push(PeerEntry { term, index, kind, data });
                 self.next = self.next.next();
             }
         }
-        let enough = self.next >= self.high || self.found_bytes >= limits::ENTRY_FETCH_BYTES;
-        if enough {
+        if self.next >= self.high || self.found_bytes >= limits::ENTRY_FETCH_BYTES {
             return None;
         }
-        // Nothing more in this segment, or its rest is empty: the log goes on at the start of the next one.
-        let exhausted = chunk.next == self.at && chunk.needs.is_none() || chunk.next.offset >= log.segment_bytes;
-        self.at = if exhausted { first_batch(self.at.segment + 1) } else { chunk.next };
-        match chunk.needs {
-            Some(length) if length > BATCH_BYTES_MAX => None,
-            Some(length) => Some(length),
-            None => Some(limits::ENTRY_FETCH_BYTES),
-        }
+        (self.at, self.continued) = (chunk.next, chunk.next.segment == self.at.segment);
+        let length = chunk.needs.unwrap_or(limits::ENTRY_FETCH_BYTES);
+        (length <= BATCH_BYTES_MAX).then_some(length)
     }
 }
 
 fn read_chunk(log: &LogConfig, ticket: ReadTicket, at: Position, length: usize) -> Effect {
     // Never past the end of the segment file.
     let room = (log.segment_bytes - at.offset.min(log.segment_bytes)) as usize;
-    Effect::Read { ticket, position: at, length: length.min(room) }
+    Effect::Read {
+        ticket,
+        position: at,
+        length: length.min(room),
+    }
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
-use margate_net::frame::ReceivedRequest;
 use margate_net::ids::{ClusterId, LogIndex, ShardId};
 use margate_net::map::Map;
 use margate_net::message::{CoreStatus, PeerBatch, PeerMessage, ReplicaRole, ReplicaStatus, Reply};
@@ -21,9 +21,10 @@ use crate::consensus::group::{Progress, StepFault, entry_parts};
 use crate::consensus::window::{BatchPlace, Place};
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::Index;
+use crate::log::flush::Flush;
 use crate::log::record::Record;
 use crate::log::segment::LogConfig;
-use crate::log::writer::{Flush, FlushStep, LogWriter};
+use crate::log::writer::{FlushStep, LogWriter};
 use crate::planted::Planted;
 use crate::shard::answer::{Answer, ConnectionId, Ticket};
 use crate::shard::replica::Replica;
@@ -84,7 +85,13 @@ impl<R: IndexReader> Core<R> {
     pub fn new(parts: CoreParts<R>) -> Self {
         let node = parts.log_config.node;
         let running = parts.replicas.into_iter().map(|(replica, durable_hard_state)| {
-            (replica.name().shard, Running { replica, durable_hard_state })
+            (
+                replica.name().shard,
+                Running {
+                    replica,
+                    durable_hard_state,
+                },
+            )
         });
         Self {
             log_config: parts.log_config,
@@ -141,7 +148,10 @@ impl<R: IndexReader> Core<R> {
         self.commit_index(moment, out);
         self.flush(moment, out);
         self.peers.flush(out);
-        self.log.segments_wanted().into_iter().for_each(|number| out.push(Effect::PrepareSegment { number }));
+        self.log
+            .segments_wanted()
+            .into_iter()
+            .for_each(|number| out.push(Effect::PrepareSegment { number }));
         Ok(())
     }
 
@@ -155,7 +165,10 @@ impl<R: IndexReader> Core<R> {
     /// Whether a stopping core has handed over what it led and has nothing under way.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let leads = self.running.values().any(|running| running.replica.leads() && running.replica.group().best_successor().is_some());
+        let leads = self
+            .running
+            .values()
+            .any(|running| running.replica.leads() && running.replica.group().best_successor().is_some());
         self.stopping && !leads && self.durability.is_idle() && self.log.deadline().is_none() && self.generations.is_idle()
     }
 
@@ -204,7 +217,9 @@ impl<R: IndexReader> Core<R> {
                 Some(running) => {
                     running.replica.admit(now, ticket, request, &self.index, &mut answers)?;
                     let owner = owner(&running.replica);
-                    answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+                    answers
+                        .drain(..)
+                        .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
                 }
                 None if self.damaged.contains_key(&shard) => refuse(ticket, Refusal::Damaged, out),
                 None => refuse(ticket, Refusal::NoSuchShard, out),
@@ -222,15 +237,27 @@ impl<R: IndexReader> Core<R> {
 
     fn step(&mut self, from: PeerName, message: PeerMessage) -> Result<(), Halt> {
         let shard = message.shard;
-        let Some(running) = self.running.get_mut(&shard) else { return Ok(()) };
+        let Some(running) = self.running.get_mut(&shard) else {
+            return Ok(());
+        };
         if !self.peers.is_home(shard, message.from, from) {
-            tracing::warn!(shard = shard.0, replica = message.from.0, node = from.node.0, "a message came from another node than its sender's");
+            tracing::warn!(
+                shard = shard.0,
+                replica = message.from.0,
+                node = from.node.0,
+                "a message came from another node than its sender's"
+            );
             return Ok(());
         }
         match running.replica.group.step(message) {
             Ok(()) => Ok(()),
             Err(what @ StepFault::LostEntries { .. }) => Err(Halt::LostEntries { shard, what }),
-            Err(fault @ (StepFault::OtherReplica { .. } | StepFault::NotAMember { .. } | StepFault::Insane { .. } | StepFault::BadEntry { .. })) => {
+            Err(
+                fault @ (StepFault::OtherReplica { .. }
+                | StepFault::NotAMember { .. }
+                | StepFault::Insane { .. }
+                | StepFault::BadEntry { .. }),
+            ) => {
                 tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped");
                 Ok(())
             }
@@ -257,7 +284,9 @@ impl<R: IndexReader> Core<R> {
                 running.replica.stop();
             }
             let owner = owner(&running.replica);
-            answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+            answers
+                .drain(..)
+                .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
         }
     }
 
@@ -278,7 +307,8 @@ impl<R: IndexReader> Core<R> {
         if let Some(shard) = self.laggards.shard_awaiting(ticket)
             && let Some(running) = self.running.get_mut(&shard)
         {
-            self.laggards.read_done(shard, result, &mut running.replica, (&self.log_config, &mut self.tickets), out);
+            self.laggards
+                .read_done(shard, result, &mut running.replica, (&self.log_config, &mut self.tickets), out);
         }
         Ok(())
     }
@@ -288,7 +318,9 @@ impl<R: IndexReader> Core<R> {
         for running in self.running.values_mut() {
             running.replica.propose_queued(moment.now, moment.wall, &self.index, &mut answers)?;
             let owner = owner(&running.replica);
-            answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+            answers
+                .drain(..)
+                .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
         }
         Ok(())
     }
@@ -303,14 +335,17 @@ impl<R: IndexReader> Core<R> {
                 let Some(progress) = replica.progress(&mut answers) else { break };
                 let vote_kept = !self.planted.vote_not_persisted();
                 log_progress(replica, &progress, vote_kept, moment, (&mut self.log, &mut self.durability));
-                self.durability.wait(waiting(replica.name().shard, self.durability.mark(), &progress));
+                self.durability
+                    .wait(waiting(replica.name().shard, self.durability.mark(), &progress));
                 progress.now.into_iter().for_each(|message| self.peers.send(message));
             }
             replica.apply(&mut self.index, &mut self.values, &mut answers);
             replica.answer_reads(&self.index, &mut answers)?;
             self.log.note_commit(replica.name(), replica.group().durable_commit());
             let owner = owner(replica);
-            answers.drain(..).for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+            answers
+                .drain(..)
+                .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
             let log = (&self.log_config, &mut self.tickets);
             self.laggards.start(replica, &self.positions, &self.index, log, out)?;
         }
@@ -350,8 +385,14 @@ impl<R: IndexReader> Core<R> {
     fn place(&mut self, flush: &Flush) {
         for placed in &flush.entries {
             if let Some(running) = self.running.get_mut(&placed.name.shard) {
-                let batch = BatchPlace { sequence: flush.sequence, position: placed.batch };
-                running.replica.group.place(placed.index, placed.term, Place { data: placed.data, batch });
+                let batch = BatchPlace {
+                    sequence: flush.sequence,
+                    position: placed.batch,
+                };
+                running
+                    .replica
+                    .group
+                    .place(placed.index, placed.term, Place { data: placed.data, batch });
                 self.positions.note(placed.name, placed.index, placed.batch);
             }
         }
@@ -364,11 +405,21 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
-        if self.generations.is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes) {
-            let contributions = self.running.values().map(|running| contribution(&running.replica, running.durable_hard_state));
+        if self
+            .generations
+            .is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes)
+        {
+            let contributions = self
+                .running
+                .values()
+                .map(|running| contribution(&running.replica, running.durable_hard_state));
             let contributions = contributions.collect();
-            let last_batch = BatchPlace { sequence: self.log.last_sequence(), position: self.log.last_batch() };
-            self.generations.freeze(&mut self.index, contributions, &mut self.positions, last_batch);
+            let last_batch = BatchPlace {
+                sequence: self.log.last_sequence(),
+                position: self.log.last_batch(),
+            };
+            self.generations
+                .freeze(&mut self.index, contributions, &mut self.positions, last_batch);
         }
         self.generations.advance(&mut self.log, out);
     }
@@ -386,18 +437,37 @@ fn log_progress(
 ) {
     let (name, space, timestamp) = (replica.name(), replica.space, moment.wall);
     if let Some(state) = progress.hard_state.filter(|_| vote_kept) {
-        log.push(Record::HardState { name, space, state, timestamp });
+        log.push(Record::HardState {
+            name,
+            space,
+            state,
+            timestamp,
+        });
         durability.queued(1);
     }
     for entry in &progress.entries {
         let (term, index, kind, data) = entry_parts(entry);
-        log.push(Record::Entry { name, space, term, index, kind, data, timestamp });
+        log.push(Record::Entry {
+            name,
+            space,
+            term,
+            index,
+            kind,
+            data,
+            timestamp,
+        });
         durability.queued(1);
     }
 }
 
 fn waiting(shard: ShardId, after: u64, progress: &Progress) -> Waiting {
-    Waiting { after, shard, number: progress.number, hard_state: progress.hard_state, messages: progress.once_durable.clone() }
+    Waiting {
+        after,
+        shard,
+        number: progress.number,
+        hard_state: progress.hard_state,
+        messages: progress.once_durable.clone(),
+    }
 }
 
 /// A replica's marks as of now.
@@ -415,19 +485,40 @@ pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribu
         term_runs: replica.group().term_runs(applied),
         state: state.encode(),
     };
-    Contribution { marks, replay: replica.group().place_of(applied.next()).map(|place| place.batch) }
+    Contribution {
+        marks,
+        replay: replica.group().place_of(applied.next()).map(|place| place.batch),
+    }
 }
 
 fn owner(replica: &Replica) -> Owner {
-    Owner { shard: replica.name().shard, space: replica.space }
+    Owner {
+        shard: replica.name().shard,
+        space: replica.space,
+    }
 }
 
 fn refuse(ticket: Ticket, refusal: Refusal, out: &mut Effects) {
-    out.push(Effect::Reply { connection: ticket.connection, reply: Reply { id: ticket.id, outcome: Err(refusal) } });
+    out.push(Effect::Reply {
+        connection: ticket.connection,
+        reply: Reply {
+            id: ticket.id,
+            outcome: Err(refusal),
+        },
+    });
 }
 
 fn damaged_status(name: ReplicaName) -> ReplicaStatus {
     let (term, none) = (margate_net::ids::Term(0), LogIndex(0));
     let role = ReplicaRole::Damaged;
-    ReplicaStatus { shard: name.shard, replica: name.replica, role, leader: None, term, commit: none, applied: none, last: none }
+    ReplicaStatus {
+        shard: name.shard,
+        replica: name.replica,
+        role,
+        leader: None,
+        term,
+        commit: none,
+        applied: none,
+        last: none,
+    }
 }

@@ -22,12 +22,12 @@
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 
-pub mod event;
-pub mod machine;
-pub mod durability;
-pub mod peers;
-pub mod values;
-pub mod laggards;
-pub mod generations;
-pub mod replay;
 pub mod creation;
+pub mod durability;
+pub mod event;
+pub mod generations;
+pub mod laggards;
+pub mod machine;
+pub mod peers;
+pub mod replay;
+pub mod values;

@@ -28,10 +28,21 @@ impl Peers {
     /// Links to the homes of all replicas that are not on `here`.
     #[must_use]
     pub fn new(map: &Map, here: NodeId) -> Self {
-        let replicas = map.shards().iter().flat_map(|shard| shard.replicas.iter().map(move |replica| (shard.id, replica)));
+        let replicas = map
+            .shards()
+            .iter()
+            .flat_map(|shard| shard.replicas.iter().map(move |replica| (shard.id, replica)));
         let homes: BTreeMap<_, _> = replicas
             .filter(|(_, replica)| replica.node != here)
-            .map(|(shard, replica)| ((shard, replica.id), PeerName { node: replica.node, core: replica.core }))
+            .map(|(shard, replica)| {
+                (
+                    (shard, replica.id),
+                    PeerName {
+                        node: replica.node,
+                        core: replica.core,
+                    },
+                )
+            })
             .collect();
         let links = homes.values().map(|peer| (*peer, Link::default())).collect();
         Self { homes, links }
@@ -39,7 +50,11 @@ impl Peers {
 
     /// Queues a message; one for a replica that is not in the map is dropped.
     pub fn send(&mut self, message: PeerMessage) {
-        if let Some(link) = self.homes.get(&(message.shard, message.to)).and_then(|peer| self.links.get_mut(peer)) {
+        if let Some(link) = self
+            .homes
+            .get(&(message.shard, message.to))
+            .and_then(|peer| self.links.get_mut(peer))
+        {
             link.outgoing.push(message);
         }
     }
@@ -62,7 +77,10 @@ impl Peers {
 
     /// The replicas that live on a core.
     pub fn replicas_on(&self, peer: PeerName) -> impl Iterator<Item = (ShardId, ReplicaId)> + '_ {
-        self.homes.iter().filter(move |(_, home)| **home == peer).map(|(replica, _)| *replica)
+        self.homes
+            .iter()
+            .filter(move |(_, home)| **home == peer)
+            .map(|(replica, _)| *replica)
     }
 
     /// Sends what is queued.
@@ -71,7 +89,14 @@ impl Peers {
             if !link.outgoing.is_empty() {
                 link.round_sent += 1;
                 let messages = std::mem::take(&mut link.outgoing);
-                out.push(Effect::Send { to: *to, batch: PeerBatch { round: link.round_sent, echo: link.round_seen, messages } });
+                out.push(Effect::Send {
+                    to: *to,
+                    batch: PeerBatch {
+                        round: link.round_sent,
+                        echo: link.round_seen,
+                        messages,
+                    },
+                });
             }
         }
     }

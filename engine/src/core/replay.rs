@@ -20,7 +20,8 @@ use super::machine::{Core, CoreParts};
 use crate::consensus::convert;
 use crate::consensus::group::{Group, GroupConfig};
 use crate::consensus::window::{BatchPlace, Place, RestoredLog};
-use crate::index::store::{CoreMarks, Generation, IndexError, IndexReader, IndexWriter, ReplicaMarks};
+use crate::index::error::IndexError;
+use crate::index::store::{CoreMarks, Generation, IndexReader, IndexWriter, ReplicaMarks};
 use crate::index::view::{Index, OwnedRange};
 use crate::limits;
 use crate::log::batch::ScannedBatch;
@@ -150,9 +151,16 @@ pub fn replay<R: IndexReader>(
 
 impl<'a, R: IndexReader> Replay<'a, R> {
     fn from_marks(reader: R, writer: &'a mut dyn IndexWriter, marks: Option<CoreMarks>, planted: Planted) -> Result<Self, ReplayError> {
-        let replicas = reader.replica_marks()?.into_iter().map(|marks| Ok((marks.name, Replaying::from_marks(marks)?)));
+        let replicas = reader
+            .replica_marks()?
+            .into_iter()
+            .map(|marks| Ok((marks.name, Replaying::from_marks(marks)?)));
         let replicas = replicas.collect::<Result<_, ReplayError>>()?;
-        let none = CoreMarks { generation: 0, replay: Position::default(), replay_sequence: 0 };
+        let none = CoreMarks {
+            generation: 0,
+            replay: Position::default(),
+            replay_sequence: 0,
+        };
         Ok(Self {
             replicas,
             checkpoints: BTreeMap::new(),
@@ -170,7 +178,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         if self.failure.is_some() {
             return;
         }
-        self.last_batch = BatchPlace { sequence: batch.sequence, position: batch.position };
+        self.last_batch = BatchPlace {
+            sequence: batch.sequence,
+            position: batch.position,
+        };
         for record in batch.records() {
             if let Err(failure) = self.record(&record) {
                 self.failure = Some(failure);
@@ -209,10 +220,22 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                     replica.hard_state = state;
                 }
             }
-            RecordBody::Entry { term, index, kind, data, data_position } => {
+            RecordBody::Entry {
+                term,
+                index,
+                kind,
+                data,
+                data_position,
+            } => {
                 if let Some(replica) = self.replicas.get_mut(&name) {
                     let entry = convert::entry(term, index, kind, Bytes::copy_from_slice(data));
-                    replica.append(entry, Place { data: data_position, batch: self.last_batch });
+                    replica.append(
+                        entry,
+                        Place {
+                            data: data_position,
+                            batch: self.last_batch,
+                        },
+                    );
                     self.positions.note(name, index, self.last_batch.position);
                 }
             }
@@ -247,8 +270,15 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 return Err(ReplayError::LogLost { name: *name });
             }
         }
-        let damaged: Vec<_> = here.iter().filter(|name| self.replicas.get(name).is_none_or(|replica| replica.broken)).copied().collect();
-        let sound = self.replicas.into_values().filter(|replica| !replica.broken && here.contains(&replica.name));
+        let damaged: Vec<_> = here
+            .iter()
+            .filter(|name| self.replicas.get(name).is_none_or(|replica| replica.broken))
+            .copied()
+            .collect();
+        let sound = self
+            .replicas
+            .into_values()
+            .filter(|replica| !replica.broken && here.contains(&replica.name));
         let replicas = sound.map(|replica| (replica.hard_state, replica.start(config)));
         let mut log = LogWriter::new(config.log, end.resume);
         end.ready.iter().for_each(|ready| log.segment_ready(*ready));
@@ -270,7 +300,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             damaged,
             planted: config.planted,
         };
-        Ok(Replayed { core: Core::new(parts), found })
+        Ok(Replayed {
+            core: Core::new(parts),
+            found,
+        })
     }
 
     fn mark_damage(&mut self, end: &ScanEnd) {
@@ -290,7 +323,12 @@ impl<'a, R: IndexReader> Replay<'a, R> {
 impl Replaying {
     fn from_marks(marks: ReplicaMarks) -> Result<Self, ReplayError> {
         let name = marks.name;
-        assert!(marks.applied <= marks.commit, "{name}: the index holds entry {} above the durable commit {}", marks.applied, marks.commit);
+        assert!(
+            marks.applied <= marks.commit,
+            "{name}: the index holds entry {} above the durable commit {}",
+            marks.applied,
+            marks.commit
+        );
         Ok(Self {
             name,
             space: marks.space,
@@ -339,7 +377,11 @@ impl Replaying {
     }
 
     fn apply<R: IndexReader>(&mut self, index: &mut Index<R>) -> u64 {
-        let owned = OwnedRange { space: self.space, low: self.state.low.clone(), high: self.state.high.clone() };
+        let owned = OwnedRange {
+            space: self.space,
+            low: self.state.low.clone(),
+            high: self.state.high.clone(),
+        };
         let mut count = 0;
         while !self.broken
             && self.tail.front().is_some_and(|(entry, _)| entry.index <= self.commit.0)
@@ -368,13 +410,17 @@ impl Replaying {
             term_runs: self.term_runs.clone(),
             state: self.state.encode(),
         };
-        Contribution { marks, replay: self.tail.front().map(|(_, place)| place.batch) }
+        Contribution {
+            marks,
+            replay: self.tail.front().map(|(_, place)| place.batch),
+        }
     }
 
     fn start(self, config: &CoreConfig) -> Replica {
         let shard = config.map.shards().iter().find(|shard| shard.id == self.name.shard);
-        let homes: Vec<(ReplicaId, NodeId)> =
-            shard.map_or_else(Vec::new, |shard| shard.replicas.iter().map(|replica| (replica.id, replica.node)).collect());
+        let homes: Vec<(ReplicaId, NodeId)> = shard.map_or_else(Vec::new, |shard| {
+            shard.replicas.iter().map(|replica| (replica.id, replica.node)).collect()
+        });
         let group_config = GroupConfig {
             name: self.name,
             voters: self.state.voters.clone(),
@@ -407,5 +453,8 @@ fn expected(map: &Map, node: NodeId, core: margate_net::ids::CoreId) -> BTreeSet
         let here = replicas.iter().find(|replica| (replica.node, replica.core) == (node, core))?;
         Some(ReplicaName { shard, replica: here.id })
     };
-    map.shards().iter().filter_map(|shard| of_shard(shard.id, &shard.replicas)).collect()
+    map.shards()
+        .iter()
+        .filter_map(|shard| of_shard(shard.id, &shard.replicas))
+        .collect()
 }

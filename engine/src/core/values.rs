@@ -14,8 +14,9 @@ use quick_cache::unsync::Cache;
 use rustc_hash::FxBuildHasher;
 
 use super::event::{Effect, Effects, LogReadFault, ReadTicket};
+use crate::index::error::IndexError;
 use crate::index::row::{Row, Slot};
-use crate::index::store::{IndexError, IndexReader};
+use crate::index::store::IndexReader;
 use crate::index::view::Index;
 use crate::limits;
 use crate::log::effects::{ExpectedEffect, effect_bytes, read_effect};
@@ -74,7 +75,13 @@ impl Values {
     #[must_use]
     pub fn new(cluster: ClusterId) -> Self {
         let items = usize::try_from(limits::VALUE_CACHE_BYTES / 512).unwrap_or(usize::MAX);
-        let cache = Cache::with(items, limits::VALUE_CACHE_BYTES, ByBytes, FxBuildHasher, quick_cache::unsync::DefaultLifecycle::default());
+        let cache = Cache::with(
+            items,
+            limits::VALUE_CACHE_BYTES,
+            ByBytes,
+            FxBuildHasher,
+            quick_cache::unsync::DefaultLifecycle::default(),
+        );
         Self {
             cluster,
             cache,
@@ -103,8 +110,19 @@ impl Values {
         }
         let assembly = self.next_assembly;
         self.next_assembly += 1;
-        self.assemblies.insert(assembly, Assembly { answer, missing: missing.len() });
-        self.waiting.extend(missing.into_iter().map(|fill| ValueRead { assembly, owner, fill, again: false }));
+        self.assemblies.insert(
+            assembly,
+            Assembly {
+                answer,
+                missing: missing.len(),
+            },
+        );
+        self.waiting.extend(missing.into_iter().map(|fill| ValueRead {
+            assembly,
+            owner,
+            fill,
+            again: false,
+        }));
         self.start_reads(tickets, out);
     }
 
@@ -145,7 +163,11 @@ impl Values {
     }
 
     fn at_hand(&self, row: &Row) -> Option<Bytes> {
-        if row.size == 0 { Some(Bytes::new()) } else { self.cache.get(&row.position).cloned() }
+        if row.size == 0 {
+            Some(Bytes::new())
+        } else {
+            self.cache.get(&row.position).cloned()
+        }
     }
 
     fn start_reads(&mut self, tickets: &mut Tickets, out: &mut Effects) {
@@ -154,14 +176,22 @@ impl Values {
         {
             let ticket = tickets.next();
             let length = usize::try_from(effect_bytes(read.fill.key.len(), read.fill.row.size)).unwrap_or(usize::MAX);
-            out.push(Effect::Read { ticket, position: read.fill.row.position, length });
+            out.push(Effect::Read {
+                ticket,
+                position: read.fill.row.position,
+                length,
+            });
             self.reading.insert(ticket, read);
         }
     }
 
     fn check(&self, read: &ValueRead, result: Result<Bytes, LogReadFault>) -> Option<Bytes> {
-        let expected =
-            ExpectedEffect { cluster: self.cluster, shard: read.owner.shard, key: &read.fill.key, version: read.fill.row.version };
+        let expected = ExpectedEffect {
+            cluster: self.cluster,
+            shard: read.owner.shard,
+            key: &read.fill.key,
+            version: read.fill.row.version,
+        };
         let found = match &result {
             Err(fault) => {
                 tracing::error!(shard = read.owner.shard.0, %fault, "a value cannot be read");
@@ -169,11 +199,12 @@ impl Values {
             }
             Ok(bytes) => read_effect(bytes, &expected).map(|effect| bytes.slice_ref(effect.value)),
         };
-        found.inspect_err(|mismatch| {
-            let place = read.fill.row.position;
-            tracing::warn!(shard = read.owner.shard.0, %place, %mismatch, "a record is not the one its row names");
-        })
-        .ok()
+        found
+            .inspect_err(|mismatch| {
+                let place = read.fill.row.position;
+                tracing::warn!(shard = read.owner.shard.0, %place, %mismatch, "a record is not the one its row names");
+            })
+            .ok()
     }
 
     fn look_again<R: IndexReader>(&mut self, mut read: ValueRead, index: &Index<R>, out: &mut Effects) -> Result<(), IndexError> {
@@ -203,7 +234,9 @@ impl Values {
     }
 
     fn complete(&mut self, read: ValueRead, value: Option<Bytes>, out: &mut Effects) {
-        let Some(assembly) = self.assemblies.get_mut(&read.assembly) else { return };
+        let Some(assembly) = self.assemblies.get_mut(&read.assembly) else {
+            return;
+        };
         match value {
             Some(value) => assembly.answer.fill(read.fill.place, value),
             None => assembly.answer.outcome = Err(damaged(&assembly.answer)),
@@ -224,19 +257,21 @@ fn damaged(answer: &Answer) -> Refusal {
             Refusal::OutcomeUnknown
         }
         Ok(
-            Success::Deleted { .. }
-            | Success::Exchanged { .. }
-            | Success::Found { .. }
-            | Success::Listed { .. }
-            | Success::Sized { .. },
+            Success::Deleted { .. } | Success::Exchanged { .. } | Success::Found { .. } | Success::Listed { .. } | Success::Sized { .. },
         ) => Refusal::Damaged,
         Err(refusal) => *refusal,
     }
 }
 
 fn reply(answer: Answer, out: &mut Effects) {
-    let reply = Reply { id: answer.ticket.id, outcome: answer.outcome };
-    out.push(Effect::Reply { connection: answer.ticket.connection, reply });
+    let reply = Reply {
+        id: answer.ticket.id,
+        outcome: answer.outcome,
+    };
+    out.push(Effect::Reply {
+        connection: answer.ticket.connection,
+        reply,
+    });
 }
 
 impl AppliedValues for Values {

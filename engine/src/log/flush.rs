@@ -28,6 +28,8 @@ pub struct Flush {
     pub length: usize,
     /// Bytes of the batch itself.
     pub used: usize,
+    /// Records in it, each part of a checkpoint counted.
+    pub records: u64,
     /// Whether it only seals its predecessor.
     pub seal: bool,
     /// Where its entries lie, in the order they were pushed.
@@ -151,6 +153,7 @@ impl Draft<'_> {
             offset: self.position.offset,
             length: padded(used),
             used,
+            records: self.records.len() as u64,
             seal: self.records.is_empty(),
             entries: Vec::new(),
             frame,

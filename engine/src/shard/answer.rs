@@ -56,7 +56,11 @@ impl Answer {
     /// An answer that needs nothing more.
     #[must_use]
     pub fn ready(ticket: Ticket, outcome: Result<Success, Refusal>) -> Self {
-        Self { ticket, outcome, fills: Vec::new() }
+        Self {
+            ticket,
+            outcome,
+            fills: Vec::new(),
+        }
     }
 
     /// A refusal.

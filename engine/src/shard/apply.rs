@@ -31,7 +31,8 @@ impl Replica {
             assert_eq!(at, self.applied.next(), "{}: gap before entry {at}", self.name);
             let place = self.group.place_of(at).expect("raft commits here only what this log holds").data;
             let values = self.leads().then_some(&mut *values);
-            apply_entry(&mut self.state, &self.owned(), (&data, place), index, values);
+            let owned = self.owned();
+            apply_entry(&mut self.state, &owned, (&data, place), index, values);
             self.applied = at;
             self.applied_term = term;
             self.pending.applied(at);
@@ -70,16 +71,30 @@ pub fn apply_entry<R: IndexReader>(
     }
     let entry = EntryData::parse(data).expect("entries are checked before they are appended");
     for (offset, effect) in entry.effects() {
-        assert!(effect.version > state.version_high, "version {} after {}", effect.version, state.version_high);
+        assert!(
+            effect.version > state.version_high,
+            "version {} after {}",
+            effect.version,
+            state.version_high
+        );
         state.version_high = effect.version;
-        let position = Position { segment: place.segment, offset: place.offset + offset };
+        let position = Position {
+            segment: place.segment,
+            offset: place.offset + offset,
+        };
         let slot = match effect.kind {
             EffectKind::Put => {
                 if let Some(values) = &mut values {
                     values.applied(position, effect.value);
                 }
                 let size = effect.value.len() as u64;
-                Slot::Put(Row { version: effect.version, position, size, flags: RowFlags::default(), hash: effect.hash })
+                Slot::Put(Row {
+                    version: effect.version,
+                    position,
+                    size,
+                    flags: RowFlags::default(),
+                    hash: effect.hash,
+                })
             }
             EffectKind::Delete => Slot::Deleted(effect.version),
         };

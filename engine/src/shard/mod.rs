@@ -15,11 +15,11 @@
 //! Not here, on purpose: disks and sockets, group commit over all replicas of a core (`core`).
 
 pub mod answer;
-pub mod state;
-pub mod queue;
+pub mod apply;
 pub mod pending;
-pub mod resolve;
+pub mod propose;
+pub mod queue;
 pub mod reads;
 pub mod replica;
-pub mod propose;
-pub mod apply;
+pub mod resolve;
+pub mod state;

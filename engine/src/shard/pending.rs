@@ -105,7 +105,11 @@ mod tests {
     use super::*;
 
     fn put(version: u64) -> PendingSlot {
-        PendingSlot::Put { version: Version(version), hash: ValueHash::default(), value: Bytes::new() }
+        PendingSlot::Put {
+            version: Version(version),
+            hash: ValueHash::default(),
+            value: Bytes::new(),
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::answer::Answer;
 use super::pending::PendingSlot;
 use super::replica::{InFlight, Replica};
 use super::resolve::{Change, Resolution, Resolver};
-use crate::index::store::{IndexError, IndexReader};
+use crate::index::error::IndexError;
+use crate::index::store::IndexReader;
 use crate::index::view::Index;
 use crate::limits;
 use crate::log::effects::EntryDataBuilder;
@@ -70,7 +71,12 @@ impl Replica {
                 out.push(Answer::refused(queued.ticket, Refusal::DeadlineExceeded));
                 continue;
             }
-            let resolver = Resolver { pending: &self.pending, index, space: self.space, planted: self.planted };
+            let resolver = Resolver {
+                pending: &self.pending,
+                index,
+                space: self.space,
+                planted: self.planted,
+            };
             match resolver.resolve(queued.ticket, queued.operation, self.version_next)? {
                 Resolution::Observed(answer) => answers.push(answer),
                 Resolution::Write(change, answer) => {
@@ -109,7 +115,10 @@ impl Replica {
             }
             Err(_dropped) => {
                 self.pending.dropped();
-                let refusal = Refusal::Busy { queue: Queue::Proposals, retry_after_ms: limits::BUSY_RETRY_MS };
+                let refusal = Refusal::Busy {
+                    queue: Queue::Proposals,
+                    retry_after_ms: limits::BUSY_RETRY_MS,
+                };
                 out.extend(answers.into_iter().map(|answer| Answer::refused(answer.ticket, refusal)));
             }
         }

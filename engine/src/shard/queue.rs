@@ -35,7 +35,10 @@ impl OperationQueue {
     pub fn push(&mut self, queued: Queued) -> Result<(), Refusal> {
         let bytes = queued.operation.payload_bytes();
         if self.waiting.len() >= limits::QUEUED_OPERATIONS_MAX || self.bytes + bytes > limits::QUEUED_BYTES_MAX {
-            return Err(Refusal::Busy { queue: Queue::Operations, retry_after_ms: limits::BUSY_RETRY_MS });
+            return Err(Refusal::Busy {
+                queue: Queue::Operations,
+                retry_after_ms: limits::BUSY_RETRY_MS,
+            });
         }
         self.bytes += bytes;
         self.waiting.push_back(queued);

@@ -49,7 +49,13 @@ impl ReadQueue {
     /// [`Refusal::Busy`]: too many wait already.
     pub fn push(&mut self, waiting: Waiting) -> Result<(), (Waiting, Refusal)> {
         if self.held >= limits::READS_WAITING_MAX {
-            return Err((waiting, Refusal::Busy { queue: Queue::Reads, retry_after_ms: limits::BUSY_RETRY_MS }));
+            return Err((
+                waiting,
+                Refusal::Busy {
+                    queue: Queue::Reads,
+                    retry_after_ms: limits::BUSY_RETRY_MS,
+                },
+            ));
         }
         self.held += 1;
         self.waiting.push(waiting);
@@ -103,7 +109,13 @@ impl ReadQueue {
     pub fn drain(&mut self) -> Vec<Ticket> {
         let confirming = self.confirming.take().map(|(_, reads)| reads).unwrap_or_default();
         let confirmed = self.confirmed.drain(..).flat_map(|(_, reads)| reads);
-        let tickets = self.waiting.drain(..).chain(confirming).chain(confirmed).map(|waiting| waiting.ticket()).collect();
+        let tickets = self
+            .waiting
+            .drain(..)
+            .chain(confirming)
+            .chain(confirmed)
+            .map(|waiting| waiting.ticket())
+            .collect();
         self.held = 0;
         tickets
     }

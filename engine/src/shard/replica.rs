@@ -23,8 +23,9 @@ use super::reads::{ReadQueue, Waiting};
 use super::resolve::returned_key;
 use super::state::ShardState;
 use crate::consensus::group::{Group, Progress, Role};
+use crate::index::error::IndexError;
 use crate::index::row::{Row, Slot};
-use crate::index::store::{IndexError, IndexReader};
+use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
@@ -168,12 +169,25 @@ impl Replica {
         let deadline = now.plus(Nanos::from_millis(u64::from(request.timeout_ms)));
         let operation = request.operation;
         let refused = if operation.is_write() {
-            self.queue.push(Queued { ticket, operation, deadline }).err()
+            self.queue
+                .push(Queued {
+                    ticket,
+                    operation,
+                    deadline,
+                })
+                .err()
         } else if consistency(&operation) == Consistency::Stale || self.planted.read_unconfirmed() {
             out.push(self.read(ticket, operation, index)?);
             None
         } else {
-            self.reads.push(Waiting::Read { ticket, operation, deadline }).err().map(|(_, refusal)| refusal)
+            self.reads
+                .push(Waiting::Read {
+                    ticket,
+                    operation,
+                    deadline,
+                })
+                .err()
+                .map(|(_, refusal)| refusal)
         };
         out.extend(refused.map(|refusal| Answer::refused(ticket, refusal)));
         Ok(())
@@ -257,7 +271,11 @@ impl Replica {
 
     /// The range its rows must lie in.
     pub(crate) fn owned(&self) -> OwnedRange {
-        OwnedRange { space: self.space, low: self.state.low.clone(), high: self.state.high.clone() }
+        OwnedRange {
+            space: self.space,
+            low: self.state.low.clone(),
+            high: self.state.high.clone(),
+        }
     }
 
     /// Compares role and term with what they were: answers what a lost leadership leaves behind.
@@ -291,7 +309,9 @@ impl Replica {
 
     fn refuse_route(&self, request: &Request) -> Option<Refusal> {
         if request.range_epoch < self.state.range_epoch || !self.covers(&request.operation) {
-            return Some(Refusal::WrongRange { current: self.state.range_epoch });
+            return Some(Refusal::WrongRange {
+                current: self.state.range_epoch,
+            });
         }
         if self.stopping {
             return Some(Refusal::ShuttingDown);
@@ -314,25 +334,58 @@ impl Replica {
 
     fn read<R: IndexReader>(&self, ticket: Ticket, operation: Operation, index: &Index<R>) -> Result<Answer, IndexError> {
         match operation {
-            Operation::Get { key, version, returning, .. } => Ok(match self.find(&key, version, index)? {
+            Operation::Get {
+                key, version, returning, ..
+            } => Ok(match self.find(&key, version, index)? {
                 Err(refusal) => Answer::refused(ticket, refusal),
                 Ok(row) => {
                     let returned = returned_key(returning, &key);
-                    let success = Success::Found { version: row.version, value: Bytes::new(), key: returned, applied: self.applied };
-                    Answer { ticket, outcome: Ok(success), fills: vec![Fill { place: Place::Value, key, row }] }
+                    let success = Success::Found {
+                        version: row.version,
+                        value: Bytes::new(),
+                        key: returned,
+                        applied: self.applied,
+                    };
+                    Answer {
+                        ticket,
+                        outcome: Ok(success),
+                        fills: vec![Fill {
+                            place: Place::Value,
+                            key,
+                            row,
+                        }],
+                    }
                 }
             }),
-            Operation::Size { key, version, returning, .. } => Ok(match self.find(&key, version, index)? {
+            Operation::Size {
+                key, version, returning, ..
+            } => Ok(match self.find(&key, version, index)? {
                 Err(refusal) => Answer::refused(ticket, refusal),
                 Ok(row) => {
                     let returned = returned_key(returning, &key);
-                    let success = Success::Sized { version: row.version, size: row.size, key: returned, applied: self.applied };
+                    let success = Success::Sized {
+                        version: row.version,
+                        size: row.size,
+                        key: returned,
+                        applied: self.applied,
+                    };
                     Answer::ready(ticket, Ok(success))
                 }
             }),
-            Operation::List { low, high, limit, direction, projection, .. } => {
+            Operation::List {
+                low,
+                high,
+                limit,
+                direction,
+                projection,
+                ..
+            } => {
                 let (success, fills) = self.list((&low, &high), limit, direction, projection, index)?;
-                Ok(Answer { ticket, outcome: Ok(success), fills })
+                Ok(Answer {
+                    ticket,
+                    outcome: Ok(success),
+                    fills,
+                })
             }
             Operation::CompareExchange { .. } | Operation::Delete { .. } | Operation::Set { .. } => {
                 unreachable!("writes are resolved, not read")
@@ -360,13 +413,31 @@ impl Replica {
         index: &Index<R>,
     ) -> Result<(Success, Vec<Fill>), IndexError> {
         let low = low.max(&self.state.low);
-        let high = if high.is_empty() || (!self.state.high.is_empty() && self.state.high < *high) { &self.state.high } else { high };
-        let mut page = Page { rows: Vec::new(), fills: Vec::new(), bytes: 0, resume: None };
+        let high = if high.is_empty() || (!self.state.high.is_empty() && self.state.high < *high) {
+            &self.state.high
+        } else {
+            high
+        };
+        let mut page = Page {
+            rows: Vec::new(),
+            fills: Vec::new(),
+            bytes: 0,
+            resume: None,
+        };
         let limit = limit.min(LIST_ROWS_MAX) as usize;
         if high.is_empty() || low < high {
-            index.scan(self.space, low, high, direction, &mut |key, row| page.take(key, row, limit, direction, projection))?;
+            index.scan(self.space, low, high, direction, &mut |key, row| {
+                page.take(key, row, limit, direction, projection)
+            })?;
         }
-        Ok((Success::Listed { rows: page.rows, resume: page.resume, applied: self.applied }, page.fills))
+        Ok((
+            Success::Listed {
+                rows: page.rows,
+                resume: page.resume,
+                applied: self.applied,
+            },
+            page.fills,
+        ))
     }
 }
 
@@ -395,9 +466,17 @@ impl Page {
         let key = Bytes::copy_from_slice(key);
         self.bytes = self.bytes.saturating_add(value_bytes + key.len());
         if projection == Projection::KeysAndValues {
-            self.fills.push(Fill { place: Place::Listed(self.rows.len()), key: key.clone(), row });
+            self.fills.push(Fill {
+                place: Place::Listed(self.rows.len()),
+                key: key.clone(),
+                row,
+            });
         }
-        self.rows.push(ListedRow { key, version: row.version, value: None });
+        self.rows.push(ListedRow {
+            key,
+            version: row.version,
+            value: None,
+        });
         ControlFlow::Continue(())
     }
 }

@@ -13,8 +13,9 @@ use margate_net::message::{Operation, Precondition, Returning, Success};
 
 use super::answer::{Answer, Fill, Place, Ticket};
 use super::pending::{PendingOverlay, PendingSlot};
+use crate::index::error::IndexError;
 use crate::index::row::{Row, Slot};
-use crate::index::store::{IndexError, IndexReader};
+use crate::index::store::IndexReader;
 use crate::index::view::Index;
 use crate::planted::Planted;
 use crate::types::ValueHash;
@@ -82,11 +83,23 @@ impl<R: IndexReader> Resolver<'_, R> {
     /// If given a read; those are never queued for resolution.
     pub fn resolve(&self, ticket: Ticket, operation: Operation, version: Version) -> Result<Resolution, IndexError> {
         match operation {
-            Operation::Set { key, value, precondition, returning } => self.set(ticket, key, value, precondition, returning, version),
-            Operation::Delete { key, at_version, returning } => self.delete(ticket, key, at_version, returning, version),
-            Operation::CompareExchange { key, expected, value, returning } => {
-                self.compare_exchange(ticket, key, (&expected, value), returning, version)
-            }
+            Operation::Set {
+                key,
+                value,
+                precondition,
+                returning,
+            } => self.set(ticket, key, value, precondition, returning, version),
+            Operation::Delete {
+                key,
+                at_version,
+                returning,
+            } => self.delete(ticket, key, at_version, returning, version),
+            Operation::CompareExchange {
+                key,
+                expected,
+                value,
+                returning,
+            } => self.compare_exchange(ticket, key, (&expected, value), returning, version),
             Operation::Get { .. } | Operation::List { .. } | Operation::Size { .. } => unreachable!("reads are not resolved"),
         }
     }
@@ -104,9 +117,7 @@ impl<R: IndexReader> Resolver<'_, R> {
         let blind = precondition == Precondition::Always && !returning.old_value;
         let current = if blind { None } else { self.look_up(&key)? };
         let refusal = match (precondition, &current) {
-            (Precondition::Always, _)
-            | (Precondition::Absent, None)
-            | (Precondition::Present, Some(_)) => None,
+            (Precondition::Always, _) | (Precondition::Absent, None) | (Precondition::Present, Some(_)) => None,
             (Precondition::Absent, Some(current)) => Some(Refusal::AlreadyExists { version: current.version }),
             (Precondition::Present, None) => Some(Refusal::NotFound),
             (Precondition::AtVersion(wanted), current) => {
@@ -118,8 +129,19 @@ impl<R: IndexReader> Resolver<'_, R> {
             return Ok(Resolution::Observed(Answer::refused(ticket, refusal)));
         }
         let (old_value, fills) = old_value(returning, current, &key);
-        let success = Success::Written { version, key: returned_key(returning, &key), old_value };
-        Ok(Resolution::Write(put(key, value), Answer { ticket, outcome: Ok(success), fills }))
+        let success = Success::Written {
+            version,
+            key: returned_key(returning, &key),
+            old_value,
+        };
+        Ok(Resolution::Write(
+            put(key, value),
+            Answer {
+                ticket,
+                outcome: Ok(success),
+                fills,
+            },
+        ))
     }
 
     fn delete(
@@ -131,11 +153,25 @@ impl<R: IndexReader> Resolver<'_, R> {
         version: Version,
     ) -> Result<Resolution, IndexError> {
         let current = self.look_up(&key)?;
-        let hit = current.as_ref().is_some_and(|current| at_version.is_none_or(|wanted| wanted == current.version));
+        let hit = current
+            .as_ref()
+            .is_some_and(|current| at_version.is_none_or(|wanted| wanted == current.version));
         let (old_value, fills) = old_value(returning, current, &key);
-        let success = Success::Deleted { version: hit.then_some(version), key: returned_key(returning, &key), old_value };
-        let answer = Answer { ticket, outcome: Ok(success), fills };
-        Ok(if hit { Resolution::Write(Change::Delete { key }, answer) } else { Resolution::Observed(answer) })
+        let success = Success::Deleted {
+            version: hit.then_some(version),
+            key: returned_key(returning, &key),
+            old_value,
+        };
+        let answer = Answer {
+            ticket,
+            outcome: Ok(success),
+            fills,
+        };
+        Ok(if hit {
+            Resolution::Write(Change::Delete { key }, answer)
+        } else {
+            Resolution::Observed(answer)
+        })
     }
 
     fn compare_exchange(
@@ -149,13 +185,29 @@ impl<R: IndexReader> Resolver<'_, R> {
         let current = self.look_up(&key)?;
         let hit = current.as_ref().is_some_and(|current| current.equals(expected));
         let (old_value, fills) = old_value(returning, current, &key);
-        let success = Success::Exchanged { version: hit.then_some(version), key: returned_key(returning, &key), old_value };
-        let answer = Answer { ticket, outcome: Ok(success), fills };
-        Ok(if hit { Resolution::Write(put(key, value), answer) } else { Resolution::Observed(answer) })
+        let success = Success::Exchanged {
+            version: hit.then_some(version),
+            key: returned_key(returning, &key),
+            old_value,
+        };
+        let answer = Answer {
+            ticket,
+            outcome: Ok(success),
+            fills,
+        };
+        Ok(if hit {
+            Resolution::Write(put(key, value), answer)
+        } else {
+            Resolution::Observed(answer)
+        })
     }
 
     fn look_up(&self, key: &[u8]) -> Result<Option<Current>, IndexError> {
-        let pending = if self.planted.resolve_ignores_pending() { None } else { self.pending.get(key) };
+        let pending = if self.planted.resolve_ignores_pending() {
+            None
+        } else {
+            self.pending.get(key)
+        };
         match pending {
             Some(PendingSlot::Deleted { .. }) => Ok(None),
             Some(PendingSlot::Put { version, hash, value }) => Ok(Some(Current {
@@ -165,9 +217,12 @@ impl<R: IndexReader> Resolver<'_, R> {
                 value: Held::Memory(value.clone()),
             })),
             None => Ok(match self.index.get(self.space, key)? {
-                Some(Slot::Put(row)) => {
-                    Some(Current { version: row.version, size: row.size, hash: row.hash, value: Held::Stored(row) })
-                }
+                Some(Slot::Put(row)) => Some(Current {
+                    version: row.version,
+                    size: row.size,
+                    hash: row.hash,
+                    value: Held::Stored(row),
+                }),
                 Some(Slot::Deleted(_)) | None => None,
             }),
         }
@@ -192,9 +247,18 @@ pub(crate) fn returned_key(returning: Returning, key: &Bytes) -> Option<Bytes> {
 }
 
 fn old_value(returning: Returning, current: Option<Current>, key: &Bytes) -> (Option<Bytes>, Vec<Fill>) {
-    let Some(current) = current.filter(|_| returning.old_value) else { return (None, Vec::new()) };
+    let Some(current) = current.filter(|_| returning.old_value) else {
+        return (None, Vec::new());
+    };
     match current.value {
         Held::Memory(value) => (Some(value), Vec::new()),
-        Held::Stored(row) => (Some(Bytes::new()), vec![Fill { place: Place::OldValue, key: key.clone(), row }]),
+        Held::Stored(row) => (
+            Some(Bytes::new()),
+            vec![Fill {
+                place: Place::OldValue,
+                key: key.clone(),
+                row,
+            }],
+        ),
     }
 }

@@ -67,7 +67,11 @@ impl ShardState {
     pub fn decode(bytes: &[u8]) -> Result<Self, StateFault> {
         let mut rest = bytes;
         let state = decode(&mut rest).ok_or(StateFault { remaining: rest.len() })?;
-        if rest.is_empty() { Ok(state) } else { Err(StateFault { remaining: rest.len() }) }
+        if rest.is_empty() {
+            Ok(state)
+        } else {
+            Err(StateFault { remaining: rest.len() })
+        }
     }
 }
 
@@ -97,8 +101,18 @@ fn decode(rest: &mut &[u8]) -> Option<ShardState> {
     if count > NODES_MAX {
         return None;
     }
-    let voters = (0..count).map(|_| rest.try_get_u64_le().ok().map(ReplicaId)).collect::<Option<_>>()?;
-    Some(ShardState { low, high, range_epoch, member_epoch, voters, version_high, clock })
+    let voters = (0..count)
+        .map(|_| rest.try_get_u64_le().ok().map(ReplicaId))
+        .collect::<Option<_>>()?;
+    Some(ShardState {
+        low,
+        high,
+        range_epoch,
+        member_epoch,
+        voters,
+        version_high,
+        clock,
+    })
 }
 
 #[cfg(test)]
