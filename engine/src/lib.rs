@@ -10,6 +10,8 @@
 //!
 //! Not here, on purpose: bytes on the wire (`margate_net`), who should hold which shard (`margate_directory`).
 
+pub mod bootstrap;
+pub mod config;
 pub mod consensus;
 pub mod core;
 pub mod index;
