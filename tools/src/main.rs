@@ -1,2 +1,28 @@
-//! placeholder
-fn main() {}
+//! `margate`: the one binary users run.
+//!
+//! One command's way: [`args`] declares it, [`cmd::run`] carries it out, [`error::Failure`] says why it
+//! failed and [`exit`] with which code. Results go through [`output`], talk to standard error.
+//!
+//! Not here, on purpose: routing and retries (`margate_client`), everything a node does
+//! (`margate_engine`), load and comparisons (`margate-perf`).
+
+mod args;
+mod bounds;
+mod cmd;
+mod config;
+mod error;
+mod exit;
+mod key;
+mod log;
+mod output;
+mod signals;
+mod suggest;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    cmd::run(args::Args::parse()).into()
+}

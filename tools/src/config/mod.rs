@@ -1,0 +1,9 @@
+//! A node's configuration: defaults < file < environment < flags, merged and checked once.
+//!
+//! [`file`] reads TOML, [`settings`] merges and checks. Both speak of [`file::FileConfig`], so a flag and
+//! a key of the file are the same text and fail with the same message.
+
+pub(crate) mod file;
+pub(crate) mod settings;
+
+pub(crate) use settings::{ConfigError, Settings};
