@@ -1,6 +1,7 @@
 //! The wire from outside: one file per question, `words.rs` makes up what is sent.
 
 mod frame;
+mod golden;
 mod handshake;
 mod hostile;
 mod refusals;

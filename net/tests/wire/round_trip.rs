@@ -1,6 +1,8 @@
 //! Everything that can be said arrives as it was said.
 
 use crate::words::{self, frame, frames, written};
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use margate_net::codec::{
     decode_create, decode_create_reply, decode_goodbye, decode_hello, decode_map, decode_map_reply, decode_peer, decode_probe_reply,
@@ -9,8 +11,9 @@ use margate_net::codec::{
 use margate_net::error::{Refusal, UnknownRefusal};
 use margate_net::frame::{FrameError, FrameKind};
 use margate_net::handshake::Goodbye;
-use margate_net::ids::{LogIndex, ReplicaId, ShardId, Term, Version};
-use margate_net::limits::{OPERATIONS_PER_FRAME_MAX, PEER_MESSAGES_PER_FRAME_MAX, VALUE_BYTES_MAX};
+use margate_net::ids::{ClusterId, CoreId, LogIndex, MapEpoch, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
+use margate_net::limits::{DOCUMENT_BYTES_MAX, OPERATIONS_PER_FRAME_MAX, PEER_MESSAGES_PER_FRAME_MAX, SHARDS_MAX, VALUE_BYTES_MAX};
+use margate_net::map::{Map, MapError, MapNode, MapReplica, MapShard};
 use margate_net::message::{EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, Reply, Row, Success};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -43,7 +46,11 @@ proptest! {
 
     #[test]
     fn maps(map in words::map(), request_id: u64) {
-        prop_assert_eq!(&decode_map(&encode_map(&map)).expect("we wrote it"), &map);
+        let encoded = encode_map(&map);
+        let cores: usize = map.nodes().iter().map(|node| 16 + 32 * node.cores.len()).sum();
+        let shards: usize = map.shards().iter().map(|shard| 32 + shard.low.len() + 24 * shard.replicas.len()).sum();
+        prop_assert!(encoded.len() <= 256 + cores + shards, "`Map::new` must not count less than a map takes");
+        prop_assert_eq!(&decode_map(&encoded).expect("we wrote it"), &map);
         let frame = frame(|writer, out| writer.map_reply(out, request_id, &map));
         prop_assert_eq!(frame.request_id, request_id);
         prop_assert_eq!(decode_map_reply(&frame).expect("we wrote it"), map);
@@ -68,6 +75,57 @@ proptest! {
         prop_assert_eq!(decode_create(&frame(|writer, out| writer.create(out, 2, &create))), Ok(create));
         prop_assert_eq!(decode_create_reply(&frame(|writer, out| writer.create_reply(out, 3, &answer))), Ok(answer));
     }
+}
+
+/// A map of as many shards as there may be, with starts of this many bytes, three replicas each.
+fn largest_map(low_bytes: usize) -> Result<Map, MapError> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 7_400));
+    let node = |id| MapNode {
+        id: NodeId(id),
+        cores: vec![address],
+    };
+    let replica = |node| MapReplica {
+        id: ReplicaId(node),
+        node: NodeId(node),
+        core: CoreId(0),
+    };
+    let low = |index: usize| {
+        let mut low = vec![0; low_bytes];
+        low[..4].copy_from_slice(&u32::try_from(index).expect("few shards").to_be_bytes());
+        if index == 0 || index == SHARDS_MAX {
+            Bytes::new()
+        } else {
+            Bytes::from(low)
+        }
+    };
+    let shard = |index: usize| MapShard {
+        id: ShardId(index as u64 + 1),
+        low: low(index),
+        high: low(index + 1),
+        range_epoch: RangeEpoch(1),
+        member_epoch: MemberEpoch(1),
+        replicas: (1..=3).map(replica).collect(),
+    };
+    let nodes = (1..=3).map(node).collect();
+    Map::new(ClusterId(1), MapEpoch(1), nodes, (0..SHARDS_MAX).map(shard).collect())
+}
+
+#[test]
+fn the_largest_map_fits_a_frame_and_a_larger_one_is_none() {
+    let map = largest_map(4).expect("it fits");
+    let frame = frame(|writer, out| writer.map_reply(out, 1, &map));
+    assert!(decode_map_reply(&frame) == Ok(map));
+    let error = largest_map(40).expect_err("it does not fit");
+    assert!(
+        matches!(
+            error,
+            MapError::Bytes {
+                max: DOCUMENT_BYTES_MAX,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
