@@ -1,9 +1,8 @@
 #!/bin/sh
 # Regenerates src/generated/wire.rs from schema/wire.fbs. Needs flatc 25.12.19, the version of the
-# flatbuffers crate: on PATH, or named by $FLATC. `net/regen.sh DIR` writes into DIR instead.
+# flatbuffers crate: on PATH, or named by $FLATC. With --print it writes to stdout and changes nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-out=${1:-"$here/src/generated"}
 flatc=${FLATC:-flatc}
 
 "$flatc" --version | grep -q '25\.12\.19$' || {
@@ -13,8 +12,17 @@ flatc=${FLATC:-flatc}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$flatc" --rust --filename-suffix '' -o "$scratch" "$here/schema/wire.fbs"
+
 # The first line ties the code to the schema it came from; a test compares it.
-{
+generated() {
     printf '// cksum of schema/wire.fbs: %s\n' "$(cksum <"$here/schema/wire.fbs" | cut -d ' ' -f 1)"
     cat "$scratch/wire.rs"
-} >"$out/wire.rs"
+}
+case ${1:-} in
+--print) generated ;;
+'') generated >"$here/src/generated/wire.rs" ;;
+*)
+    echo "usage: regen.sh [--print]" >&2
+    exit 2
+    ;;
+esac

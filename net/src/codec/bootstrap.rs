@@ -3,7 +3,7 @@
 //! The node that bootstraps probes every peer; when all have answered `Empty`, it sends each a creation
 //! record that names that very directory.
 
-use super::document::{decode_map, encode_map};
+use super::map::{decode_map, encode_map};
 use super::{FrameWriter, check_count, expect_kind, id128, root, u128_of};
 use crate::frame::{Frame, FrameError, FrameKind, begin, finish};
 use crate::generated::margate::wire;

@@ -7,23 +7,26 @@
 //! Not here, on purpose: checksums and lengths of frames (`frame`), what to do with what came.
 
 mod bootstrap;
-mod document;
+mod map;
 mod peer;
+mod receive;
 mod reply;
 mod request;
 mod session;
+mod status;
 
 use bytes::Bytes;
 use flatbuffers::{FlatBufferBuilder, Follow, Verifiable, VerifierOptions};
 
 pub use bootstrap::{Create, CreateAnswer, CreateRefusal, DirectoryState, ProbeAnswer};
 pub use bootstrap::{decode_create, decode_create_reply, decode_probe, decode_probe_reply};
-pub use document::{MapBytesError, decode_map, decode_map_reply, decode_map_request, encode_map};
-pub use document::{decode_status_reply, decode_status_request};
+pub use map::{MapBytesError, decode_map, decode_map_reply, decode_map_request, encode_map};
 pub use peer::{decode_peer, peer_message_payload_bytes};
+pub use receive::{ReceivedRequest, decode_requests};
 pub use reply::decode_replies;
-pub use request::{OperationKind, RawRequest, ReceivedRequest, decode_requests, flag, request_payload_bytes};
+pub use request::{OperationKind, RawRequest, flag, request_payload_bytes};
 pub use session::{decode_goodbye, decode_hello, decode_welcome};
+pub use status::{decode_status_reply, decode_status_request};
 
 use crate::frame::{Frame, FrameError, FrameKind, begin, finish};
 use crate::generated::margate::wire;
@@ -56,6 +59,13 @@ impl FrameWriter {
     /// A frame without body and payload.
     fn bare_frame(out: &mut Vec<u8>, kind: FrameKind, request_id: u64) {
         let start = begin(out, &[]);
+        finish(out, start, kind, request_id);
+    }
+
+    /// A frame whose payload is a flatbuffer.
+    fn document_frame(out: &mut Vec<u8>, kind: FrameKind, request_id: u64, document: &[u8]) {
+        let start = begin(out, &[]);
+        out.extend_from_slice(document);
         finish(out, start, kind, request_id);
     }
 }

@@ -1,0 +1,96 @@
+//! How a core is: a flatbuffer that is a frame's payload.
+
+use super::{FrameWriter, expect_kind, verified};
+use crate::frame::{Frame, FrameError, FrameKind};
+use crate::generated::margate::wire;
+use crate::ids::{CoreId, LogIndex, NodeId, ReplicaId, ShardId, Term};
+use crate::limits::{DOCUMENT_BYTES_MAX, SHARDS_MAX};
+use crate::message::{CoreStatus, ReplicaRole, ReplicaStatus};
+
+impl FrameWriter {
+    /// Appends a StatusRequest frame.
+    pub fn status_request(&mut self, out: &mut Vec<u8>, request_id: u64) {
+        Self::bare_frame(out, FrameKind::StatusRequest, request_id);
+    }
+
+    /// Appends the answer to the status request with this id.
+    ///
+    /// # Panics
+    /// Over [`SHARDS_MAX`] replicas: a node has at most one of each shard.
+    pub fn status_reply(&mut self, out: &mut Vec<u8>, request_id: u64, status: &CoreStatus) {
+        assert!(status.replicas.len() <= SHARDS_MAX, "a core has one replica of a shard at most");
+        self.builder.reset();
+        let replicas: Vec<_> = status.replicas.iter().map(replica_status_fields).collect();
+        let replicas = Some(self.builder.create_vector(&replicas));
+        let args = wire::StatusArgs {
+            node: status.node.0,
+            core: status.core.0,
+            uptime_secs: status.uptime_secs,
+            log_bytes: status.log_bytes,
+            log_ready_bytes: status.log_ready_bytes,
+            index_bytes: status.index_bytes,
+            overlay_rows: status.overlay_rows,
+            segment_waits: status.segment_waits,
+            replicas,
+        };
+        let root = wire::Status::create(&mut self.builder, &args);
+        self.builder.finish(root, None);
+        Self::document_frame(out, FrameKind::StatusReply, request_id, self.builder.finished_data());
+    }
+}
+
+/// Checks that a frame asks for a core's status; it says nothing else.
+///
+/// # Errors
+/// [`FrameError`] if it does not.
+pub fn decode_status_request(frame: &Frame) -> Result<(), FrameError> {
+    expect_kind(frame, FrameKind::StatusRequest)
+}
+
+/// What a StatusReply frame says.
+///
+/// # Errors
+/// [`FrameError`] if it is not one.
+pub fn decode_status_reply(frame: &Frame) -> Result<CoreStatus, FrameError> {
+    expect_kind(frame, FrameKind::StatusReply)?;
+    let malformed = |what| FrameError::Malformed { kind: frame.kind, what };
+    let body = verified::<wire::Status<'_>>(&frame.payload, DOCUMENT_BYTES_MAX).ok_or(malformed("its payload is not a status"))?;
+    let replicas = body.replicas().iter().map(replica_status);
+    Ok(CoreStatus {
+        node: NodeId(body.node()),
+        core: CoreId(body.core()),
+        uptime_secs: body.uptime_secs(),
+        log_bytes: body.log_bytes(),
+        log_ready_bytes: body.log_ready_bytes(),
+        index_bytes: body.index_bytes(),
+        overlay_rows: body.overlay_rows(),
+        segment_waits: body.segment_waits(),
+        replicas: replicas.collect::<Option<_>>().ok_or(malformed("a replica's role is unknown"))?,
+    })
+}
+
+fn replica_status_fields(status: &ReplicaStatus) -> wire::ReplicaStatusFields {
+    wire::ReplicaStatusFields::new(
+        status.shard.0,
+        status.replica.0,
+        status.leader.map_or(0, |node| node.0),
+        status.term.0,
+        status.commit.0,
+        status.applied.0,
+        status.last.0,
+        status.role as u8,
+    )
+}
+
+fn replica_status(fields: &wire::ReplicaStatusFields) -> Option<ReplicaStatus> {
+    Some(ReplicaStatus {
+        shard: ShardId(fields.shard()),
+        replica: ReplicaId(fields.replica()),
+        role: ReplicaRole::from_code(fields.role())?,
+        leader: (fields.leader() != 0).then_some(NodeId(fields.leader())),
+        term: Term(fields.term()),
+        commit: LogIndex(fields.commit()),
+        applied: LogIndex(fields.applied()),
+        last: LogIndex(fields.last()),
+    })
+}
