@@ -467,3 +467,20 @@ impl Operation {
         }
     }
 }
+
+impl Reply {
+    /// Bytes of keys and values it carries, for accounting.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        match &self.outcome {
+            Err(_) => 0,
+            Ok(
+                Success::Deleted { key, old_value, .. } | Success::Exchanged { key, old_value, .. } | Success::Written { key, old_value, .. },
+            ) => length(key) + length(old_value),
+            Ok(Success::Found { value, key, .. }) => value.len() + length(key),
+            Ok(Success::Listed { rows, .. }) => rows.iter().map(|row| row.key.len() + length(&row.value)).sum(),
+            Ok(Success::Sized { key, .. }) => length(key),
+        }
+    }
+}

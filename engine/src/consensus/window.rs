@@ -62,13 +62,13 @@ pub(crate) struct EntryWindow {
 
 /// Raft wants entries that are not in memory.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// First entry wanted.
-    pub(crate) low: LogIndex,
+    pub low: LogIndex,
     /// First entry not wanted.
-    pub(crate) high: LogIndex,
+    pub high: LogIndex,
     /// To be given back with the answer.
-    pub(crate) context: GetEntriesContext,
+    pub context: GetEntriesContext,
 }
 
 /// What a restart found of a replica's log.

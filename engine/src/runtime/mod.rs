@@ -1,9 +1,27 @@
-//! The engine's only room with files, threads and clocks.
+//! The engine's only room with files, sockets, threads and clocks.
 //!
-//! [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core.
+//! - [`node`]: a node's life: checks, data directory, bootstrap, cores, stop.
+//! - [`preflight`], [`directory`]: what must be true before anything starts; the data directory's own files.
+//! - [`bootstrap`]: the bootstrap machine driven over sockets.
+//! - [`core_loop`]: one core's executor: events in, effects carried out.
+//! - [`server`], [`links`]: connections accepted from clients and peers, connections dialled to peers.
+//! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
+//! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core.
+//! - [`clock`], [`notify`]: the present, and waking a task of the same thread.
 //!
 //! Not here, on purpose: any decision; the machines outside this folder decide, this folder carries out.
 
+pub mod clock;
+pub mod notify;
+pub mod preflight;
+pub mod directory;
+pub mod node;
+pub mod bootstrap;
+pub mod core_loop;
+pub mod server;
+pub mod links;
+pub mod segments;
+pub mod disk;
 mod index_growth;
 pub mod index_reader;
 pub mod index_store;

@@ -1,0 +1,252 @@
+//! One core's executor: collects events, gives them to the machine, carries out its effects.
+//!
+//! ```text
+//!   readers, timers, disk, threads ──push──► inbox ──turn──► Core ──effects──► writers, disk, threads
+//! ```
+//! One turn takes everything that has gathered. Whatever waits (sockets, disk, timers) waits in a task of its
+//! own and comes back as an event, so nothing ever suspends inside the machine.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future;
+use glommio::timer::sleep;
+
+use super::clock;
+use super::disk::LogDisk;
+use super::index_reader::HeedReader;
+use super::index_thread::IndexThread;
+use super::links::Link;
+use super::notify::Notify;
+use super::segments::Prewriter;
+use super::server::Clients;
+use crate::core::event::{Effect, Effects, Event, Halt, PeerName};
+use crate::core::machine::Core;
+use crate::index::error::IndexError;
+use crate::types::Nanos;
+
+/// Milliseconds between tries to commit to an index that is full.
+const INDEX_RETRY_MS: u64 = 1_000;
+
+/// Why a core stopped before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum CoreFailure {
+    /// The log could not be written: nothing it holds in memory may be believed any more.
+    #[error("writing the log failed: {0}; the node stops, its peers go on. Check the disk, then start it again")]
+    LogWrite(#[source] io::Error),
+    /// A segment could not be prewritten.
+    #[error("preparing a log segment failed: {0}; the node stops, its peers go on. Check the disk and its free space, then start it again")]
+    Segment(#[source] io::Error),
+    /// The index could not be committed.
+    #[error("committing the index failed: {0}; the node stops, its peers go on")]
+    IndexCommit(#[source] IndexError),
+    /// The machine found that it cannot go on.
+    #[error(transparent)]
+    Halt(#[from] Halt),
+}
+
+/// What the tasks of a core share; they all run on its one thread.
+pub struct Shared {
+    inbox: RefCell<Vec<Event>>,
+    failure: RefCell<Option<CoreFailure>>,
+    arrived: Notify,
+    timer_changed: Notify,
+    /// When the timer will fire next.
+    armed: Cell<Nanos>,
+    /// When the machine wants a turn.
+    deadline: Cell<Option<Nanos>>,
+    stopping: Cell<bool>,
+}
+
+impl Shared {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn new() -> Rc<Self> {
+        Rc::new(Self {
+            inbox: RefCell::default(),
+            failure: RefCell::default(),
+            arrived: Notify::default(),
+            timer_changed: Notify::default(),
+            armed: Cell::new(Nanos(u64::MAX)),
+            deadline: Cell::default(),
+            stopping: Cell::default(),
+        })
+    }
+
+    /// Something happened.
+    pub fn push(&self, event: Event) {
+        self.inbox.borrow_mut().push(event);
+        self.arrived.notify();
+    }
+
+    /// The core is told to stop.
+    pub fn stop(&self) {
+        if !self.stopping.replace(true) {
+            self.push(Event::Stop);
+        }
+    }
+
+    fn fail(&self, failure: CoreFailure) {
+        self.failure.borrow_mut().get_or_insert(failure);
+        self.arrived.notify();
+    }
+}
+
+/// Everything a core's effects are carried out with.
+pub struct Hands {
+    /// Shared with every task.
+    pub shared: Rc<Shared>,
+    /// The log's files.
+    pub disk: Rc<LogDisk>,
+    /// The thread that commits to the index.
+    pub index: IndexThread,
+    /// The thread that prewrites segments.
+    pub prewriter: Prewriter,
+    /// Clients' connections.
+    pub clients: Rc<Clients>,
+    /// Connections to peers.
+    pub links: BTreeMap<PeerName, Rc<Link>>,
+}
+
+/// Runs a core until it has stopped or failed. `stop_within` bounds a graceful stop.
+///
+/// # Errors
+/// [`CoreFailure`]: it could not go on.
+pub async fn run(core: Rc<RefCell<Core<HeedReader>>>, hands: Hands, tick: Duration, stop_within: Duration) -> Result<(), CoreFailure> {
+    let shared = Rc::clone(&hands.shared);
+    spawn_timer(Rc::clone(&shared), tick);
+    spawn_threads_results(&hands);
+    let mut effects = Effects::default();
+    let mut stop_by = None;
+    loop {
+        turn(&core, &hands, &mut effects)?;
+        if let Some(failure) = shared.failure.borrow_mut().take() {
+            return Err(failure);
+        }
+        if shared.stopping.get() {
+            let by = *stop_by.get_or_insert_with(|| clock::monotonic().plus(nanos(stop_within)));
+            if core.borrow().is_stopped() || clock::monotonic() > by {
+                hands.clients.flush_replies().await;
+                return Ok(());
+            }
+        }
+        shared.arrived.wait().await;
+    }
+}
+
+fn turn(core: &RefCell<Core<HeedReader>>, hands: &Hands, effects: &mut Effects) -> Result<(), Halt> {
+    let events = std::mem::take(&mut *hands.shared.inbox.borrow_mut());
+    let moment = clock::moment();
+    let mut core = core.borrow_mut();
+    for event in events {
+        core.handle(moment, event, effects)?;
+        perform(hands, effects);
+    }
+    core.end_turn(moment, effects)?;
+    perform(hands, effects);
+    hands.clients.wake_writers();
+    arm(&hands.shared, core.deadline());
+    Ok(())
+}
+
+fn perform(hands: &Hands, effects: &mut Effects) {
+    for effect in effects.drain() {
+        match effect {
+            Effect::CommitIndex(generation) => hands.index.commit(generation),
+            Effect::PrepareSegment { number } => hands.prewriter.prepare(number),
+            Effect::Read { ticket, position, length } => {
+                let (shared, disk) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk));
+                glommio::spawn_local(async move {
+                    let result = disk.read(position, length).await;
+                    shared.push(Event::ReadDone { ticket, result });
+                })
+                .detach();
+            }
+            Effect::Reply { connection, reply } => hands.clients.reply(connection, reply),
+            Effect::Send { to, batch } => {
+                if let Some(link) = hands.links.get(&to) {
+                    link.send(batch);
+                }
+            }
+            Effect::Write(flush) => {
+                let (shared, disk) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk));
+                glommio::spawn_local(async move {
+                    match disk.write(&flush).await {
+                        Ok(()) => shared.push(Event::Flushed { sequence: flush.sequence }),
+                        Err(error) => shared.fail(CoreFailure::LogWrite(error)),
+                    }
+                })
+                .detach();
+            }
+        }
+    }
+}
+
+/// Moves the timer forward if the machine wants a turn before it fires.
+fn arm(shared: &Shared, deadline: Option<Nanos>) {
+    shared.deadline.set(deadline);
+    match deadline {
+        Some(due) if due <= clock::monotonic() => shared.arrived.notify(),
+        Some(due) if due < shared.armed.get() => shared.timer_changed.notify(),
+        Some(_) | None => {}
+    }
+}
+
+/// Ticks, and turns the machine asked for. A late tick counts once.
+fn spawn_timer(shared: Rc<Shared>, tick: Duration) {
+    glommio::spawn_local(async move {
+        let tick = nanos(tick);
+        let mut next_tick = clock::monotonic().plus(tick);
+        loop {
+            let wake = shared.deadline.get().map_or(next_tick, |due| due.min(next_tick));
+            shared.armed.set(wake);
+            let wait = Duration::from_nanos(wake.since(clock::monotonic()).0);
+            future::or(async { sleep(wait).await }, shared.timer_changed.wait()).await;
+            let now = clock::monotonic();
+            if now >= next_tick {
+                shared.push(Event::Tick);
+                next_tick = now.plus(tick);
+            }
+            if shared.deadline.get().is_some_and(|due| due <= now) {
+                shared.deadline.set(None);
+                shared.arrived.notify();
+            }
+        }
+    })
+    .detach();
+}
+
+/// Results of the threads come back as events.
+fn spawn_threads_results(hands: &Hands) {
+    let (shared, outcomes) = (Rc::clone(&hands.shared), hands.index.outcomes().clone());
+    glommio::spawn_local(async move {
+        while let Ok(outcome) = outcomes.recv_async().await {
+            match outcome {
+                Ok(generation) => shared.push(Event::IndexDone { generation }),
+                Err(error) => return shared.fail(CoreFailure::IndexCommit(error)),
+            }
+        }
+    })
+    .detach();
+    let (shared, disk, ready) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk), hands.prewriter.ready());
+    glommio::spawn_local(async move {
+        while let Ok(result) = ready.recv_async().await {
+            let opened = match result {
+                Ok(segment) => disk.open_ahead(segment.number).await.map(|()| segment),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(segment) => shared.push(Event::SegmentReady(segment)),
+                Err(error) => return shared.fail(CoreFailure::Segment(error)),
+            }
+        }
+    })
+    .detach();
+}
+
+fn nanos(span: Duration) -> Nanos {
+    Nanos(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+}

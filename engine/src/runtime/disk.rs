@@ -1,0 +1,104 @@
+//! A core's log files as its executor sees them: direct, synchronous-on-write descriptors behind the ring.
+//!
+//! Every descriptor is opened with `O_DIRECT | O_DSYNC`, so a completed write is durable. A bounded number is
+//! kept open; the log may have far more segments than a process may have descriptors.
+//!
+//! Not here, on purpose: prewriting (`segments`), what the bytes mean (`log`).
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use glommio::io::{DmaFile, OpenOptions};
+
+use super::segments;
+use crate::core::event::LogReadFault;
+use crate::log::flush::Flush;
+use crate::types::Position;
+
+/// Descriptors of log files a core keeps open.
+const OPEN_MAX: usize = 32;
+/// Bytes read by one operation of the ring; larger ones have left processes unkillable on some devices (glommio #633).
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// See the module's text.
+pub struct LogDisk {
+    log: PathBuf,
+    /// Most recently used last.
+    open: RefCell<Vec<(u32, Rc<DmaFile>)>>,
+}
+
+impl LogDisk {
+    /// The log files in this folder.
+    #[must_use]
+    pub fn new(log: PathBuf) -> Self {
+        Self { log, open: RefCell::new(Vec::new()) }
+    }
+
+    /// Opens a segment ahead of its first write, so that the write need not wait for that.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn open_ahead(&self, number: u32) -> io::Result<()> {
+        self.file(number).await.map(|_| ())
+    }
+
+    /// Writes a batch; durable on return.
+    ///
+    /// # Errors
+    /// What the system says; a short write is an error too. The node must stop then.
+    pub async fn write(&self, flush: &Flush) -> io::Result<()> {
+        let file = self.file(flush.segment).await?;
+        let mut buffer = file.alloc_dma_buffer(flush.length);
+        flush.encode_into(buffer.as_bytes_mut());
+        let written = file.write_at(buffer, u64::from(flush.offset)).await?;
+        if written == flush.length { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Reads bytes; exactly as many as asked for.
+    ///
+    /// # Errors
+    /// [`LogReadFault`]: what the system says, or the file is shorter.
+    pub async fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
+        let fault = |error: io::Error| LogReadFault { position, length, errno: error.raw_os_error().unwrap_or(0) };
+        let file = self.file(position.segment).await.map_err(fault)?;
+        let mut bytes = BytesMut::with_capacity(length);
+        while bytes.len() < length {
+            let at = u64::from(position.offset) + bytes.len() as u64;
+            let read = file.read_at(at, READ_BYTES_MAX.min(length - bytes.len())).await.map_err(|error| fault(error.into()))?;
+            if read.is_empty() {
+                return Err(LogReadFault { position, length, errno: 0 });
+            }
+            bytes.extend_from_slice(&read);
+        }
+        Ok(bytes.freeze())
+    }
+
+    async fn file(&self, number: u32) -> io::Result<Rc<DmaFile>> {
+        if let Some(file) = self.touch(number) {
+            return Ok(file);
+        }
+        // Read and write: the first open on a device decides whether glommio may poll it, and it finds that out by reading.
+        let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DSYNC).dma_open(segments::path(&self.log, number)).await?;
+        // Another task may have opened it meanwhile; one of the two is closed when it is dropped.
+        let file = self.touch(number).unwrap_or_else(|| Rc::new(file));
+        let mut open = self.open.borrow_mut();
+        open.retain(|(held, _)| *held != number);
+        open.push((number, Rc::clone(&file)));
+        if open.len() > OPEN_MAX {
+            open.remove(0);
+        }
+        Ok(file)
+    }
+
+    fn touch(&self, number: u32) -> Option<Rc<DmaFile>> {
+        let mut open = self.open.borrow_mut();
+        let at = open.iter().position(|(held, _)| *held == number)?;
+        let entry = open.remove(at);
+        let file = Rc::clone(&entry.1);
+        open.push(entry);
+        Some(file)
+    }
+}

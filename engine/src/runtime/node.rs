@@ -1,0 +1,433 @@
+//! A node's life: checks, data directory, bootstrap, cores, stop.
+//!
+//! ```text
+//!   preflight ─► directory ─► bootstrap ─► first batches (once) ─► a thread per core ─► stop or failure
+//! ```
+//! A core that fails takes the node with it: what it holds in memory may no longer be believed, and its peers
+//! go on without it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement};
+use margate_net::handshake::{Hello, Identity as Greeting, Role};
+use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId};
+use margate_net::map::{Map, MapNode};
+use margate_net::runtime::error::BindError;
+use margate_net::runtime::listener::Listener;
+use rand::{Rng, RngExt};
+
+use super::bootstrap::become_member;
+use super::clock;
+use super::core_loop::{self, CoreFailure, Hands, Shared};
+use super::directory::{DataDirectory, DirectoryError};
+use super::disk::LogDisk;
+use super::index_reader::HeedReader;
+use super::index_store::HeedIndex;
+use super::index_thread::IndexThread;
+use super::links::{self, Link};
+use super::preflight::{self, PreflightError};
+use super::segments::{self, Pace, Prewriter, SegmentFiles};
+use super::server::{self, CONNECTIONS_MAX, Clients, Server};
+use crate::bootstrap::identity::{Creation, Identity, Membership};
+use crate::bootstrap::machine::BootstrapError;
+use crate::config::NodeConfig;
+use crate::core::creation::{checkpoints, creation_flushes};
+use crate::core::event::PeerName;
+use crate::core::machine::Core;
+use crate::core::replay::{CoreConfig, ReplayError, replay};
+use crate::index::error::IndexError;
+use crate::index::marks;
+use crate::log::segment::LogConfig;
+use crate::planted::Planted;
+use crate::types::Nanos;
+
+/// Segments kept prewritten beside the one in use.
+const READY_SEGMENTS: usize = 2;
+/// Registered buffer memory per ring; three rings per core must fit a limit of 8 MiB for a few nodes of one user.
+const IO_MEMORY_BYTES: usize = 256 << 10;
+/// How late a busy executor may notice the ring and other threads.
+const PREEMPT_EVERY: Duration = Duration::from_millis(2);
+/// How long a graceful stop may take.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a node did not start, or stopped before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// This machine cannot run it.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    /// The configuration does not name this node.
+    #[error("node {0} is not in the list of nodes; add it there")]
+    NotListed(NodeId),
+    /// Its data directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// It cannot become a member of a deployment.
+    #[error(transparent)]
+    Bootstrap(BootstrapError),
+    /// Its address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An executor could not be made.
+    #[error("the executor of core {core} could not be made: {what}")]
+    Executor {
+        /// The core.
+        core: CoreId,
+        /// What glommio says; it gives no facts beside its text.
+        what: String,
+    },
+    /// A core's log could not be prepared.
+    #[error("the log of core {core} cannot be prepared: {source}; the data directory must be on a local file system that takes direct I/O")]
+    Log {
+        /// The core.
+        core: CoreId,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// A core's index could not be opened.
+    #[error("the index of core {core} cannot be opened: {source}")]
+    Index {
+        /// The core.
+        core: CoreId,
+        /// Why.
+        #[source]
+        source: IndexError,
+    },
+    /// A core could not be started from its data.
+    #[error("core {core} cannot start: {source}")]
+    Replay {
+        /// The core.
+        core: CoreId,
+        /// Why.
+        #[source]
+        source: ReplayError,
+    },
+    /// A core could not go on.
+    #[error("core {core}: {source}")]
+    Core {
+        /// The core.
+        core: CoreId,
+        /// Why.
+        #[source]
+        source: CoreFailure,
+    },
+    /// The system has no thread left.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] io::Error),
+    /// A thread of the node panicked; its message is on stderr.
+    #[error("a thread of the node panicked")]
+    Panicked,
+}
+
+/// Tells a node to stop; may be cloned and sent.
+#[derive(Clone, Debug, Default)]
+pub struct StopHandle(Arc<StopState>);
+
+#[derive(Debug, Default)]
+struct StopState {
+    requested: AtomicBool,
+    cores: Mutex<Vec<flume::Sender<()>>>,
+}
+
+impl StopHandle {
+    /// Stops gracefully: takes no more operations, hands leadership over. Again does nothing.
+    pub fn stop(&self) {
+        self.0.requested.store(true, Ordering::SeqCst);
+        // A sender whose core is gone already has nobody to tell.
+        let cores = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
+        cores.iter().for_each(|core| drop(core.try_send(())));
+    }
+
+    /// Whether a stop was asked for.
+    pub(super) fn is_requested(&self) -> bool {
+        self.0.requested.load(Ordering::SeqCst)
+    }
+
+    fn listen(&self) -> flume::Receiver<()> {
+        let (sender, receiver) = flume::bounded(1);
+        self.0.cores.lock().unwrap_or_else(PoisonError::into_inner).push(sender.clone());
+        if self.is_requested() {
+            drop(sender.try_send(()));
+        }
+        receiver
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    stop: StopHandle,
+    life: JoinHandle<Result<(), NodeError>>,
+}
+
+/// What every part of a start needs.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    pub(super) config: NodeConfig,
+    pub(super) stop: StopHandle,
+    incarnation: Incarnation,
+    started: Nanos,
+}
+
+impl Node {
+    /// Checks the machine and the data directory, then starts the node's threads.
+    ///
+    /// # Errors
+    /// [`NodeError`]: nothing was started. What fails later comes from [`Node::wait`].
+    pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let own = config.nodes.iter().find(|node| node.id == config.node).ok_or(NodeError::NotListed(config.node))?;
+        preflight::check(own.cores.len())?;
+        preflight::check_addresses(own, config.insecure)?;
+        let (directory, identity) = DataDirectory::open(&config.data, config.node, DirectoryId(rand::rng().random()))?;
+        let stop = StopHandle::default();
+        let incarnation = Incarnation(rand::rng().next_u64());
+        let start = Start { config, stop: stop.clone(), incarnation, started: clock::monotonic() };
+        let life = thread::Builder::new().name("mgt-node".to_owned()).spawn(move || live(&start, &directory, identity));
+        Ok(Self { stop, life: life.map_err(NodeError::Thread)? })
+    }
+
+    /// For whoever shall stop it.
+    #[must_use]
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Waits until it has stopped.
+    ///
+    /// # Errors
+    /// [`NodeError`]: it could not start or could not go on.
+    pub fn wait(self) -> Result<(), NodeError> {
+        self.life.join().unwrap_or(Err(NodeError::Panicked))
+    }
+}
+
+impl Start {
+    pub(super) fn io_memory(&self) -> usize {
+        IO_MEMORY_BYTES
+    }
+
+    pub(super) fn address(&self, core: CoreId) -> Result<SocketAddr, NodeError> {
+        self.own()?.cores.get(usize::from(core.0)).copied().ok_or(NodeError::NotListed(self.config.node))
+    }
+
+    pub(super) fn greeting(&self, core: CoreId, cluster: ClusterId, map_epoch: MapEpoch) -> Greeting {
+        let (tick_ms, election_ticks) = (self.config.tick_ms, self.config.election_ticks);
+        Greeting { cluster, node: self.config.node, core, incarnation: self.incarnation, map_epoch, tick_ms, election_ticks }
+    }
+
+    pub(super) fn hello(&self, role: Role, of: (ClusterId, DirectoryId), core: CoreId, to: (NodeId, CoreId)) -> Hello {
+        Hello {
+            role,
+            cluster: of.0,
+            node: self.config.node,
+            core,
+            to_node: to.0,
+            to_core: to.1,
+            directory: of.1,
+            incarnation: self.incarnation,
+            tick_ms: self.config.tick_ms,
+            election_ticks: self.config.election_ticks,
+        }
+    }
+
+    fn own(&self) -> Result<&MapNode, NodeError> {
+        self.config.nodes.iter().find(|node| node.id == self.config.node).ok_or(NodeError::NotListed(self.config.node))
+    }
+
+    fn cores(&self) -> Result<impl Iterator<Item = CoreId> + use<>, NodeError> {
+        let count = u16::try_from(self.own()?.cores.len()).unwrap_or(u16::MAX);
+        Ok((0..count).map(CoreId))
+    }
+
+    fn log_config(&self, identity: &Identity, cluster: ClusterId, core: CoreId) -> LogConfig {
+        LogConfig {
+            cluster,
+            directory: identity.directory,
+            node: self.config.node,
+            core,
+            segment_bytes: self.config.segment_bytes,
+            ready_min: READY_SEGMENTS,
+        }
+    }
+}
+
+fn live(start: &Start, directory: &DataDirectory, identity: Identity) -> Result<(), NodeError> {
+    let Some(identity) = become_member(start, directory, identity, ClusterId(rand::rng().random()))? else { return Ok(()) };
+    let Some((identity, creation)) = create_cores(start, directory, identity)? else { return Ok(()) };
+    tracing::info!(cluster = %creation.cluster(), directory = %identity.directory, "member of a deployment");
+    let mut threads = Vec::new();
+    for core in start.cores()? {
+        let parts = CoreStart {
+            start: start.clone(),
+            core,
+            log: directory.log(core),
+            index: directory.index(core),
+            log_config: start.log_config(&identity, creation.cluster(), core),
+            identity: identity.clone(),
+            map: creation.map.clone(),
+        };
+        let thread = thread::Builder::new().name(format!("mgt-core-{core}")).spawn(move || parts.run_and_stop_others());
+        threads.push(thread.map_err(NodeError::Thread)?);
+    }
+    let results = threads.into_iter().map(|thread| thread.join().unwrap_or(Err(NodeError::Panicked)));
+    // Every thread is waited for; the first failure is the one that stopped the others.
+    results.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// Writes the first batch of every core, once in the life of a data directory, before anything votes.
+fn create_cores(start: &Start, directory: &DataDirectory, mut identity: Identity) -> Result<Option<(Identity, Creation)>, NodeError> {
+    let creation = match &identity.membership {
+        Membership::Member { creation, cores_created: true } => return Ok(Some((identity.clone(), creation.clone()))),
+        Membership::Member { creation, cores_created: false } => creation.clone(),
+        Membership::Empty | Membership::Creating(_) => return Ok(None),
+    };
+    for core in start.cores()? {
+        directory.make_core(core)?;
+        let config = start.log_config(&identity, creation.cluster(), core);
+        create_log(&directory.log(core), config, &creation.map).map_err(|source| NodeError::Log { core, source })?;
+    }
+    identity.membership = Membership::Member { creation: creation.clone(), cores_created: true };
+    directory.store(&identity)?;
+    Ok(Some((identity, creation)))
+}
+
+fn create_log(log: &std::path::Path, config: LogConfig, map: &Map) -> io::Result<()> {
+    // An earlier try may have been cut short; nothing has voted on it.
+    let mut files = SegmentFiles::list(log)?;
+    let old = crate::log::scan::ReadSegments::segments(&files);
+    files.discard(&old)?;
+    let wall = clock::wall();
+    let first = segments::prewrite(log, &config, 1, Pace::Full)?;
+    let records = checkpoints(map, config.node, config.core, wall);
+    creation_flushes(config, first, records, wall).iter().try_for_each(|flush| segments::write_first(log, flush))
+}
+
+/// What one core's thread starts with.
+struct CoreStart {
+    start: Start,
+    core: CoreId,
+    log: std::path::PathBuf,
+    index: std::path::PathBuf,
+    log_config: LogConfig,
+    identity: Identity,
+    map: Map,
+}
+
+impl CoreStart {
+    fn run_and_stop_others(self) -> Result<(), NodeError> {
+        let stop = self.start.stop.clone();
+        let result = self.run();
+        if let Err(error) = &result {
+            tracing::error!(%error, "the node stops");
+            stop.stop();
+        }
+        result
+    }
+
+    fn run(self) -> Result<(), NodeError> {
+        let core_id = self.core;
+        let (core, index, prewriter) = self.open()?;
+        // The threads above are started before the executor pins this one: they would inherit its CPU.
+        let placement = self.placement();
+        let executor = LocalExecutorBuilder::new(placement)
+            .name(&format!("mgt-core-{core_id}"))
+            .io_memory(IO_MEMORY_BYTES)
+            .preempt_timer(PREEMPT_EVERY)
+            .make()
+            .map_err(|error| NodeError::Executor { core: core_id, what: error.to_string() })?;
+        executor.run(self.serve(core, index, prewriter))
+    }
+
+    /// Opens log and index, replays, starts the core's helper threads.
+    fn open(&self) -> Result<(Core<HeedReader>, IndexThread, Prewriter), NodeError> {
+        let core = self.core;
+        let in_log = |source| NodeError::Log { core, source };
+        let identity = marks::Identity { cluster: self.log_config.cluster, directory: self.log_config.directory };
+        let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity);
+        let (reader, mut writer) = index.map_err(|source| NodeError::Index { core, source })?;
+        let config = CoreConfig {
+            log: self.log_config,
+            map: self.map.clone(),
+            election_ticks: self.start.config.election_ticks,
+            seed: rand::rng().next_u64(),
+            planted: Planted::NONE,
+        };
+        let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
+        let replayed = replay(&config, &mut files, reader, &mut writer).map_err(|source| NodeError::Replay { core, source })?;
+        files.discard(&replayed.found.discard).map_err(in_log)?;
+        let found = &replayed.found;
+        tracing::info!(core = core.0, torn_bytes = found.torn_bytes, entries_applied = found.entries_applied, "log replayed");
+        let index = IndexThread::start(writer, &format!("mgt-index-{core}")).map_err(NodeError::Thread)?;
+        let prewriter = Prewriter::start(self.log.clone(), self.log_config, &format!("mgt-segm-{core}")).map_err(NodeError::Thread)?;
+        Ok((replayed.core, index, prewriter))
+    }
+
+    fn placement(&self) -> Placement {
+        let cpus = core_affinity::get_core_ids().unwrap_or_default();
+        match cpus.get(usize::from(self.core.0)) {
+            Some(cpu) if self.start.config.pin => Placement::Fixed(cpu.id),
+            Some(_) | None => Placement::Unbound,
+        }
+    }
+
+    async fn serve(self, core: Core<HeedReader>, index: IndexThread, prewriter: Prewriter) -> Result<(), NodeError> {
+        let listener = Listener::bind(self.start.address(self.core)?, CONNECTIONS_MAX)?;
+        let shared = Shared::new();
+        let core = Rc::new(RefCell::new(core));
+        let clients = Rc::new(Clients::default());
+        let links = self.links(&shared);
+        let server = Server {
+            shared: Rc::clone(&shared),
+            core: Rc::clone(&core),
+            clients: Rc::clone(&clients),
+            greeting: self.start.greeting(self.core, self.map.cluster(), self.map.epoch()),
+            map: self.map.clone(),
+            identity: self.identity.clone(),
+            started: self.start.started,
+        };
+        glommio::spawn_local(server::accept(listener, Rc::new(server))).detach();
+        let (stop, stopping) = (self.start.stop.listen(), Rc::clone(&shared));
+        glommio::spawn_local(async move {
+            if stop.recv_async().await.is_ok() {
+                stopping.stop();
+            }
+        })
+        .detach();
+        tracing::info!(core = self.core.0, address = %self.start.address(self.core)?, "serving");
+        let hands = Hands { shared, disk: Rc::new(LogDisk::new(self.log.clone())), index, prewriter, clients, links };
+        let tick = Duration::from_millis(u64::from(self.start.config.tick_ms));
+        let run = core_loop::run(core, hands, tick, STOP_WITHIN).await;
+        run.map_err(|source| NodeError::Core { core: self.core, source })
+    }
+
+    fn links(&self, shared: &Rc<Shared>) -> std::collections::BTreeMap<PeerName, Rc<Link>> {
+        let here = (self.start.config.node, self.core);
+        let of = (self.map.cluster(), self.identity.directory);
+        peers_of(&self.map, here)
+            .into_iter()
+            .filter_map(|peer| {
+                let address = self.map.address(peer.node, peer.core)?;
+                let link = Link::new(peer);
+                let hello = self.start.hello(Role::Peer, of, self.core, (peer.node, peer.core));
+                glommio::spawn_local(links::keep(Rc::clone(&link), address, hello, Rc::clone(shared))).detach();
+                Some((peer, link))
+            })
+            .collect()
+    }
+}
+
+/// The cores that hold other replicas of this core's shards.
+fn peers_of(map: &Map, here: (NodeId, CoreId)) -> BTreeSet<PeerName> {
+    let ours = map.shards().iter().filter(|shard| shard.replicas.iter().any(|replica| (replica.node, replica.core) == here));
+    let others = ours.flat_map(|shard| &shard.replicas).filter(|replica| replica.node != here.0);
+    others.map(|replica| PeerName { node: replica.node, core: replica.core }).collect()
+}

@@ -1,0 +1,226 @@
+//! Segment files as threads see them: prewriting new ones, scanning old ones at start.
+//!
+//! Prewriting: zeros over the whole file by direct writes, paced; a sync; the header, whose salt is new; a sync;
+//! the folder's sync. So a valid header proves a fully prewritten file, and appending to it later changes no
+//! metadata.
+//!
+//! Not here, on purpose: appends and reads while serving (`disk`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+
+use super::directory::sync_folder;
+use crate::log::flush::Flush;
+use crate::log::limits::BLOCK_BYTES;
+use crate::log::scan::{ReadFault, ReadSegments};
+use crate::log::segment::{LogConfig, ReadySegment};
+
+/// Bytes prewritten at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes per second at which segments are prewritten while the node serves: well above what a log appends,
+/// well below what a disk does.
+const PACE_BYTES_PER_SECOND: u64 = 256 << 20;
+
+/// Bytes, zero at first, that start on a block boundary in memory, as direct writes need.
+struct Zeros {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+/// How fast to prewrite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as the disk goes: nobody is served meanwhile.
+    Full,
+    /// At [`PACE_BYTES_PER_SECOND`].
+    Limited,
+}
+
+/// The file of a segment.
+#[must_use]
+pub fn path(log: &Path, number: u32) -> PathBuf {
+    log.join(format!("{number:08}.seg"))
+}
+
+/// Prewrites one segment; returns with it durable.
+///
+/// # Errors
+/// What the system says.
+pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::Result<ReadySegment> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).custom_flags(libc::O_DIRECT).open(path(log, number))?;
+    let segment_bytes = u64::from(config.segment_bytes);
+    file.set_len(segment_bytes)?;
+    let zeros = Zeros::new(CHUNK_BYTES);
+    let (started, mut at) = (Instant::now(), 0u64);
+    while at < segment_bytes {
+        let length = CHUNK_BYTES.min(usize::try_from(segment_bytes - at).unwrap_or(CHUNK_BYTES));
+        file.write_all_at(&zeros.as_slice()[..length], at)?;
+        at += length as u64;
+        if pace == Pace::Limited {
+            let due = Duration::from_nanos(at.saturating_mul(1_000_000_000) / PACE_BYTES_PER_SECOND);
+            thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+    }
+    file.sync_data()?;
+    let ready = ReadySegment { number, salt: rand::rng().next_u64() };
+    let mut header = Zeros::new(BLOCK_BYTES);
+    header.as_mut_slice().copy_from_slice(&config.segment_header(ready).encode());
+    file.write_all_at(header.as_slice(), 0)?;
+    file.sync_data()?;
+    sync_folder(log)?;
+    Ok(ready)
+}
+
+/// Writes a batch durably into a prewritten segment: what creates a core before its executor runs.
+///
+/// # Errors
+/// What the system says.
+pub fn write_first(log: &Path, flush: &Flush) -> io::Result<()> {
+    let mut bytes = Zeros::new(flush.length);
+    flush.encode_into(bytes.as_mut_slice());
+    let file = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(path(log, flush.segment))?;
+    file.write_all_at(bytes.as_slice(), u64::from(flush.offset))
+}
+
+/// Prewrites segments of one core, in the order they are asked for, on a thread of its own.
+#[derive(Debug)]
+pub struct Prewriter {
+    wanted: Option<flume::Sender<u32>>,
+    ready: flume::Receiver<io::Result<ReadySegment>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Prewriter {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(log: PathBuf, config: LogConfig, name: &str) -> io::Result<Self> {
+        // A core wants at most its ready minimum at a time; both queues are bounded by that.
+        let (wanted, incoming) = flume::bounded::<u32>(config.ready_min + 1);
+        let (outgoing, ready) = flume::bounded(config.ready_min + 1);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while let Ok(number) = incoming.recv() {
+                if outgoing.send(prewrite(&log, &config, number, Pace::Limited)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { wanted: Some(wanted), ready, thread: Some(thread) })
+    }
+
+    /// Asks for a segment; never blocks.
+    ///
+    /// # Panics
+    /// If more are wanted at once than the log keeps ready, or the thread has died.
+    pub fn prepare(&self, number: u32) {
+        let wanted = self.wanted.as_ref().expect("only a drop takes the sender");
+        wanted.try_send(number).expect("the log never wants more segments than it keeps ready");
+    }
+
+    /// Where finished segments arrive.
+    #[must_use]
+    pub fn ready(&self) -> flume::Receiver<io::Result<ReadySegment>> {
+        self.ready.clone()
+    }
+}
+
+impl Drop for Prewriter {
+    fn drop(&mut self) {
+        self.wanted = None;
+        if let Some(thread) = self.thread.take() {
+            // Results nobody waits for any more must not keep the thread.
+            self.ready.drain();
+            // A panic of the thread was reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The segment files of one core, for the scan at start. Buffered reads: the page cache is coherent with
+/// direct writes, and nothing is served yet.
+#[derive(Debug)]
+pub struct SegmentFiles {
+    log: PathBuf,
+    numbers: Vec<u32>,
+    open: Option<(u32, File)>,
+}
+
+impl SegmentFiles {
+    /// Looks what segments there are.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn list(log: &Path) -> io::Result<Self> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(log)? {
+            let name = entry?.file_name();
+            let number: Option<u32> = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|digits| digits.parse().ok());
+            numbers.extend(number);
+        }
+        Ok(Self { log: log.to_owned(), numbers, open: None })
+    }
+
+    /// Deletes segment files that were never finished.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn discard(&mut self, numbers: &[u32]) -> io::Result<()> {
+        for number in numbers {
+            fs::remove_file(path(&self.log, *number))?;
+        }
+        self.numbers.retain(|number| !numbers.contains(number));
+        if numbers.is_empty() { Ok(()) } else { sync_folder(&self.log) }
+    }
+}
+
+impl ReadSegments for SegmentFiles {
+    fn segments(&self) -> Vec<u32> {
+        self.numbers.clone()
+    }
+
+    fn segment_bytes(&self, segment: u32) -> u64 {
+        fs::metadata(path(&self.log, segment)).map_or(0, |metadata| metadata.len())
+    }
+
+    fn read(&mut self, segment: u32, offset: u32, buffer: &mut [u8]) -> Result<(), ReadFault> {
+        let fault = |error: io::Error| ReadFault::System { segment, offset, code: error.raw_os_error().unwrap_or(0) };
+        let file = match self.open.take_if(|(number, _)| *number == segment) {
+            Some((_, file)) => file,
+            None => File::open(path(&self.log, segment)).map_err(fault)?,
+        };
+        let mut got = 0;
+        while got < buffer.len() {
+            match file.read_at(&mut buffer[got..], u64::from(offset) + got as u64).map_err(fault)? {
+                0 => return Err(ReadFault::Short { segment, offset, wanted: buffer.len(), got }),
+                read => got += read,
+            }
+        }
+        self.open = Some((segment, file));
+        Ok(())
+    }
+}
+
+impl Zeros {
+    fn new(length: usize) -> Self {
+        let bytes = vec![0; length + BLOCK_BYTES];
+        let start = bytes.as_ptr().align_offset(BLOCK_BYTES);
+        let mut zeros = Self { bytes, start };
+        zeros.bytes.truncate(start + length);
+        zeros
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+}

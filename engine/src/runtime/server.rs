@@ -1,0 +1,308 @@
+//! Connections accepted by a core: clients, peers, administration.
+//!
+//! A reader task per connection turns frames into events; a writer task per client connection sends whatever
+//! replies have gathered since its last write. A client with too much under way is not read from until it has
+//! taken replies: that is the back-pressure.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use glommio::timer::sleep;
+use margate_net::codec::{self, CreateAnswer, FrameWriter, ProbeAnswer};
+use margate_net::frame::{Frame, FrameError, FrameKind};
+use margate_net::handshake::{Goodbye, Hello, Identity as Greeting, Role};
+use margate_net::map::Map;
+use margate_net::message::{CoreStatus, Reply};
+use margate_net::runtime::connection::{Connection, FrameReader, FrameSender, greet};
+use margate_net::runtime::error::{GreetError, ReadError};
+use margate_net::runtime::listener::{Incoming, Listener};
+
+use super::clock;
+use super::core_loop::Shared;
+use super::index_reader::HeedReader;
+use super::notify::Notify;
+use crate::bootstrap::identity::{Creation, Identity};
+use crate::bootstrap::machine::answer_create;
+use crate::core::event::{Event, PeerName};
+use crate::core::machine::Core;
+use crate::shard::answer::ConnectionId;
+use crate::types::Nanos;
+
+/// Connections a core accepts.
+pub const CONNECTIONS_MAX: u32 = 256;
+/// Operations one connection may have under way before it is not read from any more.
+const IN_FLIGHT_MAX: usize = 8_192;
+/// Bytes of replies waiting for one client beyond which it is cut off: it asks and does not listen.
+const REPLY_BYTES_MAX: usize = 64 << 20;
+/// Milliseconds a stopping core gives its last replies to leave.
+const LAST_REPLIES_MS: u64 = 200;
+
+/// A client's side of a connection.
+struct Outbox {
+    replies: RefCell<Vec<Reply>>,
+    /// Frames that are not replies to operations, already encoded.
+    frames: RefCell<Vec<u8>>,
+    under_way: Cell<usize>,
+    waiting_bytes: Cell<usize>,
+    more: Notify,
+    room: Notify,
+    closed: Cell<bool>,
+}
+
+/// The client connections of a core.
+#[derive(Default)]
+pub struct Clients {
+    open: RefCell<BTreeMap<ConnectionId, Rc<Outbox>>>,
+    dirty: RefCell<BTreeSet<ConnectionId>>,
+    last: Cell<u64>,
+}
+
+/// What the connections of a core answer with beside operations.
+pub struct Server {
+    /// Shared with the core's loop.
+    pub shared: Rc<Shared>,
+    /// The machine, for its status.
+    pub core: Rc<RefCell<Core<HeedReader>>>,
+    /// The client connections.
+    pub clients: Rc<Clients>,
+    /// Who this core is in handshakes.
+    pub greeting: Greeting,
+    /// The map.
+    pub map: Map,
+    /// The data directory's identity.
+    pub identity: Identity,
+    /// When the node started.
+    pub started: Nanos,
+}
+
+impl Clients {
+    /// Queues a reply; one for a connection that is gone is dropped.
+    pub fn reply(&self, connection: ConnectionId, reply: Reply) {
+        if let Some(outbox) = self.open.borrow().get(&connection) {
+            outbox.under_way.set(outbox.under_way.get().saturating_sub(1));
+            outbox.waiting_bytes.set(outbox.waiting_bytes.get() + reply_bytes(&reply));
+            outbox.replies.borrow_mut().push(reply);
+            self.dirty.borrow_mut().insert(connection);
+        }
+    }
+
+    /// Wakes the writers of connections that got replies.
+    pub fn wake_writers(&self) {
+        let open = self.open.borrow();
+        for connection in std::mem::take(&mut *self.dirty.borrow_mut()) {
+            if let Some(outbox) = open.get(&connection) {
+                outbox.more.notify();
+                outbox.room.notify();
+            }
+        }
+    }
+
+    /// Waits, for a bounded time, until no replies wait.
+    pub async fn flush_replies(&self) {
+        self.wake_writers();
+        for _ in 0..LAST_REPLIES_MS / 10 {
+            sleep(Duration::from_millis(10)).await;
+            if self.open.borrow().values().all(|outbox| outbox.waiting_bytes.get() == 0) {
+                return;
+            }
+        }
+    }
+
+    fn add(&self) -> (ConnectionId, Rc<Outbox>) {
+        self.last.set(self.last.get() + 1);
+        let id = ConnectionId(self.last.get());
+        let outbox = Rc::new(Outbox {
+            replies: RefCell::default(),
+            frames: RefCell::default(),
+            under_way: Cell::default(),
+            waiting_bytes: Cell::default(),
+            more: Notify::default(),
+            room: Notify::default(),
+            closed: Cell::default(),
+        });
+        self.open.borrow_mut().insert(id, Rc::clone(&outbox));
+        (id, outbox)
+    }
+
+    fn remove(&self, id: ConnectionId) {
+        if let Some(outbox) = self.open.borrow_mut().remove(&id) {
+            outbox.closed.set(true);
+            outbox.more.notify();
+            outbox.room.notify();
+        }
+    }
+}
+
+/// Accepts connections for as long as the executor runs.
+pub async fn accept(listener: Listener, server: Rc<Server>) {
+    loop {
+        let incoming = listener.accept().await;
+        let server = Rc::clone(&server);
+        glommio::spawn_local(async move { serve(incoming, server).await }).detach();
+    }
+}
+
+async fn serve(incoming: Incoming, server: Rc<Server>) {
+    let (connection, hello) = match greet(incoming, &server.greeting).await {
+        Ok(greeted) => greeted,
+        Err(GreetError::Refused(refusal)) => return tracing::warn!(%refusal, "a connection was refused"),
+        Err(GreetError::Read(error)) => return tracing::debug!(%error, "a connection said no hello"),
+    };
+    match hello.role {
+        Role::Peer => serve_peer(connection.reader, &hello, &server).await,
+        Role::Client | Role::Admin => serve_client(connection, &server).await,
+    }
+}
+
+async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
+    let from = PeerName { node: hello.node, core: hello.core };
+    let mut frames = Vec::new();
+    loop {
+        let result = reader.read_frames(&mut frames).await;
+        for frame in frames.drain(..) {
+            match codec::decode_peer(&frame) {
+                Ok(batch) => server.shared.push(Event::Peer { from, incarnation: hello.incarnation, batch }),
+                Err(error) => return tracing::warn!(node = from.node.0, %error, "a peer sent nonsense; its connection is closed"),
+            }
+        }
+        if let Err(error) = result {
+            return tracing::debug!(node = from.node.0, %error, "a peer's connection ended");
+        }
+    }
+}
+
+async fn serve_client(connection: Connection, server: &Rc<Server>) {
+    let (id, outbox) = server.clients.add();
+    let Connection { mut reader, sender } = connection;
+    let writing = glommio::spawn_local(write_replies(sender, Rc::clone(&outbox)));
+    let ended = read_requests(&mut reader, id, &outbox, server).await;
+    server.clients.remove(id);
+    let sender = writing.await;
+    let (ReadError::Frame(error), Some(mut sender)) = (ended, sender) else { return };
+    // Tells the client what was wrong with its bytes, while it can still hear it.
+    if sender.goodbye(&Goodbye::Frame(error)).await.is_ok() {
+        reader.drain().await;
+    }
+}
+
+async fn read_requests(reader: &mut FrameReader, id: ConnectionId, outbox: &Outbox, server: &Server) -> ReadError {
+    let mut frames = Vec::new();
+    loop {
+        let result = reader.read_frames(&mut frames).await;
+        for frame in frames.drain(..) {
+            if let Err(error) = take(&frame, id, outbox, server) {
+                tracing::warn!(%error, "a client sent nonsense; its connection is closed");
+                return ReadError::Frame(error);
+            }
+        }
+        if let Err(error) = result {
+            return error;
+        }
+        while outbox.under_way.get() >= IN_FLIGHT_MAX {
+            outbox.room.wait().await;
+        }
+        if outbox.closed.get() {
+            return ReadError::Closed;
+        }
+    }
+}
+
+fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Result<(), FrameError> {
+    match frame.kind {
+        FrameKind::Request => {
+            let requests = codec::decode_requests(frame)?;
+            outbox.under_way.set(outbox.under_way.get() + requests.len());
+            server.shared.push(Event::Requests { connection: id, requests });
+            return Ok(());
+        }
+        FrameKind::MapRequest => {
+            codec::decode_map_request(frame)?;
+            outbox.encode(|writer, out| writer.map_reply(out, frame.request_id, &server.map));
+        }
+        FrameKind::StatusRequest => {
+            codec::decode_status_request(frame)?;
+            outbox.encode(|writer, out| writer.status_reply(out, frame.request_id, &server.status()));
+        }
+        FrameKind::Probe => {
+            codec::decode_probe(frame)?;
+            outbox.encode(|writer, out| writer.probe_reply(out, frame.request_id, &server.probe_answer()));
+        }
+        FrameKind::Create => {
+            let create = codec::decode_create(frame)?;
+            let creation = Creation { directories: create.directories, map: create.map };
+            // A member's identity always answers: it is not empty.
+            let answer = answer_create(&server.identity, &creation).unwrap_or(CreateAnswer::Accepted);
+            outbox.encode(|writer, out| writer.create_reply(out, frame.request_id, &answer));
+        }
+        FrameKind::Hello
+        | FrameKind::Welcome
+        | FrameKind::Goodbye
+        | FrameKind::Reply
+        | FrameKind::Peer
+        | FrameKind::MapReply
+        | FrameKind::StatusReply
+        | FrameKind::ProbeReply
+        | FrameKind::CreateReply => return Err(FrameError::UnexpectedKind { found: frame.kind, expected: FrameKind::Request }),
+    }
+    outbox.more.notify();
+    Ok(())
+}
+
+/// Writes whatever has gathered, until the connection is closed or broken; gives the sender back if it still works.
+async fn write_replies(mut sender: FrameSender, outbox: Rc<Outbox>) -> Option<FrameSender> {
+    let mut writer = FrameWriter::new();
+    let mut out = Vec::new();
+    loop {
+        outbox.more.wait().await;
+        if outbox.waiting_bytes.get() > REPLY_BYTES_MAX {
+            tracing::warn!(bytes = outbox.waiting_bytes.get(), "a client does not take its replies; its connection is closed");
+            return outbox.give_up(&sender);
+        }
+        let replies = std::mem::take(&mut *outbox.replies.borrow_mut());
+        out.append(&mut outbox.frames.borrow_mut());
+        writer.replies(&mut out, &replies);
+        if !out.is_empty() && sender.write_all(&out).await.is_err() {
+            return outbox.give_up(&sender);
+        }
+        out.clear();
+        out.shrink_to(1 << 20);
+        let written: usize = replies.iter().map(reply_bytes).sum();
+        outbox.waiting_bytes.set(outbox.waiting_bytes.get().saturating_sub(written));
+        if outbox.closed.get() {
+            return Some(sender);
+        }
+    }
+}
+
+impl Outbox {
+    fn encode(&self, encode: impl FnOnce(&mut FrameWriter, &mut Vec<u8>)) {
+        encode(&mut FrameWriter::new(), &mut self.frames.borrow_mut());
+    }
+
+    fn give_up(&self, sender: &FrameSender) -> Option<FrameSender> {
+        self.closed.set(true);
+        self.room.notify();
+        // Ends the reader, which waits for bytes that will not be answered.
+        sender.close();
+        None
+    }
+}
+
+impl Server {
+    fn status(&self) -> CoreStatus {
+        let uptime_secs = clock::monotonic().since(self.started).0 / 1_000_000_000;
+        CoreStatus { uptime_secs, ..self.core.borrow().status() }
+    }
+
+    fn probe_answer(&self) -> ProbeAnswer {
+        let state = codec::DirectoryState::Member { cluster: self.map.cluster() };
+        ProbeAnswer { node: self.identity.node, directory: self.identity.directory, state }
+    }
+}
+
+/// What a reply costs to hold, roughly.
+fn reply_bytes(reply: &Reply) -> usize {
+    64 + reply.payload_bytes()
+}
