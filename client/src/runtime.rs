@@ -1,0 +1,3 @@
+//! The only folder of this crate with sockets, clocks, dice and tasks: one module per async runtime.
+
+pub mod tokio;
