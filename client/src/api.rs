@@ -129,10 +129,21 @@ pub(crate) fn found(outcome: Outcome) -> Result<Option<Found>, Error> {
     let Some(success) = unless_missing(outcome)? else {
         return Ok(None);
     };
-    let Success::Found { version, value, key, applied } = success else {
+    let Success::Found {
+        version,
+        value,
+        key,
+        applied,
+    } = success
+    else {
         return Err(ProtocolFault::AnswerOfOtherKind.into());
     };
-    Ok(Some(Found { version, value, key, applied }))
+    Ok(Some(Found {
+        version,
+        value,
+        key,
+        applied,
+    }))
 }
 
 /// The answer to a size; a missing key is an answer too.
@@ -140,10 +151,21 @@ pub(crate) fn measured(outcome: Outcome) -> Result<Option<Measured>, Error> {
     let Some(success) = unless_missing(outcome)? else {
         return Ok(None);
     };
-    let Success::Sized { version, size, key, applied } = success else {
+    let Success::Sized {
+        version,
+        size,
+        key,
+        applied,
+    } = success
+    else {
         return Err(ProtocolFault::AnswerOfOtherKind.into());
     };
-    Ok(Some(Measured { version, size, key, applied }))
+    Ok(Some(Measured {
+        version,
+        size,
+        key,
+        applied,
+    }))
 }
 
 /// The rows and the resume of one part of a list.
@@ -180,9 +202,19 @@ impl Conditions {
     /// [`Refusal::InvalidArgument`] if they exclude each other, as a server would say it.
     pub(crate) fn precondition(self) -> Result<Precondition, Refusal> {
         match self {
-            Self { create_only: true, modify_only: true, .. } => Err(Refusal::InvalidArgument(ArgumentFault::CreateAndModify)),
-            Self { create_only: true, at_version: Some(_), .. } => Err(Refusal::InvalidArgument(ArgumentFault::CreateAtVersion)),
-            Self { at_version: Some(version), .. } => Ok(Precondition::AtVersion(version)),
+            Self {
+                create_only: true,
+                modify_only: true,
+                ..
+            } => Err(Refusal::InvalidArgument(ArgumentFault::CreateAndModify)),
+            Self {
+                create_only: true,
+                at_version: Some(_),
+                ..
+            } => Err(Refusal::InvalidArgument(ArgumentFault::CreateAtVersion)),
+            Self {
+                at_version: Some(version), ..
+            } => Ok(Precondition::AtVersion(version)),
             Self { create_only: true, .. } => Ok(Precondition::Absent),
             Self { modify_only: true, .. } => Ok(Precondition::Present),
             Self { .. } => Ok(Precondition::Always),
@@ -219,12 +251,20 @@ pub(crate) const ZERO_LIMIT: Refusal = Refusal::InvalidArgument(ArgumentFault::Z
 
 fn check_key(key: &Bytes) -> Result<(), Refusal> {
     let (length, max) = (key.len() as u64, KEY_BYTES_MAX as u64);
-    if length > max { Err(Refusal::InvalidKey { length, max }) } else { Ok(()) }
+    if length > max {
+        Err(Refusal::InvalidKey { length, max })
+    } else {
+        Ok(())
+    }
 }
 
 fn check_value(value: &Bytes) -> Result<(), Refusal> {
     let (length, max) = (value.len() as u64, VALUE_BYTES_MAX as u64);
-    if length > max { Err(Refusal::ValueTooLarge { length, max }) } else { Ok(()) }
+    if length > max {
+        Err(Refusal::ValueTooLarge { length, max })
+    } else {
+        Ok(())
+    }
 }
 
 /// The write was answered, so something happened, but not what was asked.

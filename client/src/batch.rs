@@ -127,6 +127,7 @@ impl Window {
     }
 
     /// Operations queued or sent whose answer has not come.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.open
     }
@@ -174,7 +175,11 @@ impl Window {
             return Completion::Impossible;
         };
         if slot.generation != ticket.generation {
-            return if ticket.is_before(slot.generation) { Completion::Late } else { Completion::Impossible };
+            return if ticket.is_before(slot.generation) {
+                Completion::Late
+            } else {
+                Completion::Impossible
+            };
         }
         match slot.stage {
             Stage::Abandoned => self.release(ticket.slot),
@@ -235,7 +240,10 @@ impl Window {
                 return None;
             }
         };
-        let operation = slot.operation.take().expect("a frame's operations are given back before they can end");
+        let operation = slot
+            .operation
+            .take()
+            .expect("a frame's operations are given back before they can end");
         self.recycle(ticket.slot);
         Some(Ended { outcome, operation })
     }
@@ -302,12 +310,15 @@ impl Window {
     fn trim_queue(&mut self) {
         if self.queue.len() > 2 * self.open + QUEUE_SLACK {
             let slots = &self.slots;
-            self.queue.retain(|ticket| slots.get(ticket.index()).is_some_and(|slot| slot.generation == ticket.generation));
+            self.queue
+                .retain(|ticket| slots.get(ticket.index()).is_some_and(|slot| slot.generation == ticket.generation));
         }
     }
 
     fn live_mut(&mut self, ticket: Ticket) -> Option<&mut Slot> {
-        self.slots.get_mut(ticket.index()).filter(|slot| slot.generation == ticket.generation)
+        self.slots
+            .get_mut(ticket.index())
+            .filter(|slot| slot.generation == ticket.generation)
     }
 
     fn queued_mut(&mut self, ticket: Ticket) -> Option<&mut Slot> {

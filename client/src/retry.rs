@@ -145,7 +145,10 @@ fn again(attempt: &Attempt, after: Duration, map: MapNeed) -> Verdict {
         Failure::Refused(refusal) => Obstacle::Refused { address, refusal },
         Failure::Silent => return Verdict::Fail(Error::Timeout { after: attempt.spent() }),
     };
-    Verdict::Fail(Error::Unavailable { after: attempt.spent(), last })
+    Verdict::Fail(Error::Unavailable {
+        after: attempt.spent(),
+        last,
+    })
 }
 
 impl Attempt {

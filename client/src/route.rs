@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use margate_net::error::Refusal;
 use margate_net::ids::{CoreId, NodeId, RangeEpoch, ShardId};
-use margate_net::map::{Map, MapShard};
+use margate_net::map::{Map, MapNode, MapReplica, MapShard};
 use margate_net::message::{Consistency, Direction, Operation};
 use rustc_hash::FxHashMap;
 
@@ -31,7 +31,7 @@ pub(crate) struct RoutingTable {
 }
 
 /// One core: where one connection of this client goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     /// The core's node.
     pub(crate) node: NodeId,
@@ -66,12 +66,16 @@ struct Members {
 impl RoutingTable {
     /// A table of this map that keeps what `before` had learned about leaders.
     pub(crate) fn new(map: Arc<Map>, before: Option<&Self>) -> Self {
-        let places: Vec<Place> = map.nodes().iter().flat_map(places_of).collect();
+        let places: Vec<Place> = map.nodes().iter().flat_map(Place::of_node).collect();
         let mut by_core = FxHashMap::default();
         for (ordinal, place) in places.iter().enumerate() {
             by_core.insert((place.node, place.core), ordinal);
         }
-        let shards = map.shards().iter().map(|shard| (shard.id, Members::new(shard, &by_core, before))).collect();
+        let shards = map
+            .shards()
+            .iter()
+            .map(|shard| (shard.id, Members::new(shard, &by_core, before)))
+            .collect();
         Self { map, places, shards }
     }
 
@@ -88,18 +92,29 @@ impl RoutingTable {
     /// Where to send an operation. A list is cut to the part that lies in the shard it starts in.
     ///
     /// Writes and linearizable reads go to the leader; stale reads to the first member that is `healthy`.
-    pub(crate) fn aim(&self, operation: &mut Operation, healthy: impl Fn(usize) -> bool) -> Option<Route> {
+    ///
+    /// # Panics
+    /// Never: a map's shards have members, all on cores of its nodes.
+    pub(crate) fn aim(&self, operation: &mut Operation, healthy: impl Fn(usize) -> bool) -> Route {
         let shard = self.shard_for(operation);
-        let members = self.shards.get(&shard.id)?;
+        let members = self.shards.get(&shard.id).expect("every shard of the map has its members here");
         let leader = members.leader;
         let member = match consistency(operation) {
             Consistency::Linearizable => leader,
             Consistency::Stale => members.homes.iter().position(|(_, place)| healthy(*place)).unwrap_or(leader),
         };
-        let (node, place) = *members.homes.get(member)?;
-        let route = Route { shard: shard.id, range_epoch: shard.range_epoch, place, node };
+        let (node, place) = *members
+            .homes
+            .get(member)
+            .expect("a map's shards have members, and one of them is believed to lead");
+        let route = Route {
+            shard: shard.id,
+            range_epoch: shard.range_epoch,
+            place,
+            node,
+        };
         cut_to_shard(operation, shard);
-        Some(route)
+        route
     }
 
     /// Takes in what an attempt's failure says about who leads.
@@ -118,20 +133,39 @@ impl RoutingTable {
 
     fn shard_for(&self, operation: &Operation) -> &MapShard {
         match operation {
-            Operation::List { high, direction: Direction::Reverse, .. } => self.map.shard_below(high),
+            Operation::List {
+                high,
+                direction: Direction::Reverse,
+                ..
+            } => self.map.shard_below(high),
             Operation::CompareExchange { .. }
             | Operation::Delete { .. }
             | Operation::Get { .. }
-            | Operation::List { direction: Direction::Forward, .. }
+            | Operation::List {
+                direction: Direction::Forward,
+                ..
+            }
             | Operation::Set { .. }
             | Operation::Size { .. } => self.map.shard_of(operation.routing_key()),
         }
     }
 }
 
+impl Place {
+    /// Every core of a node.
+    pub(crate) fn of_node(node: &MapNode) -> impl Iterator<Item = Self> {
+        let core = |(core, address): (u16, &SocketAddr)| Self {
+            node: node.id,
+            core: CoreId(core),
+            address: *address,
+        };
+        (0u16..).zip(&node.cores).map(core)
+    }
+}
+
 impl Members {
     fn new(shard: &MapShard, by_core: &FxHashMap<(NodeId, CoreId), usize>, before: Option<&RoutingTable>) -> Self {
-        let place = |replica: &margate_net::map::MapReplica| by_core.get(&(replica.node, replica.core)).map(|place| (replica.node, *place));
+        let place = |replica: &MapReplica| by_core.get(&(replica.node, replica.core)).map(|place| (replica.node, *place));
         let homes: Vec<_> = shard.replicas.iter().filter_map(place).collect();
         let believed = before.and_then(|table| table.shards.get(&shard.id)).and_then(Self::leader_node);
         let leader = homes.iter().position(|(node, _)| Some(*node) == believed).unwrap_or(0);
@@ -148,7 +182,11 @@ impl Members {
                 Some(member) if *leader != from => self.leader = member,
                 Some(_) | None => self.leave(from),
             },
-            Refusal::Damaged | Refusal::NoSuchShard | Refusal::NotLeader { leader: None } | Refusal::OutcomeUnknown | Refusal::ShuttingDown => {
+            Refusal::Damaged
+            | Refusal::NoSuchShard
+            | Refusal::NotLeader { leader: None }
+            | Refusal::OutcomeUnknown
+            | Refusal::ShuttingDown => {
                 self.leave(from);
             }
             Refusal::AlreadyExists { .. }
@@ -171,11 +209,6 @@ impl Members {
             self.leader = (self.leader + 1) % self.homes.len();
         }
     }
-}
-
-fn places_of(node: &margate_net::map::MapNode) -> impl Iterator<Item = Place> {
-    let cores = (0u16..).zip(&node.cores);
-    cores.map(|(core, address)| Place { node: node.id, core: CoreId(core), address: *address })
 }
 
 /// How fresh the answer must be; a write's is always the leader's.

@@ -35,7 +35,7 @@ pub(crate) enum Step {
 }
 
 /// The bounds of a part as they were sent, after the cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// First key.
     pub(crate) low: Bytes,
@@ -118,8 +118,33 @@ impl Walk {
     }
 }
 
+impl Bounds {
+    /// Those of a list; an operation on one key has none.
+    pub(crate) fn of(operation: Operation) -> Self {
+        match operation {
+            Operation::List { low, high, .. } => Self { low, high },
+            Operation::CompareExchange { .. }
+            | Operation::Delete { .. }
+            | Operation::Get { .. }
+            | Operation::Set { .. }
+            | Operation::Size { .. } => Self::default(),
+        }
+    }
+
+    /// Leaves only the keys that start with `prefix`.
+    pub(crate) fn narrow_to_prefix(&mut self, prefix: &Bytes) {
+        let end = prefix_end(prefix);
+        if self.low < *prefix {
+            self.low = prefix.clone();
+        }
+        if self.high.is_empty() || (!end.is_empty() && end < self.high) {
+            self.high = end;
+        }
+    }
+}
+
 /// The smallest key above all keys that start with `prefix`; empty where there is none.
-pub(crate) fn prefix_end(prefix: &[u8]) -> Bytes {
+fn prefix_end(prefix: &[u8]) -> Bytes {
     let kept = prefix.iter().rposition(|byte| *byte != u8::MAX).map_or(0, |last| last + 1);
     let mut end = prefix.get(..kept).unwrap_or_default().to_vec();
     if let Some(last) = end.last_mut() {

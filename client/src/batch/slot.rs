@@ -63,7 +63,13 @@ impl Slot {
 
     /// Free to queued.
     pub(super) fn fill(&mut self, submission: Submission, waker: Waker) {
-        let Submission { shard, range_epoch, operation, deadline, expires } = submission;
+        let Submission {
+            shard,
+            range_epoch,
+            operation,
+            deadline,
+            expires,
+        } = submission;
         self.stage = Stage::Queued;
         self.operation = Some(operation);
         self.waker = Some(waker);

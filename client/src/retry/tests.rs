@@ -27,14 +27,18 @@ fn attempt(failure: Failure, purpose: Purpose) -> Attempt {
 }
 
 fn every_refusal() -> impl Strategy<Value = Refusal> {
-    (1u16..=16, 1u64..=5, 0u64..100).prop_map(|(code, a, b)| Refusal::from_wire(WireRefusal { code, a, b }).expect("codes and arguments are known"))
+    (1u16..=16, 1u64..=5, 0u64..100)
+        .prop_map(|(code, a, b)| Refusal::from_wire(WireRefusal { code, a, b }).expect("codes and arguments are known"))
 }
 
 fn failures() -> impl Strategy<Value = Failure> {
     let link = LinkFault::Io(ErrorKind::ConnectionReset);
     prop_oneof![
         Just(Failure::Lost(link)),
-        Just(Failure::NotSent(Obstacle::Link { address: address(), fault: link })),
+        Just(Failure::NotSent(Obstacle::Link {
+            address: address(),
+            fault: link
+        })),
         Just(Failure::NotSent(Obstacle::WindowFull { address: address() })),
         Just(Failure::NotSent(Obstacle::Unsent { address: address() })),
         every_refusal().prop_map(Failure::Refused),
@@ -44,15 +48,21 @@ fn failures() -> impl Strategy<Value = Failure> {
 
 fn attempts() -> impl Strategy<Value = Attempt> {
     let purpose = prop_oneof![Just(Purpose::Read), Just(Purpose::Write)];
-    (failures(), purpose, 1u32..100, 0u64..10_000_000_000, 0u64..10_000_000_000, any::<u64>()).prop_map(
-        |(failure, purpose, attempts, now, deadline, dice)| Attempt {
+    (
+        failures(),
+        purpose,
+        1u32..100,
+        0u64..10_000_000_000,
+        0u64..10_000_000_000,
+        any::<u64>(),
+    )
+        .prop_map(|(failure, purpose, attempts, now, deadline, dice)| Attempt {
             attempts,
             deadline: Moment(deadline),
             now: Moment(now),
             dice,
             ..attempt(failure, purpose)
-        },
-    )
+        })
 }
 
 /// Said without a look at `judge`: after which failures a write may stand, now or later.
@@ -102,7 +112,10 @@ proptest! {
 #[test]
 fn a_hint_is_followed_at_once_but_a_chain_of_hints_is_not() {
     let hinted = Failure::Refused(Refusal::NotLeader { leader: Some(NodeId(2)) });
-    let after = |attempts| match judge(&Attempt { attempts, ..attempt(hinted, Purpose::Write) }) {
+    let after = |attempts| match judge(&Attempt {
+        attempts,
+        ..attempt(hinted, Purpose::Write)
+    }) {
         Verdict::Retry { after, map } => (after, map),
         Verdict::Fail(error) => panic!("a hint is not an end: {error}"),
     };
@@ -113,9 +126,17 @@ fn a_hint_is_followed_at_once_but_a_chain_of_hints_is_not() {
 
 #[test]
 fn an_old_map_is_fetched_before_the_next_attempt() {
-    for refusal in [Refusal::NoSuchShard, Refusal::WrongRange { current: margate_net::ids::RangeEpoch(3) }] {
+    for refusal in [
+        Refusal::NoSuchShard,
+        Refusal::WrongRange {
+            current: margate_net::ids::RangeEpoch(3),
+        },
+    ] {
         let verdict = judge(&attempt(Failure::Refused(refusal), Purpose::Write));
-        assert!(matches!(verdict, Verdict::Retry { map: MapNeed::Fetch, .. }), "{refusal:?}: {verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Retry { map: MapNeed::Fetch, .. }),
+            "{refusal:?}: {verdict:?}"
+        );
     }
 }
 
@@ -131,13 +152,33 @@ fn a_server_that_names_a_wait_gets_it() {
 #[test]
 fn at_the_deadline_the_last_obstacle_is_named() {
     let refusal = Refusal::NotLeader { leader: None };
-    let late = Attempt { deadline: Moment(1_000_000), ..attempt(Failure::Refused(refusal), Purpose::Write) };
-    let last = Obstacle::Refused { address: address(), refusal };
-    assert_eq!(judge(&late), Verdict::Fail(Error::Unavailable { after: Duration::from_millis(1), last }));
+    let late = Attempt {
+        deadline: Moment(1_000_000),
+        ..attempt(Failure::Refused(refusal), Purpose::Write)
+    };
+    let last = Obstacle::Refused {
+        address: address(),
+        refusal,
+    };
+    assert_eq!(
+        judge(&late),
+        Verdict::Fail(Error::Unavailable {
+            after: Duration::from_millis(1),
+            last
+        })
+    );
 }
 
 #[test]
 fn a_read_nobody_answered_is_a_timeout_at_the_deadline() {
-    let late = Attempt { deadline: Moment(1_000_000), ..attempt(Failure::Silent, Purpose::Read) };
-    assert_eq!(judge(&late), Verdict::Fail(Error::Timeout { after: Duration::from_millis(1) }));
+    let late = Attempt {
+        deadline: Moment(1_000_000),
+        ..attempt(Failure::Silent, Purpose::Read)
+    };
+    assert_eq!(
+        judge(&late),
+        Verdict::Fail(Error::Timeout {
+            after: Duration::from_millis(1)
+        })
+    );
 }

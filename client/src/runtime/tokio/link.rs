@@ -139,7 +139,10 @@ impl Link {
     }
 
     fn lose(&self, mut desk: MutexGuard<'_, Desk>, fault: LinkFault) {
-        let queued = Obstacle::Link { address: self.place.address, fault };
+        let queued = Obstacle::Link {
+            address: self.place.address,
+            fault,
+        };
         let mut wakers = Vec::new();
         desk.window.lose(Failure::Lost(fault), queued, &mut wakers);
         self.settle(desk);
@@ -190,7 +193,9 @@ impl Link {
     /// Ends what is over. The sweeper promises to be back at `next` of what this returns.
     pub(super) fn sweep(&self) -> Swept {
         let now = self.dialer.clock.now();
-        let queued = Obstacle::Unsent { address: self.place.address };
+        let queued = Obstacle::Unsent {
+            address: self.place.address,
+        };
         let mut wakers = Vec::new();
         let mut desk = self.desk();
         let swept = desk.window.sweep(now, queued, &mut wakers);
@@ -209,7 +214,13 @@ impl Link {
         if let Some(fault) = desk.fault(|| self.dialer.clock.now()) {
             drop(desk);
             self.room.add_permits(1);
-            return Err((submission.operation, Obstacle::Link { address: self.place.address, fault }));
+            return Err((
+                submission.operation,
+                Obstacle::Link {
+                    address: self.place.address,
+                    fault,
+                },
+            ));
         }
         let ticket = desk.window.insert(submission, waker.clone());
         let earlier = desk.window.earliest() < desk.sweeper_back;
@@ -283,7 +294,10 @@ enum ExchangeStage {
 impl Exchange {
     /// An attempt that has taken its room.
     pub(super) fn new(link: Arc<Link>, submission: Submission) -> Self {
-        Self { link, stage: ExchangeStage::Ready(submission) }
+        Self {
+            link,
+            stage: ExchangeStage::Ready(submission),
+        }
     }
 }
 
@@ -297,7 +311,10 @@ impl Future for Exchange {
                     self.stage = ExchangeStage::Waiting(ticket);
                     Poll::Pending
                 }
-                Err((operation, obstacle)) => Poll::Ready(Ended { outcome: Err(Failure::NotSent(obstacle)), operation }),
+                Err((operation, obstacle)) => Poll::Ready(Ended {
+                    outcome: Err(Failure::NotSent(obstacle)),
+                    operation,
+                }),
             },
             ExchangeStage::Waiting(ticket) => match self.link.take(ticket, cx.waker()) {
                 Some(ended) => Poll::Ready(ended),
