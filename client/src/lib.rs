@@ -25,6 +25,9 @@ mod retry;
 mod route;
 mod walk;
 
+#[cfg(test)]
+mod testing;
+
 pub mod runtime;
 
 pub use api::{CoreStatusReply, Deleted, Exchanged, Found, Measured, Page, Written};

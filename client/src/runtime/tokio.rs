@@ -171,6 +171,3 @@ impl Client {
         self.shared.dialer.dice.roll()
     }
 }
-
-#[cfg(test)]
-mod tests;

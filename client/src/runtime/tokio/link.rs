@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use margate_net::message::{Operation, Reply, Request};
+use margate_net::message::{Reply, Request};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
@@ -206,21 +206,17 @@ impl Link {
     }
 
     /// Puts an operation into the window; its room was taken before.
-    ///
-    /// # Errors
-    /// The operation and what stands in its way; the room is given back.
-    fn submit(self: &Arc<Self>, submission: Submission, waker: &Waker) -> Result<Ticket, (Operation, Obstacle)> {
+    /// If it cannot be, the room is given back.
+    fn submit(self: &Arc<Self>, submission: Submission, waker: &Waker) -> Submitted {
         let mut desk = self.desk();
         if let Some(fault) = desk.fault(|| self.dialer.clock.now()) {
             drop(desk);
             self.room.add_permits(1);
-            return Err((
-                submission.operation,
-                Obstacle::Link {
-                    address: self.place.address,
-                    fault,
-                },
-            ));
+            let address = self.place.address;
+            return Submitted::Back(Ended {
+                outcome: Err(Failure::NotSent(Obstacle::Link { address, fault })),
+                operation: submission.operation,
+            });
         }
         let ticket = desk.window.insert(submission, waker.clone());
         let earlier = desk.window.earliest() < desk.sweeper_back;
@@ -236,7 +232,7 @@ impl Link {
             self.rearm.notify_one();
         }
         self.driver.get_or_init(|| driver::start(Arc::clone(self)));
-        Ok(ticket)
+        Submitted::In(ticket)
     }
 
     fn take(&self, ticket: Ticket, waker: &Waker) -> Option<Ended> {
@@ -279,6 +275,14 @@ impl Desk {
     }
 }
 
+/// What became of a submission.
+enum Submitted {
+    /// Something stands in its way.
+    Back(Ended),
+    /// It is in the window.
+    In(Ticket),
+}
+
 /// One attempt on its way. Dropped, it leaves the operation to its fate.
 pub(super) struct Exchange {
     pub(super) link: Arc<Link>,
@@ -307,14 +311,11 @@ impl Future for Exchange {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         match std::mem::replace(&mut self.stage, ExchangeStage::Over) {
             ExchangeStage::Ready(submission) => match self.link.submit(submission, cx.waker()) {
-                Ok(ticket) => {
+                Submitted::Back(ended) => Poll::Ready(ended),
+                Submitted::In(ticket) => {
                     self.stage = ExchangeStage::Waiting(ticket);
                     Poll::Pending
                 }
-                Err((operation, obstacle)) => Poll::Ready(Ended {
-                    outcome: Err(Failure::NotSent(obstacle)),
-                    operation,
-                }),
             },
             ExchangeStage::Waiting(ticket) => match self.link.take(ticket, cx.waker()) {
                 Some(ended) => Poll::Ready(ended),
