@@ -44,6 +44,8 @@ pub(super) struct Link {
 struct Desk {
     window: Window,
     standing: Standing,
+    /// Why the last dial failed, if it did.
+    fault: Option<LinkFault>,
     writer_waits: bool,
     sweeper_back: Moment,
 }
@@ -54,7 +56,7 @@ enum Standing {
     /// It does; a connection is there or will be made.
     Open,
     /// The last dial failed; until this moment nobody dials again.
-    Down { until: Moment, fault: LinkFault },
+    Down { until: Moment },
     /// The client was closed, or the map has no such core any more.
     Retired,
 }
@@ -68,6 +70,7 @@ impl Link {
             desk: Mutex::new(Desk {
                 window: Window::new(),
                 standing: Standing::Open,
+                fault: None,
                 writer_waits: false,
                 sweeper_back: Moment::NEVER,
             }),
@@ -121,6 +124,7 @@ impl Link {
     /// The connection stands.
     pub(super) fn connected(&self) {
         self.reachable.store(true, Ordering::Relaxed);
+        self.desk().fault = None;
     }
 
     /// No connection could be made: everything queued goes back, and until the moment named what comes too.
@@ -128,8 +132,9 @@ impl Link {
         self.reachable.store(false, Ordering::Relaxed);
         let mut desk = self.desk();
         if matches!(desk.standing, Standing::Open | Standing::Down { .. }) {
-            desk.standing = Standing::Down { until, fault };
+            desk.standing = Standing::Down { until };
         }
+        desk.fault = Some(fault);
         self.lose(desk, fault);
     }
 
@@ -193,11 +198,9 @@ impl Link {
     /// Ends what is over. The sweeper promises to be back at `next` of what this returns.
     pub(super) fn sweep(&self) -> Swept {
         let now = self.dialer.clock.now();
-        let queued = Obstacle::Unsent {
-            address: self.place.address,
-        };
         let mut wakers = Vec::new();
         let mut desk = self.desk();
+        let queued = self.why_unsent(&desk);
         let swept = desk.window.sweep(now, queued, &mut wakers);
         desk.sweeper_back = swept.next;
         self.settle(desk);
@@ -209,14 +212,12 @@ impl Link {
     /// If it cannot be, the room is given back.
     fn submit(self: &Arc<Self>, submission: Submission, waker: &Waker) -> Submitted {
         let mut desk = self.desk();
-        if let Some(fault) = desk.fault(|| self.dialer.clock.now()) {
+        if !desk.takes_operations(|| self.dialer.clock.now()) {
+            let outcome = Err(Failure::NotSent(self.why_unsent(&desk)));
             drop(desk);
             self.room.add_permits(1);
-            let address = self.place.address;
-            return Submitted::Back(Ended {
-                outcome: Err(Failure::NotSent(Obstacle::Link { address, fault })),
-                operation: submission.operation,
-            });
+            let operation = submission.operation;
+            return Submitted::Back(Ended { outcome, operation });
         }
         let ticket = desk.window.insert(submission, waker.clone());
         let earlier = desk.window.earliest() < desk.sweeper_back;
@@ -233,6 +234,19 @@ impl Link {
         }
         self.driver.get_or_init(|| driver::start(Arc::clone(self)));
         Submitted::In(ticket)
+    }
+
+    /// What keeps operations from being sent: the last dial's fault, or only the queue.
+    fn why_unsent(&self, desk: &Desk) -> Obstacle {
+        let address = self.place.address;
+        match (desk.standing, desk.fault) {
+            (Standing::Retired, _) => Obstacle::Link {
+                address,
+                fault: LinkFault::Stopped,
+            },
+            (Standing::Open | Standing::Down { .. }, Some(fault)) => Obstacle::Link { address, fault },
+            (Standing::Open | Standing::Down { .. }, None) => Obstacle::Unsent { address },
+        }
     }
 
     fn take(&self, ticket: Ticket, waker: &Waker) -> Option<Ended> {
@@ -261,16 +275,17 @@ impl Link {
 }
 
 impl Desk {
-    /// What stands in the way of new operations.
-    fn fault(&mut self, now: impl FnOnce() -> Moment) -> Option<LinkFault> {
+    fn takes_operations(&mut self, now: impl FnOnce() -> Moment) -> bool {
         match self.standing {
-            Standing::Open => None,
-            Standing::Down { until, fault } if now() < until => Some(fault),
-            Standing::Down { .. } => {
-                self.standing = Standing::Open;
-                None
+            Standing::Open => true,
+            Standing::Down { until } => {
+                let over = until <= now();
+                if over {
+                    self.standing = Standing::Open;
+                }
+                over
             }
-            Standing::Retired => Some(LinkFault::Stopped),
+            Standing::Retired => false,
         }
     }
 }
