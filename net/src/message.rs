@@ -476,7 +476,9 @@ impl Reply {
         match &self.outcome {
             Err(_) => 0,
             Ok(
-                Success::Deleted { key, old_value, .. } | Success::Exchanged { key, old_value, .. } | Success::Written { key, old_value, .. },
+                Success::Deleted { key, old_value, .. }
+                | Success::Exchanged { key, old_value, .. }
+                | Success::Written { key, old_value, .. },
             ) => length(key) + length(old_value),
             Ok(Success::Found { value, key, .. }) => value.len() + length(key),
             Ok(Success::Listed { rows, .. }) => rows.iter().map(|row| row.key.len() + length(&row.value)).sum(),

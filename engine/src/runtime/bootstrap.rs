@@ -43,13 +43,24 @@ struct Shared {
 ///
 /// # Errors
 /// [`NodeError`]: it cannot become one.
-pub fn become_member(start: &Start, directory: &DataDirectory, identity: Identity, cluster: ClusterId) -> Result<Option<Identity>, NodeError> {
+pub(super) fn become_member(
+    start: &Start,
+    directory: &DataDirectory,
+    identity: Identity,
+    cluster: ClusterId,
+) -> Result<Option<Identity>, NodeError> {
     let machine = Bootstrap::new(&start.config, identity, cluster)?;
     if machine.member().is_some() {
         return Ok(Some(machine.identity().clone()));
     }
-    let executor = LocalExecutorBuilder::new(Placement::Unbound).name("mgt-bootstrap").io_memory(start.io_memory()).make();
-    let executor = executor.map_err(|error| NodeError::Executor { core: CoreId(0), what: error.to_string() })?;
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .name("mgt-bootstrap")
+        .io_memory(start.io_memory())
+        .make();
+    let executor = executor.map_err(|error| NodeError::Executor {
+        core: CoreId(0),
+        what: error.to_string(),
+    })?;
     executor.run(drive(start, directory, machine))
 }
 
@@ -70,7 +81,9 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
     let result = loop {
         let events = std::mem::take(&mut *shared.inbox.borrow_mut());
         let mut effects = Vec::new();
-        let handled = events.into_iter().try_for_each(|event| shared.machine.borrow_mut().handle(event, &mut effects));
+        let handled = events
+            .into_iter()
+            .try_for_each(|event| shared.machine.borrow_mut().handle(event, &mut effects));
         if let Err(error) = handled {
             break Err(error.into());
         }
@@ -126,8 +139,21 @@ impl Shared {
 
 /// Asks a peer in a task of its own; silence means that it is asked again later.
 fn ask(node: NodeId, creation: Option<Creation>, start: &Start, shared: &Rc<Shared>) {
-    let Some(address) = start.config.nodes.iter().find(|one| one.id == node).and_then(|one| one.cores.first().copied()) else { return };
-    let hello = start.hello(Role::Admin, (ClusterId::UNKNOWN, DirectoryId::UNKNOWN), CoreId(0), (node, CoreId(0)));
+    let Some(address) = start
+        .config
+        .nodes
+        .iter()
+        .find(|one| one.id == node)
+        .and_then(|one| one.cores.first().copied())
+    else {
+        return;
+    };
+    let hello = start.hello(
+        Role::Admin,
+        (ClusterId::UNKNOWN, DirectoryId::UNKNOWN),
+        CoreId(0),
+        (node, CoreId(0)),
+    );
     let shared = Rc::clone(shared);
     glommio::spawn_local(async move {
         match question(address, &hello, creation).await {
@@ -146,13 +172,19 @@ enum Answer {
 
 async fn question(address: SocketAddr, hello: &Hello, creation: Option<Creation>) -> Option<Answer> {
     let dialled = dial(address, hello).await;
-    let (mut connection, _) = dialled.inspect_err(|error| tracing::debug!(%address, %error, "a peer does not answer yet")).ok()?;
+    let (mut connection, _) = dialled
+        .inspect_err(|error| tracing::debug!(%address, %error, "a peer does not answer yet"))
+        .ok()?;
     let mut out = Vec::new();
     let mut writer = FrameWriter::new();
     match &creation {
         None => writer.probe(&mut out, 1),
         Some(Creation { directories, map }) => {
-            let create = Create { cluster: map.cluster(), directories: directories.clone(), map: map.clone() };
+            let create = Create {
+                cluster: map.cluster(),
+                directories: directories.clone(),
+                map: map.clone(),
+            };
             writer.create(&mut out, 1, &create);
         }
     }
@@ -173,7 +205,9 @@ async fn accept(listener: Listener, shared: Rc<Shared>, greeting: Greeting) {
 }
 
 async fn serve(incoming: Incoming, shared: &Shared, greeting: Greeting) {
-    let Ok((mut connection, _)) = greet(incoming, &greeting).await else { return };
+    let Ok((mut connection, _)) = greet(incoming, &greeting).await else {
+        return;
+    };
     while let Ok(frame) = connection.reader.read_frame().await {
         if answer(&frame, &mut connection, shared).await.is_none() {
             return;
@@ -190,7 +224,12 @@ async fn answer(frame: &Frame, connection: &mut Connection, shared: &Shared) -> 
         }
         FrameKind::Create => {
             let create = codec::decode_create(frame).ok()?;
-            let answer = shared.decide(Creation { directories: create.directories, map: create.map }).await;
+            let answer = shared
+                .decide(Creation {
+                    directories: create.directories,
+                    map: create.map,
+                })
+                .await;
             FrameWriter::new().create_reply(&mut out, frame.request_id, &answer);
         }
         FrameKind::Hello
@@ -219,7 +258,12 @@ impl Shared {
         };
         self.push(Event::CreateReceived { question, creation });
         loop {
-            let found = self.answers.borrow().iter().find(|(of, _)| *of == question).map(|(_, answer)| *answer);
+            let found = self
+                .answers
+                .borrow()
+                .iter()
+                .find(|(of, _)| *of == question)
+                .map(|(_, answer)| *answer);
             if let Some(answer) = found {
                 return answer;
             }

@@ -10,7 +10,10 @@ use crate::types::Nanos;
 /// Monotonic time that goes on while the machine sleeps (CLOCK_BOOTTIME), and wall time.
 #[must_use]
 pub fn moment() -> Moment {
-    Moment { now: monotonic(), wall: wall() }
+    Moment {
+        now: monotonic(),
+        wall: wall(),
+    }
 }
 
 /// CLOCK_BOOTTIME, in nanoseconds.

@@ -28,9 +28,6 @@ use crate::core::machine::Core;
 use crate::index::error::IndexError;
 use crate::types::Nanos;
 
-/// Milliseconds between tries to commit to an index that is full.
-const INDEX_RETRY_MS: u64 = 1_000;
-
 /// Why a core stopped before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreFailure {

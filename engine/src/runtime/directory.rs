@@ -85,7 +85,10 @@ impl DataDirectory {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DirectoryError::InUse { path: path.to_owned() }),
             Err(errno) => return Err(failed("cannot lock", &lock_path, errno.into())),
         }
-        let directory = Self { path: path.to_owned(), _lock: lock };
+        let directory = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
         let identity = directory.load(node, fresh)?;
         Ok((directory, identity))
     }
@@ -143,7 +146,11 @@ impl DataDirectory {
         if identity.node == node {
             Ok(identity)
         } else {
-            Err(DirectoryError::OtherNode { path: self.path.clone(), theirs: identity.node, ours: node })
+            Err(DirectoryError::OtherNode {
+                path: self.path.clone(),
+                theirs: identity.node,
+                ours: node,
+            })
         }
     }
 
@@ -152,7 +159,11 @@ impl DataDirectory {
         if self.core(CoreId(0)).exists() {
             return Err(DirectoryError::IdentityLost { path: self.path.clone() });
         }
-        let identity = Identity { directory: fresh, node, membership: Membership::Empty };
+        let identity = Identity {
+            directory: fresh,
+            node,
+            membership: Membership::Empty,
+        };
         self.store(&identity)?;
         Ok(identity)
     }
@@ -173,7 +184,11 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> DirectoryError {
-    DirectoryError::Io { what, path: path.to_owned(), source }
+    DirectoryError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -186,15 +201,28 @@ mod tests {
         let path = folder.path().join("data");
         let (open, identity) = DataDirectory::open(&path, NodeId(1), DirectoryId(7)).expect("a new directory");
         assert_eq!(identity.directory, DirectoryId(7));
-        assert!(matches!(DataDirectory::open(&path, NodeId(1), DirectoryId(8)), Err(DirectoryError::InUse { .. })));
+        assert!(matches!(
+            DataDirectory::open(&path, NodeId(1), DirectoryId(8)),
+            Err(DirectoryError::InUse { .. })
+        ));
         drop(open);
         let other = DataDirectory::open(&path, NodeId(2), DirectoryId(8));
-        assert!(matches!(other, Err(DirectoryError::OtherNode { theirs: NodeId(1), ours: NodeId(2), .. })));
+        assert!(matches!(
+            other,
+            Err(DirectoryError::OtherNode {
+                theirs: NodeId(1),
+                ours: NodeId(2),
+                ..
+            })
+        ));
         let (open, again) = DataDirectory::open(&path, NodeId(1), DirectoryId(8)).expect("the same directory");
         assert_eq!(again, identity);
         open.make_core(CoreId(0)).expect("folders");
         drop(open);
         fs::remove_file(path.join("IDENTITY")).expect("the file is there");
-        assert!(matches!(DataDirectory::open(&path, NodeId(1), DirectoryId(9)), Err(DirectoryError::IdentityLost { .. })));
+        assert!(matches!(
+            DataDirectory::open(&path, NodeId(1), DirectoryId(9)),
+            Err(DirectoryError::IdentityLost { .. })
+        ));
     }
 }

@@ -34,7 +34,10 @@ impl LogDisk {
     /// The log files in this folder.
     #[must_use]
     pub fn new(log: PathBuf) -> Self {
-        Self { log, open: RefCell::new(Vec::new()) }
+        Self {
+            log,
+            open: RefCell::new(Vec::new()),
+        }
     }
 
     /// Opens a segment ahead of its first write, so that the write need not wait for that.
@@ -54,7 +57,11 @@ impl LogDisk {
         let mut buffer = file.alloc_dma_buffer(flush.length);
         flush.encode_into(buffer.as_bytes_mut());
         let written = file.write_at(buffer, u64::from(flush.offset)).await?;
-        if written == flush.length { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        if written == flush.length {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
     }
 
     /// Reads bytes; exactly as many as asked for.
@@ -62,14 +69,25 @@ impl LogDisk {
     /// # Errors
     /// [`LogReadFault`]: what the system says, or the file is shorter.
     pub async fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
-        let fault = |error: io::Error| LogReadFault { position, length, errno: error.raw_os_error().unwrap_or(0) };
+        let fault = |error: io::Error| LogReadFault {
+            position,
+            length,
+            errno: error.raw_os_error().unwrap_or(0),
+        };
         let file = self.file(position.segment).await.map_err(fault)?;
         let mut bytes = BytesMut::with_capacity(length);
         while bytes.len() < length {
             let at = u64::from(position.offset) + bytes.len() as u64;
-            let read = file.read_at(at, READ_BYTES_MAX.min(length - bytes.len())).await.map_err(|error| fault(error.into()))?;
+            let read = file
+                .read_at(at, READ_BYTES_MAX.min(length - bytes.len()))
+                .await
+                .map_err(|error| fault(error.into()))?;
             if read.is_empty() {
-                return Err(LogReadFault { position, length, errno: 0 });
+                return Err(LogReadFault {
+                    position,
+                    length,
+                    errno: 0,
+                });
             }
             bytes.extend_from_slice(&read);
         }
@@ -81,7 +99,12 @@ impl LogDisk {
             return Ok(file);
         }
         // Read and write: the first open on a device decides whether glommio may poll it, and it finds that out by reading.
-        let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DSYNC).dma_open(segments::path(&self.log, number)).await?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_DSYNC)
+            .dma_open(segments::path(&self.log, number))
+            .await?;
         // Another task may have opened it meanwhile; one of the two is closed when it is dropped.
         let file = self.touch(number).unwrap_or_else(|| Rc::new(file));
         let mut open = self.open.borrow_mut();

@@ -20,6 +20,9 @@ const QUEUE: usize = 1;
 /// How long a committed generation is kept for the core to let go of first: whoever does so last frees a whole overlay.
 const RETIRE_AFTER: Duration = Duration::from_millis(50);
 
+/// Time between tries to commit to a store that is full.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+
 /// What became of a commit: its generation's number, or why there is none.
 pub type CommitOutcome = Result<u64, IndexError>;
 
@@ -88,10 +91,24 @@ fn serve(mut writer: HeedWriter, incoming: &Receiver<Generation>, outgoing: &Sen
             Some(generation) => generation,
             None => return,
         };
-        let outcome = writer.commit(&generation).map(|()| generation.number);
+        let outcome = commit_patiently(&mut writer, &generation, incoming);
         retired = Some(generation);
         if outgoing.send(outcome).is_err() {
             return;
+        }
+    }
+}
+
+/// Commits, waiting out a store or disk that is full: the overlay grows meanwhile until the core refuses writes.
+fn commit_patiently(writer: &mut HeedWriter, generation: &Generation, incoming: &Receiver<Generation>) -> CommitOutcome {
+    loop {
+        match writer.commit(generation) {
+            Ok(()) => return Ok(generation.number),
+            Err(error) if error.pauses_commits() && !incoming.is_disconnected() => {
+                tracing::error!(%error, generation = generation.number, "the index takes no more; trying again");
+                thread::sleep(FULL_RETRY);
+            }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -62,7 +62,12 @@ pub async fn keep(link: Rc<Link>, address: SocketAddr, hello: Hello, shared: Rc<
     loop {
         match dial(address, &hello).await {
             Ok((connection, welcome)) => {
-                tracing::info!(node = link.peer.node.0, core = link.peer.core.0, incarnation = welcome.incarnation.0, "peer reached");
+                tracing::info!(
+                    node = link.peer.node.0,
+                    core = link.peer.core.0,
+                    incarnation = welcome.incarnation.0,
+                    "peer reached"
+                );
                 patience = DIAL_AGAIN_MS.0;
                 link.up.set(true);
                 carry(&link, connection).await;

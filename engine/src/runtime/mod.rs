@@ -11,18 +11,18 @@
 //!
 //! Not here, on purpose: any decision; the machines outside this folder decide, this folder carries out.
 
-pub mod clock;
-pub mod notify;
-pub mod preflight;
-pub mod directory;
-pub mod node;
 pub mod bootstrap;
+pub mod clock;
 pub mod core_loop;
-pub mod server;
-pub mod links;
-pub mod segments;
+pub mod directory;
 pub mod disk;
 mod index_growth;
 pub mod index_reader;
 pub mod index_store;
 pub mod index_thread;
+pub mod links;
+pub mod node;
+pub mod notify;
+pub mod preflight;
+pub mod segments;
+pub mod server;

@@ -144,7 +144,9 @@ impl StopHandle {
         self.0.requested.store(true, Ordering::SeqCst);
         // A sender whose core is gone already has nobody to tell.
         let cores = self.0.cores.lock().unwrap_or_else(PoisonError::into_inner);
-        cores.iter().for_each(|core| drop(core.try_send(())));
+        for core in cores.iter() {
+            let _ = core.try_send(());
+        }
     }
 
     /// Whether a stop was asked for.
@@ -156,7 +158,7 @@ impl StopHandle {
         let (sender, receiver) = flume::bounded(1);
         self.0.cores.lock().unwrap_or_else(PoisonError::into_inner).push(sender.clone());
         if self.is_requested() {
-            drop(sender.try_send(()));
+            let _ = sender.try_send(());
         }
         receiver
     }
@@ -184,15 +186,29 @@ impl Node {
     /// # Errors
     /// [`NodeError`]: nothing was started. What fails later comes from [`Node::wait`].
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let own = config.nodes.iter().find(|node| node.id == config.node).ok_or(NodeError::NotListed(config.node))?;
+        let own = config
+            .nodes
+            .iter()
+            .find(|node| node.id == config.node)
+            .ok_or(NodeError::NotListed(config.node))?;
         preflight::check(own.cores.len())?;
         preflight::check_addresses(own, config.insecure)?;
         let (directory, identity) = DataDirectory::open(&config.data, config.node, DirectoryId(rand::rng().random()))?;
         let stop = StopHandle::default();
         let incarnation = Incarnation(rand::rng().next_u64());
-        let start = Start { config, stop: stop.clone(), incarnation, started: clock::monotonic() };
-        let life = thread::Builder::new().name("mgt-node".to_owned()).spawn(move || live(&start, &directory, identity));
-        Ok(Self { stop, life: life.map_err(NodeError::Thread)? })
+        let start = Start {
+            config,
+            stop: stop.clone(),
+            incarnation,
+            started: clock::monotonic(),
+        };
+        let life = thread::Builder::new()
+            .name("mgt-node".to_owned())
+            .spawn(move || live(&start, &directory, identity));
+        Ok(Self {
+            stop,
+            life: life.map_err(NodeError::Thread)?,
+        })
     }
 
     /// For whoever shall stop it.
@@ -216,12 +232,24 @@ impl Start {
     }
 
     pub(super) fn address(&self, core: CoreId) -> Result<SocketAddr, NodeError> {
-        self.own()?.cores.get(usize::from(core.0)).copied().ok_or(NodeError::NotListed(self.config.node))
+        self.own()?
+            .cores
+            .get(usize::from(core.0))
+            .copied()
+            .ok_or(NodeError::NotListed(self.config.node))
     }
 
     pub(super) fn greeting(&self, core: CoreId, cluster: ClusterId, map_epoch: MapEpoch) -> Greeting {
         let (tick_ms, election_ticks) = (self.config.tick_ms, self.config.election_ticks);
-        Greeting { cluster, node: self.config.node, core, incarnation: self.incarnation, map_epoch, tick_ms, election_ticks }
+        Greeting {
+            cluster,
+            node: self.config.node,
+            core,
+            incarnation: self.incarnation,
+            map_epoch,
+            tick_ms,
+            election_ticks,
+        }
     }
 
     pub(super) fn hello(&self, role: Role, of: (ClusterId, DirectoryId), core: CoreId, to: (NodeId, CoreId)) -> Hello {
@@ -240,7 +268,11 @@ impl Start {
     }
 
     fn own(&self) -> Result<&MapNode, NodeError> {
-        self.config.nodes.iter().find(|node| node.id == self.config.node).ok_or(NodeError::NotListed(self.config.node))
+        self.config
+            .nodes
+            .iter()
+            .find(|node| node.id == self.config.node)
+            .ok_or(NodeError::NotListed(self.config.node))
     }
 
     fn cores(&self) -> Result<impl Iterator<Item = CoreId> + use<>, NodeError> {
@@ -261,8 +293,12 @@ impl Start {
 }
 
 fn live(start: &Start, directory: &DataDirectory, identity: Identity) -> Result<(), NodeError> {
-    let Some(identity) = become_member(start, directory, identity, ClusterId(rand::rng().random()))? else { return Ok(()) };
-    let Some((identity, creation)) = create_cores(start, directory, identity)? else { return Ok(()) };
+    let Some(identity) = become_member(start, directory, identity, ClusterId(rand::rng().random()))? else {
+        return Ok(());
+    };
+    let Some((identity, creation)) = create_cores(start, directory, identity)? else {
+        return Ok(());
+    };
     tracing::info!(cluster = %creation.cluster(), directory = %identity.directory, "member of a deployment");
     let mut threads = Vec::new();
     for core in start.cores()? {
@@ -275,7 +311,9 @@ fn live(start: &Start, directory: &DataDirectory, identity: Identity) -> Result<
             identity: identity.clone(),
             map: creation.map.clone(),
         };
-        let thread = thread::Builder::new().name(format!("mgt-core-{core}")).spawn(move || parts.run_and_stop_others());
+        let thread = thread::Builder::new()
+            .name(format!("mgt-core-{core}"))
+            .spawn(move || parts.run_and_stop_others());
         threads.push(thread.map_err(NodeError::Thread)?);
     }
     let results = threads.into_iter().map(|thread| thread.join().unwrap_or(Err(NodeError::Panicked)));
@@ -286,8 +324,14 @@ fn live(start: &Start, directory: &DataDirectory, identity: Identity) -> Result<
 /// Writes the first batch of every core, once in the life of a data directory, before anything votes.
 fn create_cores(start: &Start, directory: &DataDirectory, mut identity: Identity) -> Result<Option<(Identity, Creation)>, NodeError> {
     let creation = match &identity.membership {
-        Membership::Member { creation, cores_created: true } => return Ok(Some((identity.clone(), creation.clone()))),
-        Membership::Member { creation, cores_created: false } => creation.clone(),
+        Membership::Member {
+            creation,
+            cores_created: true,
+        } => return Ok(Some((identity.clone(), creation.clone()))),
+        Membership::Member {
+            creation,
+            cores_created: false,
+        } => creation.clone(),
         Membership::Empty | Membership::Creating(_) => return Ok(None),
     };
     for core in start.cores()? {
@@ -295,7 +339,10 @@ fn create_cores(start: &Start, directory: &DataDirectory, mut identity: Identity
         let config = start.log_config(&identity, creation.cluster(), core);
         create_log(&directory.log(core), config, &creation.map).map_err(|source| NodeError::Log { core, source })?;
     }
-    identity.membership = Membership::Member { creation: creation.clone(), cores_created: true };
+    identity.membership = Membership::Member {
+        creation: creation.clone(),
+        cores_created: true,
+    };
     directory.store(&identity)?;
     Ok(Some((identity, creation)))
 }
@@ -308,7 +355,9 @@ fn create_log(log: &std::path::Path, config: LogConfig, map: &Map) -> io::Result
     let wall = clock::wall();
     let first = segments::prewrite(log, &config, 1, Pace::Full)?;
     let records = checkpoints(map, config.node, config.core, wall);
-    creation_flushes(config, first, records, wall).iter().try_for_each(|flush| segments::write_first(log, flush))
+    creation_flushes(config, first, records, wall)
+        .iter()
+        .try_for_each(|flush| segments::write_first(log, flush))
 }
 
 /// What one core's thread starts with.
@@ -343,7 +392,10 @@ impl CoreStart {
             .io_memory(IO_MEMORY_BYTES)
             .preempt_timer(PREEMPT_EVERY)
             .make()
-            .map_err(|error| NodeError::Executor { core: core_id, what: error.to_string() })?;
+            .map_err(|error| NodeError::Executor {
+                core: core_id,
+                what: error.to_string(),
+            })?;
         executor.run(self.serve(core, index, prewriter))
     }
 
@@ -351,7 +403,10 @@ impl CoreStart {
     fn open(&self) -> Result<(Core<HeedReader>, IndexThread, Prewriter), NodeError> {
         let core = self.core;
         let in_log = |source| NodeError::Log { core, source };
-        let identity = marks::Identity { cluster: self.log_config.cluster, directory: self.log_config.directory };
+        let identity = marks::Identity {
+            cluster: self.log_config.cluster,
+            directory: self.log_config.directory,
+        };
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity);
         let (reader, mut writer) = index.map_err(|source| NodeError::Index { core, source })?;
         let config = CoreConfig {
@@ -365,7 +420,12 @@ impl CoreStart {
         let replayed = replay(&config, &mut files, reader, &mut writer).map_err(|source| NodeError::Replay { core, source })?;
         files.discard(&replayed.found.discard).map_err(in_log)?;
         let found = &replayed.found;
-        tracing::info!(core = core.0, torn_bytes = found.torn_bytes, entries_applied = found.entries_applied, "log replayed");
+        tracing::info!(
+            core = core.0,
+            torn_bytes = found.torn_bytes,
+            entries_applied = found.entries_applied,
+            "log replayed"
+        );
         let index = IndexThread::start(writer, &format!("mgt-index-{core}")).map_err(NodeError::Thread)?;
         let prewriter = Prewriter::start(self.log.clone(), self.log_config, &format!("mgt-segm-{core}")).map_err(NodeError::Thread)?;
         Ok((replayed.core, index, prewriter))
@@ -403,7 +463,14 @@ impl CoreStart {
         })
         .detach();
         tracing::info!(core = self.core.0, address = %self.start.address(self.core)?, "serving");
-        let hands = Hands { shared, disk: Rc::new(LogDisk::new(self.log.clone())), index, prewriter, clients, links };
+        let hands = Hands {
+            shared,
+            disk: Rc::new(LogDisk::new(self.log.clone())),
+            index,
+            prewriter,
+            clients,
+            links,
+        };
         let tick = Duration::from_millis(u64::from(self.start.config.tick_ms));
         let run = core_loop::run(core, hands, tick, STOP_WITHIN).await;
         run.map_err(|source| NodeError::Core { core: self.core, source })
@@ -427,7 +494,15 @@ impl CoreStart {
 
 /// The cores that hold other replicas of this core's shards.
 fn peers_of(map: &Map, here: (NodeId, CoreId)) -> BTreeSet<PeerName> {
-    let ours = map.shards().iter().filter(|shard| shard.replicas.iter().any(|replica| (replica.node, replica.core) == here));
+    let ours = map
+        .shards()
+        .iter()
+        .filter(|shard| shard.replicas.iter().any(|replica| (replica.node, replica.core) == here));
     let others = ours.flat_map(|shard| &shard.replicas).filter(|replica| replica.node != here.0);
-    others.map(|replica| PeerName { node: replica.node, core: replica.core }).collect()
+    others
+        .map(|replica| PeerName {
+            node: replica.node,
+            core: replica.core,
+        })
+        .collect()
 }

@@ -26,7 +26,9 @@ pub enum PreflightError {
         by: &'static str,
     },
     /// The limit of locked memory is too low.
-    #[error("the limit of locked memory is {limit} bytes and a core needs {MEMLOCK_MIN}; raise it (ulimit -l, or LimitMEMLOCK in the unit)")]
+    #[error(
+        "the limit of locked memory is {limit} bytes and a core needs {MEMLOCK_MIN}; raise it (ulimit -l, or LimitMEMLOCK in the unit)"
+    )]
     MemlockTooLow {
         /// The limit.
         limit: u64,
@@ -95,9 +97,14 @@ fn check_io_uring() -> Result<(), PreflightError> {
 }
 
 fn forbidden_by() -> &'static str {
-    match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").as_deref().map(str::trim) {
+    match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+        .as_deref()
+        .map(str::trim)
+    {
         Ok("2") => "the sysctl kernel.io_uring_disabled is 2; set it to 0",
         Ok("1") => "the sysctl kernel.io_uring_disabled is 1; set it to 0, or add this user's group to kernel.io_uring_group",
-        Ok(_) | Err(_) => "a seccomp filter denies it, as container runtimes do by default; allow io_uring_setup, io_uring_enter and io_uring_register",
+        Ok(_) | Err(_) => {
+            "a seccomp filter denies it, as container runtimes do by default; allow io_uring_setup, io_uring_enter and io_uring_register"
+        }
     }
 }

@@ -53,7 +53,12 @@ pub fn path(log: &Path, number: u32) -> PathBuf {
 /// # Errors
 /// What the system says.
 pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::Result<ReadySegment> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).custom_flags(libc::O_DIRECT).open(path(log, number))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path(log, number))?;
     let segment_bytes = u64::from(config.segment_bytes);
     file.set_len(segment_bytes)?;
     let zeros = Zeros::new(CHUNK_BYTES);
@@ -68,7 +73,10 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::
         }
     }
     file.sync_data()?;
-    let ready = ReadySegment { number, salt: rand::rng().next_u64() };
+    let ready = ReadySegment {
+        number,
+        salt: rand::rng().next_u64(),
+    };
     let mut header = Zeros::new(BLOCK_BYTES);
     header.as_mut_slice().copy_from_slice(&config.segment_header(ready).encode());
     file.write_all_at(header.as_slice(), 0)?;
@@ -84,7 +92,10 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::
 pub fn write_first(log: &Path, flush: &Flush) -> io::Result<()> {
     let mut bytes = Zeros::new(flush.length);
     flush.encode_into(bytes.as_mut_slice());
-    let file = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC).open(path(log, flush.segment))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
+        .open(path(log, flush.segment))?;
     file.write_all_at(bytes.as_slice(), u64::from(flush.offset))
 }
 
@@ -112,7 +123,11 @@ impl Prewriter {
                 }
             }
         })?;
-        Ok(Self { wanted: Some(wanted), ready, thread: Some(thread) })
+        Ok(Self {
+            wanted: Some(wanted),
+            ready,
+            thread: Some(thread),
+        })
     }
 
     /// Asks for a segment; never blocks.
@@ -121,7 +136,9 @@ impl Prewriter {
     /// If more are wanted at once than the log keeps ready, or the thread has died.
     pub fn prepare(&self, number: u32) {
         let wanted = self.wanted.as_ref().expect("only a drop takes the sender");
-        wanted.try_send(number).expect("the log never wants more segments than it keeps ready");
+        wanted
+            .try_send(number)
+            .expect("the log never wants more segments than it keeps ready");
     }
 
     /// Where finished segments arrive.
@@ -161,10 +178,17 @@ impl SegmentFiles {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(log)? {
             let name = entry?.file_name();
-            let number: Option<u32> = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|digits| digits.parse().ok());
+            let number: Option<u32> = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".seg"))
+                .and_then(|digits| digits.parse().ok());
             numbers.extend(number);
         }
-        Ok(Self { log: log.to_owned(), numbers, open: None })
+        Ok(Self {
+            log: log.to_owned(),
+            numbers,
+            open: None,
+        })
     }
 
     /// Deletes segment files that were never finished.
@@ -190,7 +214,11 @@ impl ReadSegments for SegmentFiles {
     }
 
     fn read(&mut self, segment: u32, offset: u32, buffer: &mut [u8]) -> Result<(), ReadFault> {
-        let fault = |error: io::Error| ReadFault::System { segment, offset, code: error.raw_os_error().unwrap_or(0) };
+        let fault = |error: io::Error| ReadFault::System {
+            segment,
+            offset,
+            code: error.raw_os_error().unwrap_or(0),
+        };
         let file = match self.open.take_if(|(number, _)| *number == segment) {
             Some((_, file)) => file,
             None => File::open(path(&self.log, segment)).map_err(fault)?,
@@ -198,7 +226,14 @@ impl ReadSegments for SegmentFiles {
         let mut got = 0;
         while got < buffer.len() {
             match file.read_at(&mut buffer[got..], u64::from(offset) + got as u64).map_err(fault)? {
-                0 => return Err(ReadFault::Short { segment, offset, wanted: buffer.len(), got }),
+                0 => {
+                    return Err(ReadFault::Short {
+                        segment,
+                        offset,
+                        wanted: buffer.len(),
+                        got,
+                    });
+                }
                 read => got += read,
             }
         }

@@ -157,13 +157,20 @@ async fn serve(incoming: Incoming, server: Rc<Server>) {
 }
 
 async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
-    let from = PeerName { node: hello.node, core: hello.core };
+    let from = PeerName {
+        node: hello.node,
+        core: hello.core,
+    };
     let mut frames = Vec::new();
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
             match codec::decode_peer(&frame) {
-                Ok(batch) => server.shared.push(Event::Peer { from, incarnation: hello.incarnation, batch }),
+                Ok(batch) => server.shared.push(Event::Peer {
+                    from,
+                    incarnation: hello.incarnation,
+                    batch,
+                }),
                 Err(error) => return tracing::warn!(node = from.node.0, %error, "a peer sent nonsense; its connection is closed"),
             }
         }
@@ -180,7 +187,9 @@ async fn serve_client(connection: Connection, server: &Rc<Server>) {
     let ended = read_requests(&mut reader, id, &outbox, server).await;
     server.clients.remove(id);
     let sender = writing.await;
-    let (ReadError::Frame(error), Some(mut sender)) = (ended, sender) else { return };
+    let (ReadError::Frame(error), Some(mut sender)) = (ended, sender) else {
+        return;
+    };
     // Tells the client what was wrong with its bytes, while it can still hear it.
     if sender.goodbye(&Goodbye::Frame(error)).await.is_ok() {
         reader.drain().await;
@@ -231,7 +240,10 @@ fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Re
         }
         FrameKind::Create => {
             let create = codec::decode_create(frame)?;
-            let creation = Creation { directories: create.directories, map: create.map };
+            let creation = Creation {
+                directories: create.directories,
+                map: create.map,
+            };
             // A member's identity always answers: it is not empty.
             let answer = answer_create(&server.identity, &creation).unwrap_or(CreateAnswer::Accepted);
             outbox.encode(|writer, out| writer.create_reply(out, frame.request_id, &answer));
@@ -244,7 +256,12 @@ fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Re
         | FrameKind::MapReply
         | FrameKind::StatusReply
         | FrameKind::ProbeReply
-        | FrameKind::CreateReply => return Err(FrameError::UnexpectedKind { found: frame.kind, expected: FrameKind::Request }),
+        | FrameKind::CreateReply => {
+            return Err(FrameError::UnexpectedKind {
+                found: frame.kind,
+                expected: FrameKind::Request,
+            });
+        }
     }
     outbox.more.notify();
     Ok(())
@@ -257,7 +274,10 @@ async fn write_replies(mut sender: FrameSender, outbox: Rc<Outbox>) -> Option<Fr
     loop {
         outbox.more.wait().await;
         if outbox.waiting_bytes.get() > REPLY_BYTES_MAX {
-            tracing::warn!(bytes = outbox.waiting_bytes.get(), "a client does not take its replies; its connection is closed");
+            tracing::warn!(
+                bytes = outbox.waiting_bytes.get(),
+                "a client does not take its replies; its connection is closed"
+            );
             return outbox.give_up(&sender);
         }
         let replies = std::mem::take(&mut *outbox.replies.borrow_mut());
@@ -293,12 +313,21 @@ impl Outbox {
 impl Server {
     fn status(&self) -> CoreStatus {
         let uptime_secs = clock::monotonic().since(self.started).0 / 1_000_000_000;
-        CoreStatus { uptime_secs, ..self.core.borrow().status() }
+        CoreStatus {
+            uptime_secs,
+            ..self.core.borrow().status()
+        }
     }
 
     fn probe_answer(&self) -> ProbeAnswer {
-        let state = codec::DirectoryState::Member { cluster: self.map.cluster() };
-        ProbeAnswer { node: self.identity.node, directory: self.identity.directory, state }
+        let state = codec::DirectoryState::Member {
+            cluster: self.map.cluster(),
+        };
+        ProbeAnswer {
+            node: self.identity.node,
+            directory: self.identity.directory,
+            state,
+        }
     }
 }
 
