@@ -1,2 +1,94 @@
-//! placeholder
-fn main() {}
+//! The load generator, the comparisons beside peers, and the kill test of margate.
+//!
+//! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
+//! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
+//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test.
+//!
+//! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
+
+mod args;
+mod child;
+mod commands;
+mod driver;
+mod error;
+mod kill;
+mod margate;
+#[cfg(feature = "peers")]
+mod peers;
+mod proc;
+mod report;
+mod target;
+mod workload;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use args::{Arguments, Command};
+use commands::Verdict;
+use error::PerfError;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match runtime(client_threads(&arguments.command)) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(until_interrupted(run(&arguments.command))) {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(command: &Command) -> Result<Verdict, PerfError> {
+    match command {
+        Command::Load(arguments) => commands::load::run(arguments).await,
+        #[cfg(feature = "peers")]
+        Command::Compare(arguments) => commands::compare::run(arguments).await,
+        #[cfg(not(feature = "peers"))]
+        Command::Compare(_) => Err(PerfError::PeersNotBuilt),
+        Command::Kill(arguments) => commands::kill::run(arguments).await,
+        Command::Flags(arguments) => commands::flags::run(arguments).await,
+    }
+}
+
+/// Ends the work on SIGINT and SIGTERM, so that what it started is stopped and deleted.
+async fn until_interrupted(work: impl Future<Output = Result<Verdict, PerfError>>) -> Result<Verdict, PerfError> {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return work.await;
+    };
+    tokio::select! {
+        result = work => result,
+        _ = interrupt.recv() => Err(PerfError::Interrupted),
+        _ = terminate.recv() => Err(PerfError::Interrupted),
+    }
+}
+
+fn client_threads(command: &Command) -> u16 {
+    match command {
+        Command::Load(arguments) => arguments.run.client_threads,
+        Command::Compare(arguments) => arguments.run.client_threads,
+        Command::Kill(_) | Command::Flags(_) => 1,
+    }
+}
+
+/// One thread does without the queues and wake-ups that several need among themselves.
+fn runtime(threads: u16) -> std::io::Result<Runtime> {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(usize::from(threads));
+    }
+    builder.enable_all().build()
+}

@@ -1,0 +1,267 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use margate_net::limits::VALUE_BYTES_MAX;
+
+use crate::workload::Bench;
+
+/// Keys whose numbers still fit their sixteen digits.
+const KEYS_MAX: u64 = 9_999_999_999_999_999;
+
+/// Load generator for margate, comparisons beside peers, and the kill test.
+#[derive(Debug, Parser)]
+#[command(name = "margate-perf", version, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  margate dev                                              (in another terminal)
+  margate-perf load --bench put --in-flight 768 --secs 10
+  margate-perf flags
+  margate-perf compare --peer etcd --bench put,get --in-flight 768 --secs 10 --rounds 5
+  margate-perf kill --leader 20 --all 20";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Puts a running deployment under load and prints one result line per bench.
+    Load(LoadArguments),
+    /// Starts margate and a peer on one filesystem and measures them in turn: A B A B.
+    Compare(CompareArguments),
+    /// Kills nodes under load and checks that every acknowledged write stands.
+    Kill(KillArguments),
+    /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
+    Flags(FlagsArguments),
+}
+
+/// What `load` and `compare` share.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Operations: one bench, or several with commas, run one after the other.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "put")]
+    pub(crate) bench: Vec<Bench>,
+    /// Bytes in each value; they do not compress.
+    #[arg(long, default_value_t = 256, value_parser = value_bytes)]
+    pub(crate) value_bytes: usize,
+    /// Keys, loaded before the first bench, drawn uniformly; each has 24 bytes.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=KEYS_MAX))]
+    pub(crate) keys: u64,
+    /// Operations under way at any instant, each awaited by itself.
+    #[arg(long, default_value_t = 64, value_parser = in_flight)]
+    pub(crate) in_flight: usize,
+    /// Seconds that count.
+    #[arg(long, default_value = "10", value_parser = positive_seconds, value_name = "SECS")]
+    pub(crate) secs: Duration,
+    /// Seconds of load before those that count.
+    #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECS")]
+    pub(crate) warmup: Duration,
+    /// Seed of keys, values and the mix.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Threads of the load generator itself.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) client_threads: u16,
+    /// Print result lines as JSON; stdout holds nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `load`
+#[derive(Debug, Args)]
+pub(crate) struct LoadArguments {
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// Cores of the deployment, any of them.
+    #[arg(long, value_delimiter = ',', env = "MARGATE_ENDPOINTS", default_value = DEV_ENDPOINTS)]
+    pub(crate) endpoints: Vec<SocketAddr>,
+    /// Client objects that the workers share.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) clients: u16,
+    /// The keys are there already, from a run with the same --keys and --value-bytes.
+    #[arg(long)]
+    pub(crate) skip_load: bool,
+}
+
+/// The peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    /// Three members of the etcd in the PATH.
+    Etcd,
+}
+
+/// `compare`
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// Beside whom.
+    #[arg(long, value_enum)]
+    pub(crate) peer: Peer,
+    /// Turns of each system; medians are taken over them.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) rounds: u16,
+    /// A deployment that runs already, instead of one started here.
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["margate", "port_base", "shards"])]
+    pub(crate) endpoints: Vec<SocketAddr>,
+    /// Seconds without load before each turn.
+    #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECS")]
+    pub(crate) settle: Duration,
+    #[command(flatten)]
+    pub(crate) start: StartArguments,
+}
+
+/// How `compare` and `kill` start margate.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StartArguments {
+    /// The `margate` program; default: the one beside this one, then the PATH.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) margate: Option<PathBuf>,
+    /// First port of node 1, or `auto` for ports given by the kernel.
+    #[arg(long, default_value = "auto", value_name = "PORT")]
+    pub(crate) port_base: String,
+    /// Shards of the deployment.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) shards: u16,
+    /// Folder in which all data are put, in a new folder that is deleted at the end; not on tmpfs.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) data_root: PathBuf,
+    /// Do not delete the data at the end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// `kill`
+#[derive(Debug, Args)]
+pub(crate) struct KillArguments {
+    /// Times to kill the node that leads most shards.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) leader: u32,
+    /// Times to kill all nodes.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) all: u32,
+    /// Seconds of load before each kill, and again between a leader's kill and its restart.
+    #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECS")]
+    pub(crate) secs_between: Duration,
+    /// Keys that are written, all of them read after each kill.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=KEYS_MAX))]
+    pub(crate) keys: u64,
+    /// Bytes in each value, at least the 24 that tell values apart.
+    #[arg(long, default_value_t = 256, value_parser = kill_value_bytes)]
+    pub(crate) value_bytes: usize,
+    /// Operations under way at any instant.
+    #[arg(long, default_value_t = 64, value_parser = in_flight)]
+    pub(crate) in_flight: usize,
+    /// Operations per second, at most, all workers together; it bounds the journal.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: u32,
+    /// Seed of keys and values.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Print the result as one JSON line; stdout holds nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) start: StartArguments,
+}
+
+/// `flags`
+#[derive(Debug, Args)]
+pub(crate) struct FlagsArguments {
+    /// Cores of the deployment, any of them.
+    #[arg(long, value_delimiter = ',', env = "MARGATE_ENDPOINTS", default_value = DEV_ENDPOINTS)]
+    pub(crate) endpoints: Vec<SocketAddr>,
+}
+
+/// Where `margate dev` listens when it is not told otherwise.
+const DEV_ENDPOINTS: &str = "127.0.0.1:7400,127.0.0.1:7500,127.0.0.1:7600";
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 10 or 0.5".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration <= Duration::from_secs(86_400))
+        .ok_or_else(|| "between 0 and 86400 seconds are possible".to_owned())
+}
+
+fn positive_seconds(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text)?;
+    let enough = duration >= Duration::from_millis(10);
+    enough
+        .then_some(duration)
+        .ok_or_else(|| "at least 0.01 seconds must count".to_owned())
+}
+
+fn value_bytes(text: &str) -> Result<usize, String> {
+    bounded(text, 0, VALUE_BYTES_MAX)
+}
+
+fn kill_value_bytes(text: &str) -> Result<usize, String> {
+    bounded(text, crate::kill::value::BYTES_MIN, VALUE_BYTES_MAX)
+}
+
+fn in_flight(text: &str) -> Result<usize, String> {
+    bounded(text, 1, 1 << 16)
+}
+
+fn bounded(text: &str, min: usize, max: usize) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|_| format!("give a whole number between {min} and {max}"))?;
+    let fits = (min..=max).contains(&number);
+    fits.then_some(number)
+        .ok_or_else(|| format!("between {min} and {max} are possible"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Arguments, ErrorKind> {
+        Arguments::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_lines_of_the_documentation_are_accepted() {
+        for line in [
+            "margate-perf load --bench put --value-bytes 256 --keys 100000 --in-flight 768 --secs 10 --seed 7 --warmup 2 --json",
+            "margate-perf load --bench put,get,mixed --endpoints 127.0.0.1:1,127.0.0.1:2",
+            "margate-perf compare --peer etcd --bench get --in-flight 1 --secs 0.5 --rounds 5 --data-root /tmp",
+            "margate-perf compare --peer etcd --endpoints 127.0.0.1:7400",
+            "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",
+            "margate-perf flags",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "margate-perf load --secs 0",
+            "margate-perf load --secs=-1",
+            "margate-perf load --secs forever",
+            "margate-perf load --keys 0",
+            "margate-perf load --in-flight 0",
+            "margate-perf load --value-bytes 1048577",
+            "margate-perf kill --value-bytes 8",
+        ] {
+            assert_eq!(parse(line).expect_err(line), ErrorKind::ValueValidation, "{line}");
+        }
+        assert_eq!(
+            parse("margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x").expect_err("both were given"),
+            ErrorKind::ArgumentConflict
+        );
+    }
+}

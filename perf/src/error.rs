@@ -1,0 +1,140 @@
+//! Why a command of this binary could not do its work. What it measured or found is a report, not an error.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use margate_client::ConnectError;
+
+use crate::target::Failure;
+
+/// Everything that ends a command early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PerfError {
+    /// A file or folder.
+    #[error("{}: {source}; check the path and its permissions", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The data would lie in memory, which makes durability free.
+    #[error("{} is in memory (tmpfs); pass --data-root with a folder on a disk", path.display())]
+    InMemory {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A program could not be started.
+    #[error("cannot start {program}: {source}; {advice}")]
+    Start {
+        /// Its name or path.
+        program: String,
+        /// What the kernel said.
+        source: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A program ended that should have run on.
+    #[error("{program} ended with {status} before it was ready; its output is in {}", talk.display())]
+    Ended {
+        /// Its name or path.
+        program: String,
+        /// How.
+        status: ExitStatus,
+        /// Where its output is.
+        talk: PathBuf,
+    },
+    /// Something did not come to pass in time.
+    #[error("waited {after:?} in vain for {what}; look at the output in {}", talk.display())]
+    Late {
+        /// For what.
+        what: &'static str,
+        /// How long.
+        after: Duration,
+        /// Where the programs' output is.
+        talk: PathBuf,
+    },
+    /// The description of a running deployment is not what `margate dev` writes.
+    #[error("{}: {source}; is `margate` of the same build?", path.display())]
+    DevFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Margate cannot be reached.
+    #[error("cannot reach margate: {0}")]
+    Connect(#[from] ConnectError),
+    /// A key could not be loaded.
+    #[error("loading the keys failed: {0}")]
+    Load(Failure),
+    /// A node that should run is not the process we know.
+    #[error("process {pid} is not node {node} any more; it ended by itself, see the output in {}", talk.display())]
+    NodeGone {
+        /// The node.
+        node: u64,
+        /// The process id it had.
+        pid: u32,
+        /// Where the programs' output is.
+        talk: PathBuf,
+    },
+    /// A key cannot be read although the nodes run.
+    #[error("key number {number} could not be read for {after:?} after the nodes were back: {cause}")]
+    Unreadable {
+        /// Which key.
+        number: usize,
+        /// How long it was tried.
+        after: Duration,
+        /// The last failure.
+        cause: margate_client::Error,
+    },
+    /// No node leads anything, so there is no leader to kill.
+    #[error("no node leads a shard; run `margate status`")]
+    NoLeader,
+    /// The peer's client is not in this build.
+    #[cfg(not(feature = "peers"))]
+    #[error("this build has no peers' clients; build with `cargo build --release -p margate-perf --features peers`")]
+    PeersNotBuilt,
+    /// The peer cannot be reached.
+    #[cfg(feature = "peers")]
+    #[error("cannot reach etcd: {0}")]
+    Etcd(#[from] tonic::transport::Error),
+    /// The result could not be written.
+    #[error("writing to stdout failed: {0}")]
+    Stdout(io::Error),
+    /// The user or the system wants this process to end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl PerfError {
+    /// For `map_err`: names the path.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        |source| Self::File { path, source }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Interrupted => 130,
+            Self::Connect(_) | Self::NoLeader => 4,
+            Self::File { .. }
+            | Self::InMemory { .. }
+            | Self::Start { .. }
+            | Self::Ended { .. }
+            | Self::Late { .. }
+            | Self::DevFile { .. }
+            | Self::Load(_)
+            | Self::NodeGone { .. }
+            | Self::Unreadable { .. }
+            | Self::Stdout(_) => 1,
+            #[cfg(not(feature = "peers"))]
+            Self::PeersNotBuilt => 1,
+            #[cfg(feature = "peers")]
+            Self::Etcd(_) => 4,
+        }
+    }
+}

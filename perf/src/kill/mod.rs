@@ -1,0 +1,23 @@
+//! The kill test: nodes are killed with SIGKILL under load, and afterwards every acknowledged write must stand.
+//!
+//! ```text
+//!  workers ──put/get──► client ──► nodes ◄──kill -9, start again── faults
+//!     │ begin, acknowledged, unknown, refused                        │
+//!     ▼                                                              ▼ workers pause
+//!   book: ledger (pure) + journal (a file outside the nodes) ◄──every key, read── verify
+//! ```
+//! Reading order: `value` tells every write from every other, `ledger` holds what must be true, `journal`
+//! writes it down, `outage` times the gaps, `worker` drives, `nodes` kills and starts, `verify` reads,
+//! `report` counts.
+//!
+//! Not here, on purpose: faults of disks, networks and clocks. The simulator has those.
+
+pub(crate) mod book;
+pub(crate) mod journal;
+pub(crate) mod ledger;
+pub(crate) mod nodes;
+pub(crate) mod outage;
+pub(crate) mod report;
+pub(crate) mod value;
+pub(crate) mod verify;
+pub(crate) mod worker;

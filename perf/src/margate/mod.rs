@@ -1,0 +1,5 @@
+//! Margate as this binary sees it: its public client, its processes, the deployments it starts.
+
+pub(crate) mod deployment;
+pub(crate) mod dev;
+pub(crate) mod target;

@@ -1,0 +1,72 @@
+//! The public client as a target.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use margate_client::{Client, ClientConfig, ConnectError, Error};
+
+use crate::target::{Effect, Failure, Target};
+
+/// Clients of one deployment; workers share them in turn.
+pub(crate) struct Margate {
+    clients: Vec<Client>,
+}
+
+impl Margate {
+    /// Connects `clients` clients, at least one.
+    ///
+    /// # Errors
+    /// No endpoint answers.
+    pub(crate) async fn connect(endpoints: &[SocketAddr], clients: usize) -> Result<Self, ConnectError> {
+        let mut connected = Vec::with_capacity(clients.max(1));
+        for _ in 0..clients.max(1) {
+            connected.push(Client::connect(config(endpoints)).await?);
+        }
+        Ok(Self { clients: connected })
+    }
+
+    /// How many clients there are.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// One of them.
+    pub(crate) fn client(&self, worker: usize) -> &Client {
+        &self.clients[worker % self.clients.len()]
+    }
+}
+
+/// The client's defaults with these endpoints.
+pub(crate) fn config(endpoints: &[SocketAddr]) -> ClientConfig {
+    ClientConfig {
+        endpoints: endpoints.to_vec(),
+        ..ClientConfig::default()
+    }
+}
+
+impl Target for Margate {
+    async fn put(&self, worker: usize, key: Bytes, value: Bytes) -> Result<(), Failure> {
+        let written = self.client(worker).set(key, value).await;
+        written.map(drop).map_err(failure)
+    }
+
+    async fn get(&self, worker: usize, key: Bytes) -> Result<Option<Bytes>, Failure> {
+        let found = self.client(worker).get(key).await.map_err(failure)?;
+        Ok(found.map(|found| found.value))
+    }
+}
+
+fn failure(error: Error) -> Failure {
+    Failure {
+        effect: effect(&error),
+        cause: Box::new(error),
+    }
+}
+
+/// What an error proves about the operation.
+pub(crate) fn effect(error: &Error) -> Effect {
+    match error {
+        Error::OutcomeUnknown { .. } => Effect::Unknown,
+        Error::Refused(_) | Error::Unavailable { .. } | Error::Timeout { .. } | Error::Protocol(_) | Error::Closed => Effect::None,
+    }
+}
