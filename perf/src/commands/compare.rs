@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: &CompareArguments) -> Result<Verdict, PerfErr
     let result = match arguments.peer {
         Peer::Etcd => beside_etcd(arguments, &folder).await,
     };
-    scratch::keep_on_failure(folder, result)
+    scratch::keep_if_bad(folder, result)
 }
 
 async fn beside_etcd(arguments: &CompareArguments, folder: &TempDir) -> Result<Verdict, PerfError> {

@@ -34,7 +34,7 @@ use crate::workload::keys::key;
 pub(crate) async fn run(arguments: &KillArguments) -> Result<Verdict, PerfError> {
     let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
     let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_on_failure(folder, result)
+    scratch::keep_if_bad(folder, result)
 }
 
 async fn in_folder(arguments: &KillArguments, folder: &Path) -> Result<Verdict, PerfError> {
@@ -97,7 +97,7 @@ async fn faults(arguments: &KillArguments, nodes: &mut Nodes, crew: &Arc<Crew>) 
         kills_all: arguments.all,
         durability: durability(&processes.log_descriptors()),
         seed: arguments.seed,
-        version: processes.version(),
+        version: processes.version().to_owned(),
     };
     for (number, fault) in schedule(arguments.leader, arguments.all).into_iter().enumerate() {
         let done = inflict(fault, arguments, nodes, crew).await?;
@@ -122,10 +122,10 @@ async fn faults(arguments: &KillArguments, nodes: &mut Nodes, crew: &Arc<Crew>) 
 async fn inflict(fault: Fault, arguments: &KillArguments, nodes: &mut Nodes, crew: &Crew) -> Result<String, PerfError> {
     match fault {
         Fault::KillLeader => {
-            let node = nodes.kill_leader(&crew.client).await?;
+            let killed = nodes.kill_leader(&crew.client).await?;
             sleep(arguments.secs_between).await;
-            nodes.start_again(node, &crew.client).await?;
-            Ok(format!("node {node} killed and started again"))
+            nodes.start_again(killed, &crew.client).await?;
+            Ok(format!("node {} killed and started again", killed.node))
         }
         Fault::KillAll => {
             nodes.kill_all_and_start().await?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::fs::statfs;
 use tempfile::TempDir;
 
+use super::Verdict;
 use crate::error::PerfError;
 
 /// What Linux calls a filesystem in memory.
@@ -30,11 +31,13 @@ pub(crate) fn folder(root: &Path, keep: bool) -> Result<TempDir, PerfError> {
     Ok(folder)
 }
 
-/// Keeps the folder of a command that failed and says where it is: its logs tell why.
-pub(crate) fn keep_on_failure<T>(mut folder: TempDir, result: Result<T, PerfError>) -> Result<T, PerfError> {
-    if let Err(error) = &result
-        && !matches!(error, PerfError::Interrupted)
-    {
+/// Keeps the folder of a command that failed or found something bad, and says where it is: what is in it tells why.
+pub(crate) fn keep_if_bad(mut folder: TempDir, result: Result<Verdict, PerfError>) -> Result<Verdict, PerfError> {
+    let bad = match &result {
+        Ok(Verdict::Good) | Err(PerfError::Interrupted) => false,
+        Ok(Verdict::Bad) | Err(_) => true,
+    };
+    if bad {
         folder.disable_cleanup(true);
         eprintln!("kept {}", folder.path().display());
     }
@@ -54,6 +57,21 @@ mod tests {
         assert_ne!(gone, stays);
         drop((first, kept));
         assert!(!gone.exists() && stays.exists());
+    }
+
+    #[test]
+    fn what_went_well_leaves_nothing_behind_and_what_went_badly_all() {
+        let root = tempfile::tempdir_in(".").expect("the crate's folder is writable");
+        let stays = |result| {
+            let folder = folder(root.path(), false).expect("a folder on disk");
+            let path = folder.path().to_owned();
+            let _ = keep_if_bad(folder, result);
+            path.exists()
+        };
+        assert!(!stays(Ok(Verdict::Good)));
+        assert!(!stays(Err(PerfError::Interrupted)));
+        assert!(stays(Ok(Verdict::Bad)));
+        assert!(stays(Err(PerfError::NoLeader)));
     }
 
     #[test]

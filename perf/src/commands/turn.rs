@@ -34,7 +34,7 @@ pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, worklo
         system: "margate",
         clients: target.clients(),
         durability: durability(&descriptors),
-        version: processes.version(),
+        version: processes.version().to_owned(),
     };
     let wanting = descriptors.iter().filter(|descriptor| !descriptor.is_direct_and_durable());
     wanting.for_each(|descriptor| eprintln!("  not direct and durable: {descriptor}"));

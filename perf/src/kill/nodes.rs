@@ -1,5 +1,6 @@
 //! The nodes under test: who leads, killing them, starting them again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use margate_client::Client;
 use margate_net::ids::{LogIndex, NodeId, ShardId};
-use margate_net::message::{ReplicaRole, ReplicaStatus};
+use margate_net::message::{CoreStatus, ReplicaRole};
 use rustix::process::Signal;
 
 use crate::child::{Child, signal};
@@ -35,6 +36,14 @@ struct NodeProcess {
     ours: Option<Child>,
 }
 
+/// A node that was killed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Killed {
+    position: usize,
+    /// Which one.
+    pub(crate) node: NodeId,
+}
+
 impl Nodes {
     /// Starts a new deployment.
     ///
@@ -56,19 +65,24 @@ impl Nodes {
         self.dev.as_ref().map_or_else(Vec::new, Dev::endpoints)
     }
 
-    /// Kills the node that leads most shards, and says which.
+    /// Kills the node that leads most shards.
     ///
     /// # Errors
     /// Nobody leads, or the node has ended by itself.
-    pub(crate) async fn kill_leader(&mut self, client: &Client) -> Result<NodeId, PerfError> {
-        let led = led_by_node(client).await;
-        let most = self
+    pub(crate) async fn kill_leader(&self, client: &Client) -> Result<Killed, PerfError> {
+        let cores = answers(client).await;
+        let by_shards_led = self
             .nodes
             .iter()
-            .max_by_key(|process| led.iter().filter(|node| **node == process.node).count());
-        let process = most.filter(|process| led.contains(&process.node)).ok_or(PerfError::NoLeader)?;
-        self.kill(process).await?;
-        Ok(process.node)
+            .enumerate()
+            .map(|(position, process)| (shards_led(&cores, process.node), position));
+        let (_, position) = by_shards_led.filter(|(led, _)| *led > 0).max().ok_or(PerfError::NoLeader)?;
+        let process = &self.nodes[position];
+        self.check(process)?;
+        signal(process.pid, Signal::KILL);
+        self.wait_until_gone(process).await?;
+        let node = process.node;
+        Ok(Killed { position, node })
     }
 
     /// Starts a killed node as it was started first, and waits until it has applied what was committed when
@@ -76,24 +90,20 @@ impl Nodes {
     ///
     /// # Errors
     /// It does not start or does not catch up.
-    pub(crate) async fn start_again(&mut self, node: NodeId, client: &Client) -> Result<(), PerfError> {
-        let talk = self.talk.clone();
-        let process = self
-            .nodes
-            .iter_mut()
-            .find(|process| process.node == node)
-            .ok_or(PerfError::NoLeader)?;
-        let (program, arguments) = process.command.split_first().ok_or(PerfError::NoLeader)?;
-        let child = Child::spawn(Command::new(program).args(arguments), &talk).map_err(|source| PerfError::Start {
-            program: program.clone(),
+    pub(crate) async fn start_again(&mut self, killed: Killed, client: &Client) -> Result<(), PerfError> {
+        let process = &mut self.nodes[killed.position];
+        let mut words = process.command.iter().map(String::as_str);
+        let program = words.next().unwrap_or_default();
+        let child = Child::spawn(Command::new(program).args(words), &self.talk).map_err(|source| PerfError::Start {
+            program: program.to_owned(),
             source,
             advice: "dev.json names it; is the build still there?",
         })?;
         process.pid = child.pid();
         process.ours = Some(child);
-        let committed = highest_commits(client).await;
-        wait_until(CAUGHT_UP_WITHIN, "a restarted node to catch up", &talk, || {
-            has_applied(client, node, &committed)
+        let committed = highest_commits(&answers(client).await);
+        wait_until(CAUGHT_UP_WITHIN, "a restarted node to catch up", &self.talk, || async {
+            has_applied(&answers(client).await, killed.node, &committed)
         })
         .await
     }
@@ -111,7 +121,7 @@ impl Nodes {
             signal(dev.pid(), Signal::KILL);
         }
         for process in &self.nodes {
-            wait_until(GONE_WITHIN, "a killed node to be gone", &self.talk, || async { !runs(process) }).await?;
+            self.wait_until_gone(process).await?;
         }
         self.nodes.clear();
         self.dev = None;
@@ -129,9 +139,7 @@ impl Nodes {
         self.nodes.iter().try_for_each(|process| self.check(process))
     }
 
-    async fn kill(&self, process: &NodeProcess) -> Result<(), PerfError> {
-        self.check(process)?;
-        signal(process.pid, Signal::KILL);
+    async fn wait_until_gone(&self, process: &NodeProcess) -> Result<(), PerfError> {
         wait_until(GONE_WITHIN, "a killed node to be gone", &self.talk, || async { !runs(process) }).await
     }
 
@@ -165,42 +173,105 @@ fn runs(process: &NodeProcess) -> bool {
     !line.is_empty() && words.filter(|word| !word.is_empty()).eq(known.filter(|word| !word.is_empty()))
 }
 
-/// The node of every replica that leads; a node once for each shard it leads.
-async fn led_by_node(client: &Client) -> Vec<NodeId> {
-    let leads = |replica: &&ReplicaStatus| replica.role == ReplicaRole::Leader;
-    let cores = client.status().await;
-    let answers = cores.iter().filter_map(|core| core.status.as_ref().ok());
-    answers
-        .flat_map(|core| core.replicas.iter().filter(leads).map(|_| core.node))
-        .collect()
+/// What every core that answers says.
+async fn answers(client: &Client) -> Vec<CoreStatus> {
+    client.status().await.into_iter().filter_map(|core| core.status.ok()).collect()
+}
+
+/// How many shards a node leads.
+fn shards_led(cores: &[CoreStatus], node: NodeId) -> usize {
+    let replicas = cores.iter().filter(|core| core.node == node).flat_map(|core| &core.replicas);
+    replicas.filter(|replica| replica.role == ReplicaRole::Leader).count()
 }
 
 /// The highest commit any replica knows of each shard.
-async fn highest_commits(client: &Client) -> Vec<(ShardId, LogIndex)> {
-    let cores = client.status().await;
-    let replicas = cores
-        .iter()
-        .filter_map(|core| core.status.as_ref().ok())
-        .flat_map(|core| &core.replicas);
-    let mut commits = std::collections::BTreeMap::new();
-    for replica in replicas {
-        let highest = commits.entry(replica.shard).or_insert(LogIndex(0));
+fn highest_commits(cores: &[CoreStatus]) -> BTreeMap<ShardId, LogIndex> {
+    let mut commits = BTreeMap::new();
+    for replica in cores.iter().flat_map(|core| &core.replicas) {
+        let highest = commits.entry(replica.shard).or_insert(replica.commit);
         *highest = replica.commit.max(*highest);
     }
-    commits.into_iter().collect()
+    commits
 }
 
 /// Whether the node's replica of every shard has applied that much.
-async fn has_applied(client: &Client, node: NodeId, committed: &[(ShardId, LogIndex)]) -> bool {
-    let cores = client.status().await;
-    let own = cores
-        .iter()
-        .filter_map(|core| core.status.as_ref().ok())
-        .filter(|core| core.node == node);
-    let replicas: Vec<&ReplicaStatus> = own.flat_map(|core| &core.replicas).collect();
-    let applied = |(shard, commit): &(ShardId, LogIndex)| {
-        let replica = replicas.iter().find(|replica| replica.shard == *shard);
-        replica.is_some_and(|replica| replica.applied >= *commit)
-    };
-    !committed.is_empty() && committed.iter().all(applied)
+fn has_applied(cores: &[CoreStatus], node: NodeId, committed: &BTreeMap<ShardId, LogIndex>) -> bool {
+    let own = || cores.iter().filter(|core| core.node == node).flat_map(|core| &core.replicas);
+    let applied = |(shard, commit): (&ShardId, &LogIndex)| own().any(|replica| replica.shard == *shard && replica.applied >= *commit);
+    committed.iter().all(applied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margate_net::ids::{CoreId, ReplicaId, Term};
+    use margate_net::message::ReplicaStatus;
+
+    fn replica(shard: u64, role: ReplicaRole, commit: u64, applied: u64) -> ReplicaStatus {
+        ReplicaStatus {
+            shard: ShardId(shard),
+            replica: ReplicaId(1),
+            role,
+            leader: None,
+            term: Term(1),
+            commit: LogIndex(commit),
+            applied: LogIndex(applied),
+            last: LogIndex(commit),
+        }
+    }
+
+    fn core(node: u64, replicas: Vec<ReplicaStatus>) -> CoreStatus {
+        CoreStatus {
+            node: NodeId(node),
+            core: CoreId(0),
+            uptime_secs: 0,
+            log_bytes: 0,
+            log_ready_bytes: 0,
+            index_bytes: 0,
+            overlay_rows: 0,
+            segment_waits: 0,
+            replicas,
+        }
+    }
+
+    #[test]
+    fn leaders_are_counted_by_node_over_its_cores() {
+        let (leads, follows) = (ReplicaRole::Leader, ReplicaRole::Follower);
+        let cores = [
+            core(1, vec![replica(1, leads, 1, 1), replica(2, follows, 1, 1)]),
+            core(1, vec![replica(3, leads, 1, 1)]),
+            core(2, vec![replica(2, leads, 1, 1)]),
+        ];
+        assert_eq!([1, 2, 3].map(|node| shards_led(&cores, NodeId(node))), [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_node_has_caught_up_when_it_has_applied_what_any_replica_knew_to_be_committed() {
+        let follows = ReplicaRole::Follower;
+        let committed = highest_commits(&[
+            core(1, vec![replica(1, follows, 5, 5), replica(2, follows, 9, 9)]),
+            core(2, vec![replica(1, follows, 7, 2)]),
+        ]);
+        assert_eq!(committed, BTreeMap::from([(ShardId(1), LogIndex(7)), (ShardId(2), LogIndex(9))]));
+        let caught_up = |one, two| {
+            let cores = [core(3, vec![replica(1, follows, 9, one), replica(2, follows, 9, two)])];
+            has_applied(&cores, NodeId(3), &committed)
+        };
+        assert!(caught_up(7, 9) && caught_up(8, 10));
+        assert!(!caught_up(6, 9) && !caught_up(7, 8));
+        assert!(!has_applied(&[], NodeId(3), &committed));
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_command_line() {
+        let process = |command: Vec<String>| NodeProcess {
+            node: NodeId(1),
+            pid: std::process::id(),
+            command,
+            ours: None,
+        };
+        let own: Vec<String> = std::env::args().collect();
+        assert!(runs(&process(own.clone())));
+        assert!(!runs(&process([own, vec!["more".to_owned()]].concat())));
+    }
 }

@@ -113,3 +113,19 @@ fn explained(error: &Error) -> bool {
         Error::Refused(_) | Error::Protocol(_) | Error::Closed => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margate_client::UnknownCause;
+    use margate_net::error::Refusal;
+
+    #[test]
+    fn a_killed_node_explains_silence_and_nothing_else() {
+        let cause = UnknownCause::LeadershipLost;
+        assert!(explained(&Error::OutcomeUnknown { cause }));
+        assert!(explained(&Error::Timeout { after: Duration::ZERO }));
+        assert!(!explained(&Error::Refused(Refusal::Damaged)));
+        assert!(!explained(&Error::Closed));
+    }
+}

@@ -70,3 +70,27 @@ pub(crate) fn effect(error: &Error) -> Effect {
         Error::Refused(_) | Error::Unavailable { .. } | Error::Timeout { .. } | Error::Protocol(_) | Error::Closed => Effect::None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margate_client::UnknownCause;
+    use margate_net::error::Refusal;
+    use std::time::Duration;
+
+    #[test]
+    fn only_an_unknown_outcome_may_have_changed_something() {
+        let cause = UnknownCause::ConnectionLost;
+        assert_eq!(effect(&Error::OutcomeUnknown { cause }), Effect::Unknown);
+        let after = Duration::from_secs(5);
+        for error in [Error::Refused(Refusal::NotFound), Error::Timeout { after }, Error::Closed] {
+            assert_eq!(effect(&error), Effect::None, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_is_not_there_is_an_error_that_says_what_to_do() {
+        let error = Margate::connect(&[], 1).await.err().expect("there is nowhere to connect to");
+        assert!(error.to_string().contains("endpoint"), "{error}");
+    }
+}

@@ -1,0 +1,57 @@
+//! The binary from outside: exit codes, and which words go where.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+fn run(line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_margate-perf"));
+    command.args(line.split_whitespace()).env_remove("MARGATE_ENDPOINTS");
+    command.output().expect("the binary was built for this test")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    held.local_addr().expect("it is bound").to_string()
+}
+
+#[test]
+fn a_deployment_that_is_not_there_ends_with_4_and_nothing_on_stdout() {
+    for command in ["load --json", "flags"] {
+        let output = run(&format!("{command} --endpoints {}", nobody()));
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        assert!(stderr(&output).starts_with("error: cannot reach margate"), "{}", stderr(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn flags_that_make_no_sense_end_with_2() {
+    for line in ["", "load --bench fast", "load --secs never", "compare", "kill --leader many"] {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_margate_that_does_not_start_ends_the_kill_test_and_its_output_is_kept() {
+    let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for tests");
+    let output = run(&format!("kill --margate /bin/false --data-root {}", root.path().display()));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("before it was ready"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("kept "), "{}", stderr(&output));
+    let kept = std::fs::read_dir(root.path()).expect("the folder is there").count();
+    assert_eq!(kept, 1);
+}
+
+#[cfg(not(feature = "peers"))]
+#[test]
+fn a_build_without_peers_says_how_to_get_them() {
+    let output = run("compare --peer etcd");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--features peers"), "{}", stderr(&output));
+}
