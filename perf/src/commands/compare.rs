@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -24,6 +25,11 @@ use crate::report::Output;
 use crate::report::line::{ResultLine, SystemFacts};
 use crate::report::ratio::Rounds;
 use crate::workload::{Bench, Workload};
+
+/// Load before a probe counts.
+const PROBE_WARMUP: Duration = Duration::from_millis(500);
+/// Time a probe counts.
+const PROBE_WINDOW: Duration = Duration::from_millis(1500);
 
 /// Starts both, loads both, and measures.
 ///
@@ -97,27 +103,29 @@ impl Comparison<'_> {
     /// All rounds of one bench.
     async fn bench(&mut self, bench: Bench) -> Result<Verdict, PerfError> {
         let etcd = Arc::new(self.best_layout(bench).await?);
-        let mut rounds = Rounds::default();
+        let (mut rounds, mut verdict) = (Rounds::default(), Verdict::Good);
         for _ in 0..self.arguments.rounds {
             let plan = turn::plan(&self.arguments.run, bench, self.next_phase());
-            rounds.ours.push(self.our_turn(plan).await?);
-            rounds.theirs.push(self.their_turn(&etcd, plan).await?);
+            let (our_line, our_verdict) = self.our_turn(plan).await?;
+            let (their_line, their_verdict) = self.their_turn(&etcd, plan).await?;
             self.theirs.check()?;
+            rounds.ours.push(our_line);
+            rounds.theirs.push(their_line);
+            verdict = verdict.and(our_verdict).and(their_verdict);
         }
         eprintln!("{rounds}");
-        let lines = rounds.ours.iter().chain(&rounds.theirs);
-        Ok(Verdict::of(lines.into_iter().all(ResultLine::is_clean)))
+        Ok(verdict)
     }
 
-    async fn our_turn(&self, plan: Plan) -> Result<ResultLine, PerfError> {
+    async fn our_turn(&self, plan: Plan) -> Result<(ResultLine, Verdict), PerfError> {
         sleep(self.arguments.settle).await;
         let stretch = self.watch();
-        let line = turn::margate(&self.ours.target, &self.ours.processes, &self.workload, plan).await;
+        let (line, verdict) = turn::margate(&self.ours.target, &self.ours.processes, &self.workload, plan).await;
         self.report(&line, &stretch)?;
-        Ok(line)
+        Ok((line, verdict))
     }
 
-    async fn their_turn(&self, etcd: &Arc<Etcd>, plan: Plan) -> Result<ResultLine, PerfError> {
+    async fn their_turn(&self, etcd: &Arc<Etcd>, plan: Plan) -> Result<(ResultLine, Verdict), PerfError> {
         sleep(self.arguments.settle).await;
         let stretch = self.watch();
         let facts = SystemFacts {
@@ -126,9 +134,9 @@ impl Comparison<'_> {
             durability: "quorum, fdatasync of the log (etcd's defaults)".to_owned(),
             version: self.theirs.version().to_owned(),
         };
-        let line = turn::peer(etcd, facts, &self.workload, plan).await;
+        let (line, verdict) = turn::peer(etcd, facts, &self.workload, plan).await;
         self.report(&line, &stretch)?;
-        Ok(line)
+        Ok((line, verdict))
     }
 
     /// Tries each number of connections for a short while and keeps the best.
@@ -169,8 +177,3 @@ impl Comparison<'_> {
         Ok(())
     }
 }
-
-/// Load before a probe counts.
-const PROBE_WARMUP: std::time::Duration = std::time::Duration::from_millis(500);
-/// Time a probe counts.
-const PROBE_WINDOW: std::time::Duration = std::time::Duration::from_millis(1500);

@@ -28,10 +28,10 @@ pub(crate) async fn run(arguments: &LoadArguments) -> Result<Verdict, PerfError>
     let mut verdict = Verdict::Good;
     for (phase, bench) in run.bench.iter().enumerate() {
         let stretch = Stretch::start(&watched);
-        let line = turn::margate(&target, &processes, &workload, turn::plan(run, *bench, phase as u64)).await;
+        let (line, outcome) = turn::margate(&target, &processes, &workload, turn::plan(run, *bench, phase as u64)).await;
         Output::of(run.json).emit(&line)?;
         turn::talk_about_cpu(&stretch, &[("margate", processes.pids())]);
-        verdict = verdict.and(Verdict::of(line.is_clean()));
+        verdict = verdict.and(outcome);
     }
     Ok(verdict)
 }

@@ -1,9 +1,12 @@
 //! One turn: one system under load once, with what the kernel says about it meanwhile.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::Verdict;
 use crate::args::RunArguments;
-use crate::driver::{Measured, Plan, drive};
+use crate::driver::{Measured, Plan, drive, load};
+use crate::error::PerfError;
 use crate::margate::deployment::Processes;
 use crate::margate::target::Margate;
 use crate::proc::cpu::Stretch;
@@ -23,8 +26,8 @@ pub(crate) fn plan(run: &RunArguments, bench: Bench, phase: u64) -> Plan {
     }
 }
 
-/// Margate's turn. The log descriptors are read in the middle of it.
-pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, workload: &Arc<Workload>, plan: Plan) -> ResultLine {
+/// Margate's turn. The log descriptors are read in the middle of it; one that is not direct and durable spoils it.
+pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, workload: &Arc<Workload>, plan: Plan) -> (ResultLine, Verdict) {
     let halfway = async {
         tokio::time::sleep(plan.warmup + plan.window / 2).await;
         processes.log_descriptors()
@@ -36,16 +39,23 @@ pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, worklo
         durability: durability(&descriptors),
         version: processes.version().to_owned(),
     };
-    let wanting = descriptors.iter().filter(|descriptor| !descriptor.is_direct_and_durable());
-    wanting.for_each(|descriptor| eprintln!("  not direct and durable: {descriptor}"));
-    told(facts, workload, &plan, &measured)
+    let mut verdict = Verdict::Good;
+    for wanting in descriptors.iter().filter(|descriptor| !descriptor.is_direct_and_durable()) {
+        eprintln!("  not direct and durable: {wanting}");
+        verdict = Verdict::Bad;
+    }
+    let line = told(facts, workload, &plan, &measured);
+    let verdict = verdict.and(Verdict::of(line.is_clean()));
+    (line, verdict)
 }
 
 /// Another system's turn.
 #[cfg(feature = "peers")]
-pub(crate) async fn peer<T: Target>(target: &Arc<T>, facts: SystemFacts, workload: &Arc<Workload>, plan: Plan) -> ResultLine {
+pub(crate) async fn peer<T: Target>(target: &Arc<T>, facts: SystemFacts, workload: &Arc<Workload>, plan: Plan) -> (ResultLine, Verdict) {
     let measured = drive(target.clone(), workload.clone(), plan).await;
-    told(facts, workload, &plan, &measured)
+    let line = told(facts, workload, &plan, &measured);
+    let verdict = Verdict::of(line.is_clean());
+    (line, verdict)
 }
 
 /// The line, and on stderr an example of what failed.
@@ -73,11 +83,11 @@ pub(crate) fn talk_about_cpu(stretch: &Stretch, systems: &[(&str, &[u32])]) {
 ///
 /// # Errors
 /// A key could not be written.
-pub(crate) async fn load_keys<T: Target>(name: &str, target: &Arc<T>, workload: &Arc<Workload>) -> Result<(), crate::error::PerfError> {
-    let began = std::time::Instant::now();
-    crate::driver::load(target.clone(), workload.clone(), LOAD_IN_FLIGHT)
+pub(crate) async fn load_keys<T: Target>(name: &str, target: &Arc<T>, workload: &Arc<Workload>) -> Result<(), PerfError> {
+    let began = Instant::now();
+    load(target.clone(), workload.clone(), LOAD_IN_FLIGHT)
         .await
-        .map_err(crate::error::PerfError::Load)?;
+        .map_err(PerfError::Load)?;
     eprintln!("{name}: {} keys loaded in {:.1} s", workload.keys, began.elapsed().as_secs_f64());
     Ok(())
 }

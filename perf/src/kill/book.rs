@@ -7,9 +7,10 @@ use bytes::Bytes;
 use margate_net::ids::Version;
 
 use super::journal::Journal;
-use super::ledger::{Before, Begun, Found, Ledger, Standing};
+use super::ledger::{Before, Begun, Found, Ledger};
 use super::outage::Outages;
 use super::value::Values;
+use super::violation::Standing;
 
 /// What is written down of a run.
 pub(crate) struct Book {

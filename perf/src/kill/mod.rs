@@ -6,9 +6,9 @@
 //!     ▼                                                              ▼ workers pause
 //!   book: ledger (pure) + journal (a file outside the nodes) ◄──every key, read── verify
 //! ```
-//! Reading order: `value` tells every write from every other, `ledger` holds what must be true, `journal`
-//! writes it down, `outage` times the gaps, `worker` drives, `nodes` kills and starts, `verify` reads,
-//! `report` counts.
+//! Reading order: `value` tells every write from every other, `ledger` holds what must be true, `violation` is
+//! what must not be, `journal` writes everything down, `outage` times the gaps, `worker` drives, `nodes` kills and
+//! starts, `verify` reads, `report` counts.
 //!
 //! Not here, on purpose: faults of disks, networks and clocks. The simulator has those.
 
@@ -20,4 +20,5 @@ pub(crate) mod outage;
 pub(crate) mod report;
 pub(crate) mod value;
 pub(crate) mod verify;
+pub(crate) mod violation;
 pub(crate) mod worker;

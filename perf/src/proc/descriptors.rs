@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
-/// What every log descriptor must carry: writes bypass the page cache and return when durable.
-const WANTED: OFlags = OFlags::DIRECT.union(OFlags::DSYNC);
+/// Writes bypass the page cache.
+const DIRECT: u32 = libc::O_DIRECT.cast_unsigned();
+/// Writes return when their data are durable. (rustix gives this name to `O_SYNC`, which is more.)
+const DSYNC: u32 = libc::O_DSYNC.cast_unsigned();
 
 /// One open log file of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,22 +17,22 @@ pub(crate) struct LogDescriptor {
     pub(crate) pid: u32,
     /// The file.
     pub(crate) path: PathBuf,
-    /// Its open flags.
-    pub(crate) flags: OFlags,
+    /// Its open flags, as `open` takes them.
+    pub(crate) flags: u32,
 }
 
 impl LogDescriptor {
     /// Whether writes through it are direct and durable.
     pub(crate) fn is_direct_and_durable(&self) -> bool {
-        self.flags.contains(WANTED)
+        self.flags & (DIRECT | DSYNC) == DIRECT | DSYNC
     }
 }
 
 impl fmt::Display for LogDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} {} flags 0{:o}", self.pid, self.path.display(), self.flags.bits())?;
-        let word = |flag, word| if self.flags.contains(flag) { word } else { "" };
-        write!(f, "{}{}", word(OFlags::DIRECT, " O_DIRECT"), word(OFlags::DSYNC, " O_DSYNC"))
+        write!(f, "process {} {} flags 0{:o}", self.pid, self.path.display(), self.flags)?;
+        let word = |flag, word| if self.flags & flag != 0 { word } else { "" };
+        write!(f, "{}{}", word(DIRECT, " O_DIRECT"), word(DSYNC, " O_DSYNC"))
     }
 }
 
@@ -73,15 +73,16 @@ fn is_log_segment(path: &Path) -> bool {
 }
 
 /// The line `flags:` in octal.
-fn parse_flags(text: &str) -> Option<OFlags> {
+fn parse_flags(text: &str) -> Option<u32> {
     let octal = text.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    u32::from_str_radix(octal.trim(), 8).ok().map(OFlags::from_bits_retain)
+    u32::from_str_radix(octal.trim(), 8).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::os::unix::fs::OpenOptionsExt;
 
     #[test]
     fn only_segments_in_a_folder_called_log_are_log_files() {
@@ -93,22 +94,25 @@ mod tests {
 
     #[test]
     fn an_open_file_of_this_process_is_found_with_its_flags() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let log = folder.path().join("log");
+        // Not in /tmp, which may be in memory and then refuses O_DIRECT.
+        let folder = tempfile::tempdir_in(".").expect("the crate's folder is writable");
+        let log = folder.path().canonicalize().expect("it is there").join("log");
         fs::create_dir(&log).expect("a new folder");
         let open = |name: &str, flags| {
-            let flags = flags | OFlags::RDWR | OFlags::CREATE;
-            rustix::fs::open(log.join(name), flags, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a new file")
+            let mut options = fs::OpenOptions::new();
+            let options = options.write(true).create_new(true).custom_flags(flags);
+            options.open(log.join(name)).expect("a new file")
         };
-        let _durable = open("1.seg", OFlags::DSYNC);
-        let _plain = open("2.seg", OFlags::empty());
+        let _good = open("1.seg", libc::O_DIRECT | libc::O_DSYNC);
+        let _cached = open("2.seg", libc::O_DSYNC);
+        let _lazy = open("3.seg", libc::O_DIRECT);
         let mut found = of_process(std::process::id()).expect("this process");
         found.retain(|descriptor| descriptor.path.starts_with(&log));
         found.sort_by(|a, b| a.path.cmp(&b.path));
-        let durable: Vec<bool> = found.iter().map(|descriptor| descriptor.flags.contains(OFlags::DSYNC)).collect();
-        assert_eq!(durable, [true, false]);
-        assert!(found.iter().all(|descriptor| !descriptor.is_direct_and_durable()));
-        assert!(durability(&found).contains("only 0 of 2"), "{}", durability(&found));
+        let good: Vec<bool> = found.iter().map(LogDescriptor::is_direct_and_durable).collect();
+        assert_eq!(good, [true, false, false], "{found:?}");
+        assert!(durability(&found).contains("only 1 of 3"), "{}", durability(&found));
+        assert!(found[0].to_string().ends_with("O_DIRECT O_DSYNC"), "{}", found[0]);
     }
 
     #[test]
@@ -118,12 +122,12 @@ mod tests {
             path: PathBuf::from("log/1.seg"),
             flags,
         };
-        let good = descriptor(WANTED | OFlags::RDWR);
+        let good = descriptor(0o2_150_001);
         assert_eq!(
             durability(&[good.clone(), good.clone()]),
             "quorum, O_DIRECT|O_DSYNC on 2 log descriptors"
         );
-        assert!(durability(&[good, descriptor(OFlags::DIRECT)]).contains("only 1 of 2"));
+        assert!(durability(&[good, descriptor(DIRECT)]).contains("only 1 of 2"));
         assert!(durability(&[]).contains("no log descriptors"));
     }
 
@@ -132,7 +136,7 @@ mod tests {
         fn any_text_has_flags_or_not_but_never_panics(text in "\\PC*", flags: u32) {
             parse_flags(&text);
             let kernel = format!("pos:\t0\nflags:\t0{flags:o}\nmnt_id:\t1\n");
-            prop_assert_eq!(parse_flags(&kernel), Some(OFlags::from_bits_retain(flags)));
+            prop_assert_eq!(parse_flags(&kernel), Some(flags));
         }
     }
 }
