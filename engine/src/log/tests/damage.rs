@@ -29,8 +29,8 @@ fn held(world: &mut World) -> Vec<Vec<Held>> {
     held
 }
 
-fn opened(disk: &MemoryDisk) -> (ScanEnd, Vec<Seen>) {
-    scan_all(&mut disk.clone(), &config(SEGMENT)).expect("damage is no error")
+fn opened(disk: &mut MemoryDisk) -> (ScanEnd, Vec<Seen>) {
+    scan_all(disk, &config(SEGMENT)).expect("damage is no error")
 }
 
 /// The place of a byte: its batch, if it is one of a batch's own bytes.
@@ -51,46 +51,60 @@ fn place(world: &World, batch: usize) -> Position {
 
 /// Flips one bit of every byte of every segment and checks the verdict.
 fn flip_everywhere(world: &World, held: &[Vec<Held>]) {
-    let (_, all) = opened(&world.disk);
+    let mut disk = world.disk.clone();
+    let (_, all) = opened(&mut disk);
     let last = world.written.len() - 1;
     for (segment, bytes) in &world.disk.segments {
         for offset in 0..bytes.len() {
-            let mut disk = world.disk.clone();
             *disk.byte(*segment, offset) ^= 1 << (offset % 8);
-            let (end, seen) = opened(&disk);
-            let place_text = format!("segment {segment} byte {offset}");
+            let (end, seen) = opened(&mut disk);
+            *disk.byte(*segment, offset) ^= 1 << (offset % 8);
             match batch_at(world, *segment, offset) {
                 Some(batch) if batch == last => {
-                    assert_eq!(seen, all[..last], "{place_text}");
-                    assert_eq!(end.damage, [], "{place_text}");
-                    assert_eq!(end.torn.map(|torn| torn.position), Some(end.resume.position()), "{place_text}");
+                    assert_eq!(
+                        (&seen[..], &end.damage[..]),
+                        (&all[..last], &[][..]),
+                        "segment {segment} byte {offset}"
+                    );
+                    assert_eq!(
+                        end.torn.map(|torn| torn.position),
+                        Some(end.resume.position()),
+                        "segment {segment} byte {offset}"
+                    );
                 }
-                Some(batch) => {
-                    let replicas = DamagedReplicas::Listed(held[batch].clone());
-                    let expected = Damage {
-                        position: place(world, batch),
-                        next_valid: place(world, batch + 1),
-                        replicas,
-                        gap_batches: 1,
-                    };
-                    let after_rotation = batch > 0 && place(world, batch).segment > place(world, batch - 1).segment;
-                    let position = if after_rotation {
-                        end.damage[0].position
-                    } else {
-                        expected.position
-                    };
-                    assert_eq!(end.damage, [Damage { position, ..expected }], "{place_text}");
-                    assert!(position <= place(world, batch));
-                    assert_eq!(seen.len(), all.len() - 1, "{place_text}");
-                    assert!(seen.iter().all(|batch| all.contains(batch)), "{place_text}");
-                }
+                Some(batch) => lost_batch(world, &end, batch, &held[batch], (&seen, &all)),
                 None if offset < BLOCK_BYTES => lost_header(world, &end, &seen, *segment, &all),
-                None => {
-                    assert_eq!((&seen, &end.damage), (&all, &vec![]), "{place_text}");
-                    assert_eq!(end.ready.len(), 2, "{place_text}");
-                }
+                None => assert_eq!(
+                    (&seen, end.damage.len(), end.ready.len()),
+                    (&all, 0, 2),
+                    "segment {segment} byte {offset}"
+                ),
             }
         }
+    }
+}
+
+/// One batch is lost and its successor says whose it was; all others are there.
+fn lost_batch(world: &World, end: &ScanEnd, batch: usize, held: &[Held], (seen, all): (&[Seen], &[Seen])) {
+    let follows = batch
+        .checked_sub(1)
+        .map_or(Position { segment: 1, offset: 4_096 }, |before| end_of(world, before));
+    let replicas = DamagedReplicas::Listed(held.to_vec());
+    let expected = Damage {
+        position: follows,
+        next_valid: place(world, batch + 1),
+        replicas,
+        gap_batches: 1,
+    };
+    assert_eq!(end.damage, [expected]);
+    assert_eq!((&seen[..batch], &seen[batch..]), (&all[..batch], &all[batch + 1..]));
+}
+
+fn end_of(world: &World, batch: usize) -> Position {
+    let (flush, bytes) = &world.written[batch];
+    Position {
+        segment: flush.segment,
+        offset: flush.offset + u32::try_from(bytes.len()).expect("small"),
     }
 }
 
@@ -132,7 +146,7 @@ fn a_flip_in_a_sealed_batch_is_damage() {
     for byte in 0..flush.used {
         let mut disk = world.disk.clone();
         *disk.byte(flush.segment, flush.offset as usize + byte) ^= 0x40;
-        let (end, _) = opened(&disk);
+        let (end, _) = opened(&mut disk);
         assert_eq!(end.torn, None);
         assert_eq!(end.damage[0].replicas, DamagedReplicas::Listed(held[sealed].clone()));
         assert_eq!(end.damage[0].gap_batches, 1);
@@ -164,7 +178,7 @@ fn any_set_of_lost_blocks_is_torn_only_at_the_end() {
             .filter(|(_, blocks)| blocks.iter().all(|block| !gone(*block)))
             .map(|(batch, _)| batch)
             .collect();
-        let (end, seen) = opened(&disk);
+        let (end, seen) = opened(&mut disk);
         assert_eq!(
             seen,
             intact.iter().map(|batch| all[*batch].clone()).collect::<Vec<_>>(),
@@ -196,7 +210,7 @@ fn a_lost_header_never_turns_batches_into_a_torn_tail() {
     world.disk.segments.get_mut(&2).expect("in use")[..BLOCK_BYTES].fill(0);
     let first = world.written[3].0.offset as usize;
     *world.disk.byte(2, first + 70) ^= 1;
-    let (end, seen) = opened(&world.disk);
+    let (end, seen) = opened(&mut world.disk);
     assert_eq!(seen.iter().map(|batch| batch.sequence).collect::<Vec<_>>(), [1, 2, 3, 5, 6]);
     assert_eq!(end.damage[0].replicas, DamagedReplicas::Listed(held[3].clone()));
     assert_eq!(end.damage[1].position, Position { segment: 2, offset: 0 });
@@ -207,11 +221,11 @@ fn a_lost_header_never_turns_batches_into_a_torn_tail() {
 fn a_log_never_goes_on_in_a_segment_that_lost_its_header() {
     let mut world = world();
     *world.disk.byte(2, 9) ^= 1;
-    let (end, _) = opened(&world.disk);
+    let (end, _) = opened(&mut world.disk);
     let mut again = World::on(world.disk, world.config, end.resume);
     end.ready.iter().for_each(|segment| again.writer.segment_ready(*segment));
     again.batch(vec![entry(name(1, 1), 4, b"more")]);
     let (flush, _) = &again.written[0];
     assert_eq!((flush.segment, flush.offset, flush.sequence), (3, 4_096, 7));
-    assert_eq!(opened(&again.disk).1.len(), 7);
+    assert_eq!(opened(&mut again.disk).1.len(), 7);
 }

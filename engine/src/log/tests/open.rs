@@ -21,7 +21,7 @@ fn world() -> World {
 }
 
 fn error(disk: &mut MemoryDisk, config: &LogConfig) -> ScanError {
-    scan_all(disk, config).err().expect("the log must not open")
+    scan_all(disk, config).expect_err("the log must not open")
 }
 
 #[test]

@@ -178,12 +178,9 @@ fn a_forgotten_replica_is_not_carried() {
 #[test]
 fn batches_never_cross_segments_and_none_is_lost() {
     let mut world = World::new(SEGMENT);
-    for index in 1..=40 {
-        world.batch(vec![entry(
-            name(1, 1),
-            index,
-            &vec![u8::try_from(index).expect("small"); 3_000 + 100 * index as usize],
-        )]);
+    for index in 1..=40_u8 {
+        let data = vec![index; 3_000 + 100 * usize::from(index)];
+        world.batch(vec![entry(name(1, 1), index.into(), &data)]);
     }
     assert!(
         world.written.iter().any(|(flush, _)| flush.segment > 5),
