@@ -213,6 +213,7 @@ fn a_lost_header_never_turns_batches_into_a_torn_tail() {
     let (end, seen) = opened(&mut world.disk);
     assert_eq!(seen.iter().map(|batch| batch.sequence).collect::<Vec<_>>(), [1, 2, 3, 5, 6]);
     assert_eq!(end.damage[0].replicas, DamagedReplicas::Listed(held[3].clone()));
+    assert!(end.damage[0].replicas.include(name(1, 1)) && !end.damage[0].replicas.include(name(2, 1)));
     assert_eq!(end.damage[1].position, Position { segment: 2, offset: 0 });
     assert_eq!(end.discard, [], "a segment with batches is never thrown away");
 }

@@ -29,7 +29,15 @@ pub(super) struct Seen {
     pub(super) seal: bool,
     pub(super) commits: Vec<(ReplicaName, LogIndex)>,
     pub(super) predecessors: Vec<Held>,
-    pub(super) records: Vec<String>,
+    pub(super) records: Vec<(ReplicaName, Position, SeenBody)>,
+}
+
+/// A record's contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SeenBody {
+    Entry(Term, LogIndex, Vec<u8>),
+    HardState(HardState),
+    Other(u8),
 }
 
 /// A log being written.
@@ -198,10 +206,21 @@ pub(super) fn scan_from(disk: &mut MemoryDisk, config: &LogConfig, from: Option<
             seal: batch.seal,
             commits: batch.commits().collect(),
             predecessors: batch.predecessors().collect(),
-            records: batch.records().map(|record| format!("{record:?}")).collect(),
+            records: batch
+                .records()
+                .map(|record| (record.name, record.position, body(record.body)))
+                .collect(),
         });
     })?;
     Ok((end, seen))
+}
+
+fn body(body: RecordBody<'_>) -> SeenBody {
+    match body {
+        RecordBody::Entry { term, index, data, .. } => SeenBody::Entry(term, index, data.to_vec()),
+        RecordBody::HardState(state) => SeenBody::HardState(state),
+        RecordBody::Checkpoint { .. } | RecordBody::Unknown { .. } => SeenBody::Other(body.kind()),
+    }
 }
 
 /// The data of every entry a scan shows, with their places.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, Space, Term};
 
-use super::support::{World, config, entries, entry, hard_state, name, scan_all};
+use super::support::{MemoryDisk, World, config, entries, entry, hard_state, name, scan_all};
 use crate::log::limits::{BLOCK_BYTES, QUEUED_BYTES_MAX, SEAL_AFTER, SEGMENT_BYTES_MIN};
 use crate::log::record::{Record, RecordKind};
 use crate::log::segment::ReadySegment;
@@ -149,6 +149,18 @@ fn commits_travel_once_and_are_durable_after_the_flush() {
     assert_eq!(commits, [vec![(one, LogIndex(5))], vec![(two, LogIndex(1))]]);
     let (end, _) = scan_all(&mut world.disk, &world.config).expect("the log opens");
     assert_eq!(LogWriter::new(world.config, end.resume).durable_commit(one), LogIndex(5));
+}
+
+#[test]
+fn a_remembered_commit_is_durable_and_not_carried_again() {
+    let mut resume = Resume::fresh();
+    resume.remember_commit(name(1, 1), LogIndex(9));
+    resume.remember_commit(name(1, 1), LogIndex(4));
+    let mut world = World::on(MemoryDisk::default(), config(SEGMENT), resume);
+    assert_eq!(world.writer.durable_commit(name(1, 1)), LogIndex(9));
+    world.writer.note_commit(name(1, 1), LogIndex(9));
+    world.batch(vec![entry(name(2, 1), 1, b"a")]);
+    assert_eq!(world.seen()[0].commits, []);
 }
 
 #[test]
