@@ -113,6 +113,9 @@ pub enum BatchFault {
     /// Sound, but its counts do not fit its length.
     #[error("the batch's counts do not fit its length")]
     BadCounts,
+    /// Sound, but no batch could ever follow it.
+    #[error("the batch has the last sequence there is")]
+    LastSequence,
     /// Sound, but a record in it is not.
     #[error("the batch is sound, but {0}")]
     Record(#[from] RecordFault),
@@ -204,6 +207,9 @@ impl BatchHeader {
         }
         if self.flags & !FLAG_SEAL != 0 {
             return Err(BatchFault::UnknownFlags { flags: self.flags });
+        }
+        if self.sequence == u64::MAX {
+            return Err(BatchFault::LastSequence);
         }
         let batch = self.lists(bytes).ok_or(BatchFault::BadCounts)?;
         let mut walk = Records::of(&batch);

@@ -218,6 +218,7 @@ fn open<'a>(header: &BatchHeader, bytes: &'a [u8]) -> Result<ScannedBatch<'a>, S
         | BatchFault::BadChecksum
         | BatchFault::UnknownFlags { .. }
         | BatchFault::BadCounts
+        | BatchFault::LastSequence
         | BatchFault::Record(_) => ScanError::Malformed {
             position: header.position,
             fault,

@@ -3,8 +3,9 @@
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
 
 use super::support::{MemoryDisk, World, config, entry, name, scan_all, scan_from};
+use crate::log::batch::BatchFault;
 use crate::log::limits::BLOCK_BYTES;
-use crate::log::scan::{DamagedReplicas, ScanError};
+use crate::log::scan::{DamagedReplicas, ScanError, TornTail};
 use crate::log::segment::{LogConfig, ReadySegment, first_batch};
 use crate::log::writer::Resume;
 use crate::types::Position;
@@ -149,7 +150,23 @@ fn a_sound_batch_that_cannot_be_read_is_refused_not_dropped() {
     let batch = &mut disk.segments.get_mut(&2).expect("in use")[flush.offset as usize..][..flush.used];
     batch[28] = 2; // One record is there.
     reseal(batch, 52);
-    assert!(matches!(error(&mut disk, &world.config), ScanError::Malformed { .. }));
+    assert!(matches!(
+        error(&mut disk, &world.config),
+        ScanError::Malformed {
+            fault: BatchFault::BadCounts,
+            ..
+        }
+    ));
+    let batch = &mut disk.segments.get_mut(&2).expect("in use")[flush.offset as usize..][..flush.used];
+    batch[16..24].fill(0xff);
+    reseal(batch, 52);
+    assert!(matches!(
+        error(&mut disk, &world.config),
+        ScanError::Malformed {
+            fault: BatchFault::LastSequence,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -211,6 +228,26 @@ fn a_batch_of_another_place_is_never_accepted() {
     world.disk.write(Position { segment: 4, offset: 4_096 }, &sixth);
     let (end, seen) = scan_all(&mut world.disk, &world.config).expect("opens");
     assert_eq!((seen.len(), end.damage.len(), end.resume.last_sequence()), (7, 0, 7));
+}
+
+#[test]
+fn a_sound_batch_with_an_old_sequence_is_neither_read_nor_damage() {
+    let mut world = world();
+    let (flush, mut old) = (world.written[5].0.clone(), world.written[5].1.clone());
+    let place = world.writer.position();
+    old[56..60].copy_from_slice(&place.segment.to_le_bytes());
+    old[60..64].copy_from_slice(&place.offset.to_le_bytes());
+    reseal(&mut old[..flush.used], 52);
+    world.disk.write(place, &old);
+    let (end, seen) = scan_all(&mut world.disk, &world.config).expect("opens");
+    assert_eq!((seen.len(), end.damage.len(), end.resume.last_sequence()), (7, 0, 7));
+    assert_eq!(
+        end.torn,
+        Some(TornTail {
+            position: place,
+            bytes: 4_096
+        })
+    );
 }
 
 #[test]

@@ -60,6 +60,9 @@ fn placed_entries_name_the_bytes_they_placed() {
         }
     );
     assert_eq!(read[2].3, vec![9; 5_000]);
+    for (flush, bytes) in &world.written {
+        assert!(bytes[flush.used..].iter().all(|byte| *byte == 0), "the padding is not zero");
+    }
 }
 
 #[test]
