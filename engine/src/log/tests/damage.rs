@@ -3,7 +3,7 @@
 use super::support::{MemoryDisk, Seen, World, config, entry, hard_state, name, scan_all};
 use crate::log::batch::Held;
 use crate::log::limits::BLOCK_BYTES;
-use crate::log::scan::{Damage, DamagedReplicas, ScanEnd};
+use crate::log::scan::{Damage, DamagedReplicas, ScanEnd, scan};
 use crate::types::Position;
 
 const SEGMENT: u32 = 5 * 4_096;
@@ -216,6 +216,22 @@ fn a_lost_header_never_turns_batches_into_a_torn_tail() {
     assert!(end.damage[0].replicas.include(name(1, 1)) && !end.damage[0].replicas.include(name(2, 1)));
     assert_eq!(end.damage[1].position, Position { segment: 2, offset: 0 });
     assert_eq!(end.discard, [], "a segment with batches is never thrown away");
+}
+
+#[test]
+fn damage_is_told_with_the_batch_that_proves_it() {
+    let mut world = world();
+    let (first, third) = (world.written[0].0.offset as usize, world.written[2].0.offset as usize);
+    *world.disk.byte(1, first + 70) ^= 1;
+    *world.disk.byte(1, third + 70) ^= 1;
+    *world.disk.byte(2, 30) ^= 1;
+    let mut told = Vec::new();
+    let end = scan(&mut world.disk, &world.config, None, &mut |batch| {
+        told.extend(batch.damage().iter().map(|damage| (batch.sequence, damage.clone())));
+    })
+    .expect("damage is no error");
+    assert_eq!(told.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [2, 4, 4]);
+    assert_eq!(told.into_iter().map(|(_, damage)| damage).collect::<Vec<_>>(), end.damage);
 }
 
 #[test]
