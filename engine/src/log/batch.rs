@@ -19,6 +19,7 @@ use margate_net::ids::{LogIndex, ReplicaId, ShardId};
 use super::bytes::{Reader, checksum_without, padded};
 use super::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 use super::record::{KindSet, RecordFault, ScannedRecord, parse_record};
+use super::scan::Damage;
 use super::segment::{FORMAT, further};
 use crate::types::{Nanos, Position, ReplicaName};
 
@@ -113,6 +114,9 @@ pub enum BatchFault {
     /// Sound, but its counts do not fit its length.
     #[error("the batch's counts do not fit its length")]
     BadCounts,
+    /// Sound, but no batch could ever follow it.
+    #[error("the batch has the last sequence there is")]
+    LastSequence,
     /// Sound, but a record in it is not.
     #[error("the batch is sound, but {0}")]
     Record(#[from] RecordFault),
@@ -133,6 +137,7 @@ pub struct ScannedBatch<'a> {
     commits: &'a [u8],
     records: &'a [u8],
     records_position: Position,
+    damage: &'a [Damage],
 }
 
 impl BatchHeader {
@@ -205,6 +210,9 @@ impl BatchHeader {
         if self.flags & !FLAG_SEAL != 0 {
             return Err(BatchFault::UnknownFlags { flags: self.flags });
         }
+        if self.sequence == u64::MAX {
+            return Err(BatchFault::LastSequence);
+        }
         let batch = self.lists(bytes).ok_or(BatchFault::BadCounts)?;
         let mut walk = Records::of(&batch);
         for _ in 0..self.records {
@@ -255,11 +263,24 @@ impl BatchHeader {
             commits,
             records: reader.rest(),
             records_position: further(self.position, BATCH_HEADER_BYTES + held.len() + commits.len())?,
+            damage: &[],
         })
     }
 }
 
 impl<'a> ScannedBatch<'a> {
+    /// What was found damaged between the batch before and this one: mark its replicas before anything of this
+    /// batch is used.
+    #[must_use]
+    pub fn damage(&self) -> &'a [Damage] {
+        self.damage
+    }
+
+    /// This batch, with the damage found before it.
+    pub(super) fn after(self, damage: &'a [Damage]) -> Self {
+        Self { damage, ..self }
+    }
+
     /// What its predecessor held, replica by replica.
     pub fn predecessors(&self) -> impl Iterator<Item = Held> + use<'a> {
         self.held.chunks_exact(HELD_BYTES).filter_map(parse_held)

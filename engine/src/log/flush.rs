@@ -16,7 +16,7 @@ use super::segment::{FORMAT, further};
 use crate::types::{Nanos, Position, ReplicaName};
 
 /// A batch to write. Its bytes are final.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flush {
     /// The batch's number in the log.
     pub sequence: u64,
@@ -56,7 +56,7 @@ pub struct PlacedEntry {
 }
 
 /// Data that follow the frame's bytes up to some point.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Piece {
     frame_end: usize,
     data: Bytes,
@@ -116,6 +116,36 @@ impl Flush {
             from = piece.frame_end;
         }
         see(&self.frame[from..]);
+    }
+
+    /// Adds a record that begins at some byte of the batch; says where the next one does.
+    fn add(&mut self, record: Framed, batch: Position, at: usize) -> usize {
+        let data_at = at + record.head.len();
+        if let Some((term, index)) = record.entry {
+            let data = further(batch, data_at).expect("a batch lies inside its segment");
+            self.entries.push(PlacedEntry {
+                name: record.name,
+                index,
+                term,
+                batch,
+                data,
+            });
+        }
+        self.frame.extend_from_slice(&record.head);
+        let end = data_at + record.data.len();
+        if !record.data.is_empty() {
+            self.pieces.push(Piece {
+                frame_end: self.frame.len(),
+                data: record.data,
+            });
+        }
+        end
+    }
+
+    fn checksum(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        self.visit(|bytes| hasher.update(bytes));
+        hasher.finalize()
     }
 }
 
@@ -181,37 +211,5 @@ impl Draft<'_> {
             checksum: 0,
             position: self.position,
         }
-    }
-}
-
-impl Flush {
-    /// Adds a record that begins at some byte of the batch; says where the next one does.
-    fn add(&mut self, record: Framed, batch: Position, at: usize) -> usize {
-        let data_at = at + record.head.len();
-        if let Some((term, index)) = record.entry {
-            let data = further(batch, data_at).expect("a batch lies inside its segment");
-            self.entries.push(PlacedEntry {
-                name: record.name,
-                index,
-                term,
-                batch,
-                data,
-            });
-        }
-        self.frame.extend_from_slice(&record.head);
-        let end = data_at + record.data.len();
-        if !record.data.is_empty() {
-            self.pieces.push(Piece {
-                frame_end: self.frame.len(),
-                data: record.data,
-            });
-        }
-        end
-    }
-
-    fn checksum(&self) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        self.visit(|bytes| hasher.update(bytes));
-        hasher.finalize()
     }
 }

@@ -31,3 +31,6 @@ pub mod record;
 pub mod scan;
 pub mod segment;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

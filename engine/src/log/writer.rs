@@ -128,6 +128,13 @@ impl Resume {
         &self.commits
     }
 
+    /// Adds a commit known from elsewhere: a scan that began late met only the commits that grew since, the
+    /// index knows the others.
+    pub fn remember_commit(&mut self, name: ReplicaName, commit: LogIndex) {
+        let known = self.commits.entry(name).or_default();
+        *known = commit.max(*known);
+    }
+
     /// Number of the last batch; 0 before the first.
     #[must_use]
     pub fn last_sequence(&self) -> u64 {

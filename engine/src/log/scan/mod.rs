@@ -66,9 +66,10 @@ pub fn scan(
             Found::Batch(header) => {
                 let ground = terrain.ground_between(chain.expected.segment, header.position.segment);
                 let batch = open(&header, terrain.batch_bytes(&header)?)?;
+                let known = chain.damage.len();
                 chain.judge(&header, &batch, ground)?;
                 chain.accept(&header, &batch);
-                visit(&batch);
+                visit(&batch.after(chain.damage.get(known..).unwrap_or_default()));
                 terrain.trust_salt(&header);
             }
             Found::End { stray_bytes } => return Ok(chain.end(&terrain, identity, stray_bytes)),
@@ -218,6 +219,7 @@ fn open<'a>(header: &BatchHeader, bytes: &'a [u8]) -> Result<ScannedBatch<'a>, S
         | BatchFault::BadChecksum
         | BatchFault::UnknownFlags { .. }
         | BatchFault::BadCounts
+        | BatchFault::LastSequence
         | BatchFault::Record(_) => ScanError::Malformed {
             position: header.position,
             fault,

@@ -5,7 +5,7 @@ use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
 use crate::log::batch::{BatchFault, Held};
 use crate::log::segment::ReadySegment;
 use crate::log::writer::Resume;
-use crate::types::Position;
+use crate::types::{Position, ReplicaName};
 
 /// The end of a scan.
 #[derive(Clone, Debug)]
@@ -51,6 +51,17 @@ pub enum DamagedReplicas {
     Listed(Vec<Held>),
     /// Perhaps every replica of the core.
     All,
+}
+
+impl DamagedReplicas {
+    /// Whether this replica may have lost records.
+    #[must_use]
+    pub fn include(&self, name: ReplicaName) -> bool {
+        match self {
+            Self::Listed(listed) => listed.iter().any(|held| held.name == name),
+            Self::All => true,
+        }
+    }
 }
 
 /// A read of a segment failed.

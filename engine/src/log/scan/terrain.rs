@@ -76,12 +76,8 @@ impl<'r> Terrain<'r> {
     /// The first sound batch at or after a position with a sequence above some number.
     pub(super) fn find(&mut self, from: Position, above: u64) -> Result<Found, ScanError> {
         let mut stray_bytes = 0;
-        let later: Vec<(u32, Ground)> = self
-            .segments
-            .range(from.segment..)
-            .map(|(number, ground)| (*number, *ground))
-            .collect();
-        for (number, ground) in later {
+        let mut segment = Some(from.segment);
+        while let Some((number, ground)) = segment.and_then(|segment| self.segment_from(segment)) {
             let mut next = Some(if number == from.segment { from } else { first_batch(number) });
             while let Some(at) = next.filter(|at| at.offset < ground.length) {
                 if let Some(header) = self.probe(at, ground, above)? {
@@ -90,6 +86,7 @@ impl<'r> Terrain<'r> {
                 stray_bytes += self.stray_bytes(at, ground)?;
                 next = further(at, BLOCK_BYTES);
             }
+            segment = number.checked_add(1);
         }
         Ok(Found::End { stray_bytes })
     }
@@ -131,6 +128,11 @@ impl<'r> Terrain<'r> {
             }
         }
         (ready, discard)
+    }
+
+    /// The first segment of this number or above.
+    fn segment_from(&self, number: u32) -> Option<(u32, Ground)> {
+        self.segments.range(number..).next().map(|(number, ground)| (*number, *ground))
     }
 
     fn survey(&mut self, number: u32, identity: &LogConfig) -> Result<Ground, ScanError> {
