@@ -127,7 +127,6 @@ impl Window {
     }
 
     /// Operations queued or sent whose answer has not come.
-    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.open
     }

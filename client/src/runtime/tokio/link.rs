@@ -161,6 +161,11 @@ impl Link {
         !desk.writer_waits
     }
 
+    /// Whether more than one operation is open.
+    pub(super) fn is_busy(&self) -> bool {
+        self.desk().window.open() > 1
+    }
+
     /// See [`Window::take_frame`].
     pub(super) fn take_frame(&self, requests: &mut Vec<Request>) {
         let now = self.dialer.clock.now();
