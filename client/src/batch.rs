@@ -131,6 +131,12 @@ impl Window {
         self.open
     }
 
+    /// Slots that hold anything at all.
+    #[cfg(test)]
+    pub(crate) fn occupied(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// No attempt ends before this; [`Moment::NEVER`] if nothing is open.
     pub(crate) fn earliest(&self) -> Moment {
         self.earliest

@@ -358,12 +358,9 @@ pub(crate) fn not_leader(leader: Option<u64>) -> Act {
     }))
 }
 
-/// Whatever the operation, a plausible answer to it.
+/// Whatever the operation, set or get, an answer to it.
 pub(crate) fn plausible(request: &Request) -> Result<Success, Refusal> {
-    match request.operation {
-        Operation::Set { .. } => written(1),
-        _ => found("value"),
-    }
+    if request.operation.is_write() { written(1) } else { found("value") }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

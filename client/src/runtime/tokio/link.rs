@@ -369,3 +369,6 @@ fn wake(wakers: &mut Vec<Waker>) {
 const REPLIES_PER_LOCK: usize = 128;
 /// Operations wait for answers and nothing at all has come for this long: the connection is dead.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
