@@ -13,7 +13,7 @@ use margate_net::frame::{Frame, FrameKind, Stage, take_frame};
 use margate_net::handshake::{Goodbye, Identity};
 use margate_net::ids::{ClusterId, CoreId, Incarnation, LogIndex, MapEpoch, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Version};
 use margate_net::map::{Map, MapNode, MapReplica, MapShard};
-use margate_net::message::{CoreStatus, Operation, Reply, Request, Success};
+use margate_net::message::{CoreStatus, Reply, Request, Success};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
