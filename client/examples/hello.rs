@@ -1,9 +1,21 @@
 //! Says hello to the deployment that `margate dev` starts: sets, gets, lists, deletes.
 
+use std::process::ExitCode;
+
 use margate_client::{Client, ClientConfig};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    match hello().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hello: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn hello() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::connect(ClientConfig::default()).await?;
 
     let written = client.set("hello/world", "first light").await?;

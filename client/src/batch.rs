@@ -127,9 +127,14 @@ impl Window {
     }
 
     /// Operations queued or sent whose answer has not come.
-    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.open
+    }
+
+    /// Slots that hold anything at all.
+    #[cfg(test)]
+    pub(crate) fn occupied(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
     /// No attempt ends before this; [`Moment::NEVER`] if nothing is open.

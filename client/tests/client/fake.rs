@@ -13,7 +13,7 @@ use margate_net::frame::{Frame, FrameKind, Stage, take_frame};
 use margate_net::handshake::{Goodbye, Identity};
 use margate_net::ids::{ClusterId, CoreId, Incarnation, LogIndex, MapEpoch, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Version};
 use margate_net::map::{Map, MapNode, MapReplica, MapShard};
-use margate_net::message::{CoreStatus, Operation, Reply, Request, Success};
+use margate_net::message::{CoreStatus, Reply, Request, Success};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -358,12 +358,9 @@ pub(crate) fn not_leader(leader: Option<u64>) -> Act {
     }))
 }
 
-/// Whatever the operation, a plausible answer to it.
+/// Whatever the operation, set or get, an answer to it.
 pub(crate) fn plausible(request: &Request) -> Result<Success, Refusal> {
-    match request.operation {
-        Operation::Set { .. } => written(1),
-        _ => found("value"),
-    }
+    if request.operation.is_write() { written(1) } else { found("value") }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use margate_client::{Client, Error, Written};
+use margate_client::{Client, ClientConfig, Error, Written};
 use margate_net::error::{ArgumentFault, Refusal};
 use margate_net::ids::{NodeId, Version};
 
@@ -263,4 +263,48 @@ async fn a_client_works_from_several_threads_and_runtimes() {
     let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
     assert!(joined.await.expect("no panic"));
     assert_eq!(keys(&client).await.len(), 200);
+}
+
+async fn closed_loop(client: &Client, workers: usize, turns: usize) {
+    let tasks: Vec<_> = (0..workers)
+        .map(|worker| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for turn in 0..turns {
+                    client.set(format!("{worker}-{turn}"), "v").await.expect("a plain set");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+}
+
+/// On a multi-threaded runtime a task that is woken runs before those that were ready: without care
+/// each operation would get its own frame.
+#[test]
+fn operations_of_many_threads_share_frames_too() {
+    let server = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let deployment = server.block_on(store(1, &[]));
+    let (addresses, state) = (deployment.addresses.clone(), Arc::clone(&deployment.state));
+    std::thread::spawn(move || server.block_on(std::future::pending::<()>()));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let config = ClientConfig {
+            endpoints: addresses,
+            ..ClientConfig::default()
+        };
+        let client = Client::connect(config).await.expect("the node is up");
+        closed_loop(&client, 256, 20).await;
+    });
+    let frames = state.frames.load(Ordering::Relaxed);
+    assert!(frames <= 256 * 20 / 4, "{frames} frames for {} operations", 256 * 20);
 }

@@ -161,6 +161,11 @@ impl Link {
         !desk.writer_waits
     }
 
+    /// Whether more than one operation is open.
+    pub(super) fn is_busy(&self) -> bool {
+        self.desk().window.open() > 1
+    }
+
     /// See [`Window::take_frame`].
     pub(super) fn take_frame(&self, requests: &mut Vec<Request>) {
         let now = self.dialer.clock.now();
@@ -364,3 +369,6 @@ fn wake(wakers: &mut Vec<Waker>) {
 const REPLIES_PER_LOCK: usize = 128;
 /// Operations wait for answers and nothing at all has come for this long: the connection is dead.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -117,11 +117,12 @@ impl Store {
 }
 
 fn check(precondition: Precondition, present: Option<Version>) -> Result<(), Refusal> {
-    match (precondition, present) {
-        (Precondition::Absent, Some(version)) => Err(Refusal::AlreadyExists { version }),
-        (Precondition::Present, None) => Err(Refusal::NotFound),
-        (Precondition::AtVersion(wanted), actual) if actual != Some(wanted) => Err(Refusal::VersionMismatch { actual }),
-        _ => Ok(()),
+    match precondition {
+        Precondition::Absent => present.map_or(Ok(()), |version| Err(Refusal::AlreadyExists { version })),
+        Precondition::Always => Ok(()),
+        Precondition::AtVersion(wanted) if present == Some(wanted) => Ok(()),
+        Precondition::AtVersion(_) => Err(Refusal::VersionMismatch { actual: present }),
+        Precondition::Present => present.map_or(Err(Refusal::NotFound), |_| Ok(())),
     }
 }
 
