@@ -19,6 +19,7 @@ use super::convert;
 use super::window::{EntryWindow, Place, RestoredLog, Wanted};
 use crate::limits;
 use crate::log::effects::EntryData;
+use crate::log::limits::ENTRY_DATA_BYTES_MAX;
 use crate::types::{HardState, ReplicaName};
 
 /// What a group needs to know at start.
@@ -481,7 +482,7 @@ impl Group {
     fn check_append(&self, message: &PeerMessage) -> Result<(), StepFault> {
         for entry in &message.entries {
             let whole = match entry.kind {
-                EntryKind::Normal => entry.data.is_empty() || EntryData::parse(&entry.data).is_ok(),
+                EntryKind::Normal => entry.data.is_empty() || fits(&entry.data) && EntryData::parse(&entry.data).is_ok(),
                 // Membership changes come with the directory; no leader of this version makes one.
                 EntryKind::Membership => false,
             };
@@ -512,6 +513,11 @@ impl Group {
         let range = if self.preferred { low..border } else { border..high };
         self.raw.raft.set_randomized_election_timeout(self.dice.random_range(range));
     }
+}
+
+/// Whether the log takes an entry of this size.
+fn fits(data: &Bytes) -> bool {
+    data.len() <= ENTRY_DATA_BYTES_MAX
 }
 
 fn outgoing(shard: ShardId, messages: Vec<raft::eraftpb::Message>) -> Vec<PeerMessage> {

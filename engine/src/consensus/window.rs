@@ -229,13 +229,13 @@ impl EntryWindow {
         // Fetched entries lie below the committed index and are never cut.
     }
 
-    fn from_held(&self, low: LogIndex, high: LogIndex, max_bytes: u64) -> Vec<Entry> {
+    fn held_between(&self, low: LogIndex, high: LogIndex, max_bytes: u64) -> Vec<Entry> {
         let from = self.slot(low).unwrap_or(0);
         let count = usize::try_from(high.0 - low.0).unwrap_or(usize::MAX);
         limited(self.held.iter().skip(from).take(count).map(|held| &held.entry), max_bytes)
     }
 
-    fn from_fetched(&self, low: LogIndex, high: LogIndex, max_bytes: u64) -> Option<Vec<Entry>> {
+    fn fetched_between(&self, low: LogIndex, high: LogIndex, max_bytes: u64) -> Option<Vec<Entry>> {
         let first = self.fetched.first()?.index;
         let from = usize::try_from(low.0.checked_sub(first)?).ok()?;
         let rest = self.fetched.get(from..)?;
@@ -261,12 +261,16 @@ fn limited<'a>(entries: impl Iterator<Item = &'a Entry>, max_bytes: u64) -> Vec<
 impl Storage for EntryWindow {
     fn initial_state(&self) -> raft::Result<RaftState> {
         let (hard, commit) = self.restored;
-        let mut hard_state = raft::eraftpb::HardState::default();
-        hard_state.term = hard.term.0;
-        hard_state.vote = hard.vote.0;
-        hard_state.commit = commit.0;
-        let mut conf_state = ConfState::default();
-        conf_state.voters = self.voters.iter().map(|voter| voter.0).collect();
+        let hard_state = raft::eraftpb::HardState {
+            term: hard.term.0,
+            vote: hard.vote.0,
+            commit: commit.0,
+            ..Default::default()
+        };
+        let conf_state = ConfState {
+            voters: self.voters.iter().map(|voter| voter.0).collect(),
+            ..Default::default()
+        };
         Ok(RaftState::new(hard_state, conf_state))
     }
 
@@ -274,9 +278,9 @@ impl Storage for EntryWindow {
         let (low, high, max_bytes) = (LogIndex(low), LogIndex(high), max_size.into().unwrap_or(u64::MAX));
         assert!(high.0 <= self.last().0 + 1, "raft asks for entries up to {high} of {}", self.last());
         if low >= self.first {
-            return Ok(self.from_held(low, high, max_bytes));
+            return Ok(self.held_between(low, high, max_bytes));
         }
-        if let Some(entries) = self.from_fetched(low, high, max_bytes) {
+        if let Some(entries) = self.fetched_between(low, high, max_bytes) {
             return Ok(entries);
         }
         if context.can_async() {

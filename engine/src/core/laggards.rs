@@ -67,7 +67,7 @@ impl Laggards {
             let Some(at) = positions.find(name, wanted.low, index)? else {
                 continue;
             };
-            let ticket = tickets.next();
+            let ticket = tickets.draw();
             let fetch = Fetch {
                 ticket,
                 name,
@@ -125,7 +125,7 @@ impl Laggards {
         };
         match more {
             Some(length) => {
-                fetch.ticket = tickets.next();
+                fetch.ticket = tickets.draw();
                 out.push(read_chunk(log, fetch.ticket, fetch.at, length));
                 self.fetches.insert(shard, fetch);
             }

@@ -26,7 +26,7 @@ use crate::index::view::{Index, OwnedRange};
 use crate::limits;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::{RecordBody, ScannedRecord};
-use crate::log::scan::{DamagedReplicas, ReadSegments, ScanEnd, ScanError, scan};
+use crate::log::scan::{Damage, DamagedReplicas, ReadSegments, ScanEnd, ScanError, scan};
 use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
@@ -127,6 +127,10 @@ struct Replay<'a, R: IndexReader> {
     applied_entries: u64,
     failure: Option<ReplayError>,
     last_batch: BatchPlace,
+    /// Replicas in the lists of lost batches: perhaps created by one of them.
+    lost: BTreeSet<ReplicaName>,
+    /// More than one batch was lost: any replica may have been created there.
+    lost_any: bool,
 }
 
 /// Starts a core from its log and its index.
@@ -171,12 +175,18 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             applied_entries: 0,
             failure: None,
             last_batch: BatchPlace::default(),
+            lost: BTreeSet::new(),
+            lost_any: false,
         })
     }
 
     fn batch(&mut self, batch: &ScannedBatch<'_>) {
         if self.failure.is_some() {
             return;
+        }
+        // Before anything of this batch is used: what follows a gap may rest on what is missing.
+        for damage in batch.damage() {
+            self.mark_damage(damage);
         }
         self.last_batch = BatchPlace {
             sequence: batch.sequence,
@@ -261,26 +271,30 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         Ok(())
     }
 
-    fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
-        self.mark_damage(&end);
+    fn finish(self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
         let here = expected(&config.map, config.log.node, config.log.core);
-        if let Some(name) = here.iter().find(|name| !self.replicas.contains_key(name)) {
-            // Damage may have hit the very batch that creates it.
-            if end.damage.is_empty() {
-                return Err(ReplayError::LogLost { name: *name });
-            }
+        let unknown = here
+            .iter()
+            .find(|name| !self.replicas.contains_key(name) && !self.lost_any && !self.lost.contains(name));
+        if let Some(name) = unknown {
+            return Err(ReplayError::LogLost { name: *name });
         }
         let damaged: Vec<_> = here
             .iter()
             .filter(|name| self.replicas.get(name).is_none_or(|replica| replica.broken))
             .copied()
             .collect();
+        let mut resume = end.resume;
+        // The scan met only commits that grew after its start.
+        self.replicas
+            .values()
+            .for_each(|replica| resume.remember_commit(replica.name, replica.commit));
         let sound = self
             .replicas
             .into_values()
             .filter(|replica| !replica.broken && here.contains(&replica.name));
         let replicas = sound.map(|replica| (replica.hard_state, replica.start(config)));
-        let mut log = LogWriter::new(config.log, end.resume);
+        let mut log = LogWriter::new(config.log, resume);
         end.ready.iter().for_each(|ready| log.segment_ready(*ready));
         let found = Found {
             torn_bytes: end.torn.map_or(0, |torn| torn.bytes),
@@ -306,17 +320,15 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         })
     }
 
-    fn mark_damage(&mut self, end: &ScanEnd) {
-        for damage in &end.damage {
-            tracing::error!(position = %damage.position, next = %damage.next_valid, "the log is damaged");
-            for replica in self.replicas.values_mut() {
-                let hit = match &damage.replicas {
-                    DamagedReplicas::All => true,
-                    DamagedReplicas::Listed(held) => held.iter().any(|held| held.name == replica.name),
-                };
-                replica.broken |= hit;
-            }
+    fn mark_damage(&mut self, damage: &Damage) {
+        tracing::error!(position = %damage.position, next = %damage.next_valid, "the log is damaged");
+        for replica in self.replicas.values_mut() {
+            replica.broken |= damage.replicas.include(replica.name);
         }
+        if let DamagedReplicas::Listed(held) = &damage.replicas {
+            self.lost.extend(held.iter().map(|held| held.name));
+        }
+        self.lost_any |= matches!(damage.replicas, DamagedReplicas::All);
     }
 }
 

@@ -174,7 +174,7 @@ impl Values {
         while self.reading.len() < limits::RECORD_READS_MAX
             && let Some(read) = self.waiting.pop_front()
         {
-            let ticket = tickets.next();
+            let ticket = tickets.draw();
             let length = usize::try_from(effect_bytes(read.fill.key.len(), read.fill.row.size)).unwrap_or(usize::MAX);
             out.push(Effect::Read {
                 ticket,
@@ -288,7 +288,7 @@ pub struct Tickets(u64);
 
 impl Tickets {
     /// A number never given before.
-    pub fn next(&mut self) -> ReadTicket {
+    pub fn draw(&mut self) -> ReadTicket {
         self.0 += 1;
         ReadTicket(self.0)
     }

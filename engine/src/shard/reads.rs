@@ -47,15 +47,12 @@ impl ReadQueue {
     ///
     /// # Errors
     /// [`Refusal::Busy`]: too many wait already.
-    pub fn push(&mut self, waiting: Waiting) -> Result<(), (Waiting, Refusal)> {
+    pub fn push(&mut self, waiting: Waiting) -> Result<(), Refusal> {
         if self.held >= limits::READS_WAITING_MAX {
-            return Err((
-                waiting,
-                Refusal::Busy {
-                    queue: Queue::Reads,
-                    retry_after_ms: limits::BUSY_RETRY_MS,
-                },
-            ));
+            return Err(Refusal::Busy {
+                queue: Queue::Reads,
+                retry_after_ms: limits::BUSY_RETRY_MS,
+            });
         }
         self.held += 1;
         self.waiting.push(waiting);
@@ -123,7 +120,7 @@ impl ReadQueue {
 
 impl Waiting {
     /// Who waits.
-    pub(crate) fn ticket(&self) -> Ticket {
+    fn ticket(&self) -> Ticket {
         match self {
             Self::Observed(answer) => answer.ticket,
             Self::Read { ticket, .. } => *ticket,

@@ -187,7 +187,6 @@ impl Replica {
                     deadline,
                 })
                 .err()
-                .map(|(_, refusal)| refusal)
         };
         out.extend(refused.map(|refusal| Answer::refused(ticket, refusal)));
         Ok(())
@@ -241,8 +240,11 @@ impl Replica {
     pub(crate) fn observe(&mut self, answer: Answer, out: &mut Vec<Answer>) {
         if self.planted.read_unconfirmed() {
             out.push(answer);
-        } else if let Err((waiting, refusal)) = self.reads.push(Waiting::Observed(answer)) {
-            out.push(Answer::refused(waiting.ticket(), refusal));
+            return;
+        }
+        let ticket = answer.ticket;
+        if let Err(refusal) = self.reads.push(Waiting::Observed(answer)) {
+            out.push(Answer::refused(ticket, refusal));
         }
     }
 
