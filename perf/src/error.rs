@@ -37,7 +37,7 @@ pub(crate) enum PerfError {
         advice: &'static str,
     },
     /// A program ended that should have run on.
-    #[error("{program} ended with {status} before it was ready; its output is in {}", talk.display())]
+    #[error("{program} ended too early ({status}); its output is in {}", talk.display())]
     Ended {
         /// Its name or path.
         program: String,

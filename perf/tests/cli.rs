@@ -45,7 +45,7 @@ fn a_margate_that_does_not_start_ends_the_kill_test_and_its_output_is_kept() {
     let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for tests");
     let output = run(&format!("kill --margate /bin/false --data-root {}", root.path().display()));
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("before it was ready"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("ended too early"), "{}", stderr(&output));
     assert!(stderr(&output).contains("kept "), "{}", stderr(&output));
     let kept = std::fs::read_dir(root.path()).expect("the folder is there").count();
     assert_eq!(kept, 1);

@@ -69,7 +69,7 @@ async fn beside_etcd(arguments: &CompareArguments, folder: &TempDir) -> Result<V
 struct Ours {
     target: Arc<Margate>,
     processes: Processes,
-    _dev: Option<Dev>,
+    dev: Option<Dev>,
 }
 
 impl Ours {
@@ -83,11 +83,11 @@ impl Ours {
         let endpoints: Vec<SocketAddr> = dev.as_ref().map_or_else(|| arguments.endpoints.clone(), Dev::endpoints);
         let target = Arc::new(Margate::connect(&endpoints, 1).await?);
         let processes = Processes::of(target.client(0)).await;
-        Ok(Self {
-            target,
-            processes,
-            _dev: dev,
-        })
+        Ok(Self { target, processes, dev })
+    }
+
+    fn check(&mut self) -> Result<(), PerfError> {
+        self.dev.as_mut().map_or(Ok(()), Dev::check)
     }
 }
 
@@ -108,6 +108,7 @@ impl Comparison<'_> {
             let plan = turn::plan(&self.arguments.run, bench, self.next_phase());
             let (our_line, our_verdict) = self.our_turn(plan).await?;
             let (their_line, their_verdict) = self.their_turn(&etcd, plan).await?;
+            self.ours.check()?;
             self.theirs.check()?;
             rounds.ours.push(our_line);
             rounds.theirs.push(their_line);

@@ -117,6 +117,15 @@ impl Dev {
         &self.file.nodes
     }
 
+    /// An error if it has ended.
+    ///
+    /// # Errors
+    /// [`PerfError::Ended`].
+    #[cfg(feature = "peers")]
+    pub(crate) fn check(&mut self) -> Result<(), PerfError> {
+        check_runs(&mut self.child, &self.options)
+    }
+
     /// Where clients connect.
     pub(crate) fn endpoints(&self) -> Vec<SocketAddr> {
         self.file.nodes.iter().map(|node| node.endpoint).collect()
