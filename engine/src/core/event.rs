@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use margate_net::codec::ReceivedRequest;
-use margate_net::ids::{CoreId, Incarnation, NodeId, ShardId};
+use margate_net::ids::{CoreId, Incarnation, NodeId};
 use margate_net::message::{PeerBatch, Reply};
 
 use crate::index::error::IndexError;
@@ -160,12 +160,4 @@ pub enum Halt {
     /// The index cannot be read.
     #[error("the index failed: {0}; its log still holds everything, restart the node")]
     Index(#[from] IndexError),
-    /// A replica has lost entries it acknowledged.
-    #[error("shard {shard} lost entries it had acknowledged: {what}; replace this replica")]
-    LostEntries {
-        /// The shard.
-        shard: ShardId,
-        /// As the group saw it.
-        what: crate::consensus::group::StepFault,
-    },
 }

@@ -9,7 +9,7 @@ use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, ShardId};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, PeerBatch, PeerMessage, ReplicaRole, ReplicaStatus, Reply};
+use margate_net::message::{CoreStatus, PeerMessage, ReplicaRole, ReplicaStatus, Reply};
 
 use super::durability::{Durability, Waiting};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
@@ -122,7 +122,7 @@ impl<R: IndexReader> Core<R> {
             Event::Flushed { sequence } => self.flushed(moment, sequence),
             Event::Peer { from, incarnation, batch } => {
                 if self.peers.received(from, incarnation, batch.round) {
-                    self.step_batch(from, batch)?;
+                    batch.messages.into_iter().for_each(|message| self.step(from, message, out));
                 }
             }
             Event::PeerLost { peer } => self.peer_lost(peer),
@@ -228,43 +228,44 @@ impl<R: IndexReader> Core<R> {
         Ok(())
     }
 
-    fn step_batch(&mut self, from: PeerName, batch: PeerBatch) -> Result<(), Halt> {
-        for message in batch.messages {
-            self.step(from, message)?;
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, from: PeerName, message: PeerMessage) -> Result<(), Halt> {
+    fn step(&mut self, from: PeerName, message: PeerMessage, out: &mut Effects) {
         let shard = message.shard;
         let Some(running) = self.running.get_mut(&shard) else {
-            return Ok(());
+            return;
         };
         if !self.peers.is_home(shard, message.from, from) {
-            tracing::warn!(
-                shard = shard.0,
-                replica = message.from.0,
-                node = from.node.0,
-                "a message came from another node than its sender's"
-            );
-            return Ok(());
+            let (replica, node) = (message.from.0, from.node.0);
+            tracing::warn!(shard = shard.0, replica, node, "a message came from another node than its sender's");
+            return;
         }
         match running.replica.group.step(message) {
-            Ok(()) => Ok(()),
-            Err(what @ StepFault::LostEntries { .. }) => Err(Halt::LostEntries { shard, what }),
+            Ok(()) => {}
+            Err(fault @ StepFault::LostEntries { .. }) => {
+                tracing::error!(shard = shard.0, %fault, "this replica must be replaced; it is stopped, the core's others go on");
+                self.retire(shard, out);
+            }
             Err(
                 fault @ (StepFault::OtherReplica { .. }
                 | StepFault::NotAMember { .. }
                 | StepFault::Insane { .. }
                 | StepFault::BadEntry { .. }),
-            ) => {
-                tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped");
-                Ok(())
-            }
+            ) => tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped"),
             Err(fault @ StepFault::WindowFull { .. }) => {
                 tracing::debug!(shard = shard.0, %fault, "an append was dropped, the leader will send it again");
-                Ok(())
             }
+        }
+    }
+
+    /// Stops a replica that may no longer vote or serve.
+    fn retire(&mut self, shard: ShardId, out: &mut Effects) {
+        if let Some(mut running) = self.running.remove(&shard) {
+            let mut answers = Vec::new();
+            running.replica.abandon(&mut answers);
+            let owner = owner(&running.replica);
+            answers
+                .into_iter()
+                .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+            self.damaged.insert(shard, running.replica.name());
         }
     }
 

@@ -48,6 +48,8 @@ pub enum CoreFailure {
 /// What the tasks of a core share; they all run on its one thread.
 pub struct Shared {
     inbox: RefCell<Vec<Event>>,
+    /// Bytes that came from sockets and are in the inbox.
+    inbox_bytes: Cell<usize>,
     failure: RefCell<Option<CoreFailure>>,
     arrived: Notify,
     timer_changed: Notify,
@@ -64,6 +66,7 @@ impl Shared {
     pub fn new() -> Rc<Self> {
         Rc::new(Self {
             inbox: RefCell::default(),
+            inbox_bytes: Cell::default(),
             failure: RefCell::default(),
             arrived: Notify::default(),
             timer_changed: Notify::default(),
@@ -77,6 +80,18 @@ impl Shared {
     pub fn push(&self, event: Event) {
         self.inbox.borrow_mut().push(event);
         self.arrived.notify();
+    }
+
+    /// Something came from a socket, holding this many bytes.
+    pub fn push_sized(&self, event: Event, bytes: usize) {
+        self.inbox_bytes.set(self.inbox_bytes.get() + bytes);
+        self.push(event);
+    }
+
+    /// Bytes that came from sockets and wait for the next turn.
+    #[must_use]
+    pub fn inbox_bytes(&self) -> usize {
+        self.inbox_bytes.get()
     }
 
     /// The core is told to stop.
@@ -136,6 +151,7 @@ pub async fn run(core: Rc<RefCell<Core<HeedReader>>>, hands: Hands, tick: Durati
 
 fn turn(core: &RefCell<Core<HeedReader>>, hands: &Hands, effects: &mut Effects) -> Result<(), Halt> {
     let events = std::mem::take(&mut *hands.shared.inbox.borrow_mut());
+    hands.shared.inbox_bytes.set(0);
     let moment = clock::moment();
     let mut core = core.borrow_mut();
     for event in events {

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use glommio::timer::sleep;
 use margate_net::codec::{self, CreateAnswer, FrameWriter, ProbeAnswer};
+use margate_net::error::{Queue, Refusal};
 use margate_net::frame::{Frame, FrameError, FrameKind};
 use margate_net::handshake::{Goodbye, Hello, Identity as Greeting, Role};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, Reply};
+use margate_net::message::{CoreStatus, Reply, Success};
 use margate_net::runtime::connection::{Connection, FrameReader, FrameSender, greet};
 use margate_net::runtime::error::{GreetError, ReadError};
 use margate_net::runtime::listener::{Incoming, Listener};
@@ -27,6 +28,7 @@ use crate::bootstrap::identity::{Creation, Identity};
 use crate::bootstrap::machine::answer_create;
 use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
+use crate::limits::BUSY_RETRY_MS;
 use crate::shard::answer::ConnectionId;
 use crate::types::Nanos;
 
@@ -34,8 +36,14 @@ use crate::types::Nanos;
 pub const CONNECTIONS_MAX: u32 = 256;
 /// Operations one connection may have under way before it is not read from any more.
 const IN_FLIGHT_MAX: usize = 8_192;
-/// Bytes of replies waiting for one client beyond which it is cut off: it asks and does not listen.
-const REPLY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of replies waiting for one client beyond which its reads are answered `Busy` instead.
+const REPLY_BYTES_MAX: usize = 32 << 20;
+/// Bytes of replies beyond which it is cut off: it asks and does not listen.
+const REPLY_BYTES_CUT: usize = 2 * REPLY_BYTES_MAX;
+/// Bytes of events a core holds before its connections are read from again.
+const INBOX_BYTES_MAX: usize = 64 << 20;
+/// Milliseconds between looks whether there is room again.
+const INBOX_LOOK_MS: u64 = 1;
 /// Milliseconds a stopping core gives its last replies to leave.
 const LAST_REPLIES_MS: u64 = 200;
 
@@ -79,8 +87,14 @@ pub struct Server {
 
 impl Clients {
     /// Queues a reply; one for a connection that is gone is dropped.
-    pub fn reply(&self, connection: ConnectionId, reply: Reply) {
+    pub fn reply(&self, connection: ConnectionId, mut reply: Reply) {
         if let Some(outbox) = self.open.borrow().get(&connection) {
+            if outbox.waiting_bytes.get() > REPLY_BYTES_MAX && is_read(&reply) {
+                reply.outcome = Err(Refusal::Busy {
+                    queue: Queue::Reads,
+                    retry_after_ms: BUSY_RETRY_MS,
+                });
+            }
             outbox.under_way.set(outbox.under_way.get().saturating_sub(1));
             outbox.waiting_bytes.set(outbox.waiting_bytes.get() + reply_bytes(&reply));
             outbox.replies.borrow_mut().push(reply);
@@ -166,17 +180,21 @@ async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
             match codec::decode_peer(&frame) {
-                Ok(batch) => server.shared.push(Event::Peer {
-                    from,
-                    incarnation: hello.incarnation,
-                    batch,
-                }),
+                Ok(batch) => server.shared.push_sized(
+                    Event::Peer {
+                        from,
+                        incarnation: hello.incarnation,
+                        batch,
+                    },
+                    frame.body.len() + frame.payload.len(),
+                ),
                 Err(error) => return tracing::warn!(node = from.node.0, %error, "a peer sent nonsense; its connection is closed"),
             }
         }
         if let Err(error) = result {
             return tracing::debug!(node = from.node.0, %error, "a peer's connection ended");
         }
+        room_in_inbox(&server.shared).await;
     }
 }
 
@@ -209,7 +227,8 @@ async fn read_requests(reader: &mut FrameReader, id: ConnectionId, outbox: &Outb
         if let Err(error) = result {
             return error;
         }
-        while outbox.under_way.get() >= IN_FLIGHT_MAX {
+        room_in_inbox(&server.shared).await;
+        while outbox.under_way.get() >= IN_FLIGHT_MAX && !outbox.closed.get() {
             outbox.room.wait().await;
         }
         if outbox.closed.get() {
@@ -222,8 +241,9 @@ fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Re
     match frame.kind {
         FrameKind::Request => {
             let requests = codec::decode_requests(frame)?;
+            let frame_bytes = frame.body.len() + frame.payload.len();
             outbox.under_way.set(outbox.under_way.get() + requests.len());
-            server.shared.push(Event::Requests { connection: id, requests });
+            server.shared.push_sized(Event::Requests { connection: id, requests }, frame_bytes);
             return Ok(());
         }
         FrameKind::MapRequest => {
@@ -273,7 +293,7 @@ async fn write_replies(mut sender: FrameSender, outbox: Rc<Outbox>) -> Option<Fr
     let mut out = Vec::new();
     loop {
         outbox.more.wait().await;
-        if outbox.waiting_bytes.get() > REPLY_BYTES_MAX {
+        if outbox.waiting_bytes.get() > REPLY_BYTES_CUT {
             tracing::warn!(
                 bytes = outbox.waiting_bytes.get(),
                 "a client does not take its replies; its connection is closed"
@@ -328,6 +348,21 @@ impl Server {
             directory: self.identity.directory,
             state,
         }
+    }
+}
+
+/// Waits until the core has taken most of what came.
+async fn room_in_inbox(shared: &Shared) {
+    while shared.inbox_bytes() > INBOX_BYTES_MAX {
+        sleep(Duration::from_millis(INBOX_LOOK_MS)).await;
+    }
+}
+
+/// Whether a reply says what was read: nothing is lost if it is refused instead.
+fn is_read(reply: &Reply) -> bool {
+    match &reply.outcome {
+        Ok(Success::Found { .. } | Success::Listed { .. } | Success::Sized { .. }) => true,
+        Ok(Success::Deleted { .. } | Success::Exchanged { .. } | Success::Written { .. }) | Err(_) => false,
     }
 }
 

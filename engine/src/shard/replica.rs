@@ -289,13 +289,24 @@ impl Replica {
             }
             return;
         }
+        self.give_up_proposed(out);
+        self.refuse_waiting(out);
+        self.led_term = leads_in;
+    }
+
+    /// The replica is stopped for good: nobody is left waiting.
+    pub(crate) fn abandon(&mut self, out: &mut Vec<Answer>) {
+        self.give_up_proposed(out);
+        self.refuse_waiting(out);
+    }
+
+    /// Nobody here can tell any more whether what was proposed commits.
+    fn give_up_proposed(&mut self, out: &mut Vec<Answer>) {
         for answer in self.in_flight.drain(..).flat_map(|in_flight| in_flight.answers) {
             out.push(Answer::refused(answer.ticket, Refusal::OutcomeUnknown));
         }
         self.in_flight_bytes = 0;
         self.pending.clear();
-        self.refuse_waiting(out);
-        self.led_term = leads_in;
     }
 
     fn refuse_waiting(&mut self, out: &mut Vec<Answer>) {
