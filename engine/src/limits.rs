@@ -38,6 +38,8 @@ pub const VALUE_CACHE_BYTES: u64 = 64 << 20;
 pub const VALUE_CACHE_VALUE_MAX: usize = 16 << 10;
 /// Record reads a core has under way at once; more wait in order.
 pub const RECORD_READS_MAX: usize = 256;
+/// Bytes of values that answers under assembly may hold or wait for; reads beyond it are answered `Busy`.
+pub const ASSEMBLING_BYTES_MAX: u64 = 128 << 20;
 /// Bytes read at a time when old entries are fetched for a follower that lags.
 pub const ENTRY_FETCH_BYTES: usize = 1 << 20;
 /// An entry's place is noted for later fetches once per this many entries.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use margate_net::error::Refusal;
+use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{ClusterId, ShardId, Space};
 use margate_net::message::{Reply, Success};
 use quick_cache::Weighter;
@@ -48,6 +48,7 @@ impl Weighter<Position, Bytes> for ByBytes {
 struct Assembly {
     answer: Answer,
     missing: usize,
+    bytes: u64,
 }
 
 /// A value on its way.
@@ -67,6 +68,8 @@ pub struct Values {
     reading: BTreeMap<ReadTicket, ValueRead>,
     waiting: VecDeque<ValueRead>,
     next_assembly: u64,
+    /// Bytes of values that answers under assembly hold or wait for.
+    assembling_bytes: u64,
     damage_found: u64,
 }
 
@@ -89,6 +92,7 @@ impl Values {
             reading: BTreeMap::new(),
             waiting: VecDeque::new(),
             next_assembly: 0,
+            assembling_bytes: 0,
             damage_found: 0,
         }
     }
@@ -108,15 +112,23 @@ impl Values {
         if missing.is_empty() {
             return reply(answer, out);
         }
+        let bytes = missing.iter().map(|fill| fill.row.size).sum();
+        if self.assembling_bytes > limits::ASSEMBLING_BYTES_MAX && !writes(&answer) {
+            answer.outcome = Err(Refusal::Busy {
+                queue: Queue::Reads,
+                retry_after_ms: limits::BUSY_RETRY_MS,
+            });
+            return reply(answer, out);
+        }
         let assembly = self.next_assembly;
         self.next_assembly += 1;
-        self.assemblies.insert(
-            assembly,
-            Assembly {
-                answer,
-                missing: missing.len(),
-            },
-        );
+        self.assembling_bytes += bytes;
+        let waiting = Assembly {
+            answer,
+            missing: missing.len(),
+            bytes,
+        };
+        self.assemblies.insert(assembly, waiting);
         self.waiting.extend(missing.into_iter().map(|fill| ValueRead {
             assembly,
             owner,
@@ -245,21 +257,27 @@ impl Values {
         if assembly.missing == 0
             && let Some(done) = self.assemblies.remove(&read.assembly)
         {
+            self.assembling_bytes -= done.bytes;
             reply(done.answer, out);
         }
+    }
+}
+
+/// Whether an answer reports a write that has been carried out, so that it may not be refused any more.
+fn writes(answer: &Answer) -> bool {
+    match &answer.outcome {
+        Ok(Success::Deleted { version, .. } | Success::Exchanged { version, .. }) => version.is_some(),
+        Ok(Success::Written { .. }) => true,
+        Ok(Success::Found { .. } | Success::Listed { .. } | Success::Sized { .. }) | Err(_) => false,
     }
 }
 
 /// What to say when a value of an answer is damaged: a write has been carried out all the same.
 fn damaged(answer: &Answer) -> Refusal {
     match &answer.outcome {
-        Ok(Success::Deleted { version: Some(_), .. } | Success::Exchanged { version: Some(_), .. } | Success::Written { .. }) => {
-            Refusal::OutcomeUnknown
-        }
-        Ok(
-            Success::Deleted { .. } | Success::Exchanged { .. } | Success::Found { .. } | Success::Listed { .. } | Success::Sized { .. },
-        ) => Refusal::Damaged,
         Err(refusal) => *refusal,
+        Ok(_) if writes(answer) => Refusal::OutcomeUnknown,
+        Ok(_) => Refusal::Damaged,
     }
 }
 

@@ -57,7 +57,7 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::
         .create(true)
         .truncate(false)
         .write(true)
-        .custom_flags(libc::O_DIRECT)
+        .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
         .open(path(log, number))?;
     let segment_bytes = u64::from(config.segment_bytes);
     file.set_len(segment_bytes)?;
