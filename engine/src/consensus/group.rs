@@ -287,13 +287,6 @@ impl Group {
         self.settle();
     }
 
-    /// Asks for votes now.
-    pub fn campaign(&mut self) {
-        // Raft refuses only while a membership change waits to be applied; the next timeout tries again.
-        let _ = self.raw.campaign();
-        self.settle();
-    }
-
     /// Hands leadership to another member, if this replica leads.
     pub fn hand_over(&mut self, to: ReplicaId) {
         self.raw.transfer_leader(to.0);
