@@ -177,12 +177,14 @@ impl<R: IndexReader> Core<R> {
     pub fn status(&self) -> CoreStatus {
         let running = self.running.values().map(|running| running.replica.status());
         let damaged = self.damaged.values().map(|name| damaged_status(*name));
+        let segment_bytes = u64::from(self.log_config.segment_bytes);
+        let log_ready_bytes = self.log.segments_ready() as u64 * segment_bytes;
         CoreStatus {
             node: self.log_config.node,
             core: self.log_config.core,
             uptime_secs: 0,
-            log_bytes: u64::from(self.log.position().segment) * u64::from(self.log_config.segment_bytes),
-            log_ready_bytes: 0,
+            log_bytes: u64::from(self.log.position().segment) * segment_bytes + log_ready_bytes,
+            log_ready_bytes,
             index_bytes: self.index.reader().bytes_used().unwrap_or(0),
             overlay_rows: self.index.overlay_rows() as u64,
             segment_waits: self.log.segment_waits(),

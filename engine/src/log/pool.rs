@@ -69,6 +69,11 @@ impl SegmentPool {
         self.waiting = self.waiting && !self.ready.contains_key(&self.next_number());
     }
 
+    /// Segments that are prewritten and empty.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// A place for so many bytes: where, and the segment's salt. `None` while the next segment is not ready.
     pub(super) fn place(&mut self, bytes: usize) -> Option<(Position, u64)> {
         let bytes = length_u32(bytes);

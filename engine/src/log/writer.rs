@@ -312,6 +312,12 @@ impl LogWriter {
         self.pool.waits()
     }
 
+    /// Segments that are prewritten and empty.
+    #[must_use]
+    pub fn segments_ready(&self) -> usize {
+        self.pool.ready()
+    }
+
     fn has_reason(&self, now: Nanos) -> bool {
         let commits = self.commits_forced && self.commits.pending() > 0;
         !self.queue.is_empty() || commits || self.seal_due.is_some_and(|due| due <= now)
