@@ -20,4 +20,5 @@ pub mod log;
 pub mod planted;
 pub mod runtime;
 pub mod shard;
+pub mod sim;
 pub mod types;

@@ -112,7 +112,7 @@ impl Laggards {
             }
         };
         let more = match entries_in_chunk(&chunk, fetch.at, fetch.name) {
-            Ok(found) => fetch.take(found, replica),
+            Ok(found) => fetch.take(found, replica, log),
             // What a chunk ended before may be the unused tail of its segment.
             Err(_) if fetch.continued => {
                 (fetch.at, fetch.continued) = (first_batch(fetch.at.segment + 1), false);
@@ -145,7 +145,7 @@ impl Laggards {
 
 impl Fetch {
     /// Takes what fits; how many bytes to read next, if more is needed.
-    fn take(&mut self, chunk: FetchedChunk, replica: &Replica) -> Option<usize> {
+    fn take(&mut self, chunk: FetchedChunk, replica: &Replica, log: &LogConfig) -> Option<usize> {
         for entry in chunk.entries {
             if entry.index == self.next && self.next < self.high && replica.group.term_at(entry.index) == Some(entry.term) {
                 self.found_bytes += entry.data.len();
@@ -157,7 +157,13 @@ impl Fetch {
         if self.next >= self.high || self.found_bytes >= limits::ENTRY_FETCH_BYTES {
             return None;
         }
-        (self.at, self.continued) = (chunk.next, chunk.next.segment == self.at.segment);
+        // A batch that ends with its segment leaves nothing to read behind it.
+        let next = if chunk.next.offset < log.segment_bytes {
+            chunk.next
+        } else {
+            first_batch(chunk.next.segment + 1)
+        };
+        (self.at, self.continued) = (next, next.segment == self.at.segment);
         let length = chunk.needs.unwrap_or(limits::ENTRY_FETCH_BYTES);
         (length <= BATCH_BYTES_MAX).then_some(length)
     }

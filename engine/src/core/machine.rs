@@ -197,6 +197,12 @@ impl<R: IndexReader> Core<R> {
         self.running.values().map(|running| &running.replica)
     }
 
+    /// The index, for checkers.
+    #[must_use]
+    pub fn index(&self) -> &Index<R> {
+        &self.index
+    }
+
     /// Batches written since the start, and old entries fetched for members that lag.
     #[must_use]
     pub fn counters(&self) -> (u64, u64) {

@@ -364,7 +364,8 @@ impl Replaying {
             applied_term: Term(0),
             hard_state: HardState::default(),
             commit: LogIndex(0),
-            term_runs: Vec::new(),
+            // Raft asks for the term before the first entry too.
+            term_runs: vec![(LogIndex(0), Term(0))],
             tail: VecDeque::new(),
             broken: false,
         }

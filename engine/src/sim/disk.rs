@@ -1,0 +1,195 @@
+//! One core's log files in memory, as a disk keeps them: what is being written is not there until it is, and a
+//! crash leaves any part of it, sector by sector.
+//!
+//! Not here, on purpose: how long things take (`world`), the index's store (`index::memory`).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::dice::Dice;
+use crate::core::event::LogReadFault;
+use crate::log::flush::Flush;
+use crate::log::limits::BLOCK_BYTES;
+use crate::log::scan::{ReadFault, ReadSegments};
+use crate::log::segment::{LogConfig, ReadySegment};
+use crate::types::Position;
+
+/// Bytes a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// What a crash left of something that was being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// Nothing.
+    Lost,
+    /// Some sectors.
+    Torn,
+    /// All of it.
+    Whole,
+}
+
+/// A batch that has just become durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Where it lies.
+    pub(crate) position: Position,
+    /// Its bytes, padding included.
+    pub(crate) length: usize,
+}
+
+/// A core's log files.
+pub(crate) struct Disk {
+    config: LogConfig,
+    segments: BTreeMap<u32, Vec<u8>>,
+    writing: Option<(Position, Vec<u8>)>,
+    preparing: BTreeMap<u32, ReadySegment>,
+}
+
+impl Disk {
+    /// An empty folder.
+    pub(crate) fn new(config: LogConfig) -> Self {
+        Self {
+            config,
+            segments: BTreeMap::new(),
+            writing: None,
+            preparing: BTreeMap::new(),
+        }
+    }
+
+    /// Starts a write.
+    pub(crate) fn begin_write(&mut self, flush: &Flush) {
+        assert!(self.writing.is_none(), "one flush in flight per core");
+        let mut bytes = vec![0; flush.length];
+        flush.encode_into(&mut bytes);
+        let position = Position {
+            segment: flush.segment,
+            offset: flush.offset,
+        };
+        self.writing = Some((position, bytes));
+    }
+
+    /// The write is done.
+    pub(crate) fn finish_write(&mut self) -> Option<Written> {
+        let (position, bytes) = self.writing.take()?;
+        self.put(position, &bytes, |_| true);
+        Some(Written {
+            position,
+            length: bytes.len(),
+        })
+    }
+
+    /// Starts to prewrite a segment.
+    pub(crate) fn begin_segment(&mut self, segment: ReadySegment) {
+        self.preparing.insert(segment.number, segment);
+    }
+
+    /// A segment is prewritten.
+    pub(crate) fn finish_segment(&mut self, number: u32) -> Option<ReadySegment> {
+        let segment = self.preparing.remove(&number)?;
+        let mut file = vec![0; self.config.segment_bytes as usize];
+        file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
+        assert!(
+            self.segments.insert(number, file).is_none(),
+            "segment {number} is prewritten over one in use"
+        );
+        Some(segment)
+    }
+
+    /// Reads durable bytes.
+    pub(crate) fn read_at(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
+        let from = position.offset as usize;
+        let found = self
+            .segments
+            .get(&position.segment)
+            .and_then(|file| file.get(from..from.checked_add(length)?));
+        found.map(Bytes::copy_from_slice).ok_or(LogReadFault {
+            position,
+            length,
+            errno: 0,
+        })
+    }
+
+    /// Deletes files.
+    pub(crate) fn discard(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            self.segments.remove(number);
+        }
+    }
+
+    /// The power goes: what was being written is left as the dice fall. Says what became of the batch in flight.
+    pub(crate) fn crash(&mut self, dice: &mut Dice) -> Option<Remains> {
+        for segment in std::mem::take(&mut self.preparing).into_values() {
+            self.leave_segment(segment, dice);
+        }
+        let (position, bytes) = self.writing.take()?;
+        let remains = *dice.pick(&[Remains::Lost, Remains::Torn, Remains::Torn, Remains::Whole]);
+        match remains {
+            Remains::Lost => {}
+            Remains::Torn => {
+                let keep = *dice.pick(&[100, 500, 900]);
+                self.put(position, &bytes, |_| dice.chance(keep));
+            }
+            Remains::Whole => self.put(position, &bytes, |_| true),
+        }
+        Some(remains)
+    }
+
+    /// A segment that was being prewritten: no file, a short one, one without its header, a torn header, or all.
+    fn leave_segment(&mut self, segment: ReadySegment, dice: &mut Dice) {
+        let whole = self.config.segment_bytes as usize;
+        let length = match dice.between(0, 4) {
+            0 => return,
+            1 => dice.index(whole),
+            _ => whole,
+        };
+        let mut file = vec![0; length];
+        if length == whole {
+            let header = self.config.segment_header(segment).encode();
+            let keep = *dice.pick(&[0, 500, 1_000]);
+            for (place, sector) in file.chunks_mut(SECTOR_BYTES).zip(header.chunks(SECTOR_BYTES)) {
+                if dice.chance(keep) {
+                    place.copy_from_slice(sector);
+                }
+            }
+        }
+        self.segments.insert(segment.number, file);
+    }
+
+    fn put(&mut self, position: Position, bytes: &[u8], mut kept: impl FnMut(usize) -> bool) {
+        let file = self
+            .segments
+            .get_mut(&position.segment)
+            .expect("batches are written to prewritten segments");
+        let place = &mut file[position.offset as usize..][..bytes.len()];
+        let sectors = place.chunks_mut(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES));
+        for (at, (place, sector)) in sectors.enumerate() {
+            if kept(at) {
+                place.copy_from_slice(sector);
+            }
+        }
+    }
+}
+
+impl ReadSegments for Disk {
+    fn segments(&self) -> Vec<u32> {
+        self.segments.keys().copied().collect()
+    }
+
+    fn segment_bytes(&self, segment: u32) -> u64 {
+        self.segments.get(&segment).map_or(0, |file| file.len() as u64)
+    }
+
+    fn read(&mut self, segment: u32, offset: u32, buffer: &mut [u8]) -> Result<(), ReadFault> {
+        let wanted = buffer.len();
+        let position = Position { segment, offset };
+        let bytes = self.read_at(position, wanted).map_err(|_| ReadFault::Short {
+            segment,
+            offset,
+            wanted,
+            got: 0,
+        })?;
+        buffer.copy_from_slice(&bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! The kinds of faults, and the rare branches they should lead to, with how often each really happened.
+//!
+//! Not here, on purpose: doing them (`nemesis`, `network`, `disk`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What can go wrong, and what should have been reached by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A client lost its link to a node.
+    ClientCut,
+    /// Messages of a link were held back and came all at once.
+    Clog,
+    /// A monotonic clock ran at another rate.
+    ClockDrift,
+    /// A wall clock jumped.
+    ClockJump,
+    /// A message was held back long enough to be overtaken.
+    Delay,
+    /// A message was dropped.
+    Drop,
+    /// A message came twice.
+    Duplicate,
+    /// A node came back without its index, which is rebuilt from the log.
+    IndexLost,
+    /// A crash came while a generation was being committed, which is lost.
+    IndexTorn,
+    /// A node was killed.
+    Kill,
+    /// All nodes were killed at once.
+    KillAll,
+    /// A node was stopped and went on later as if nothing had happened.
+    Pause,
+    /// Links were cut one way.
+    PartitionOneWay,
+    /// Links were cut both ways.
+    Partition,
+    /// A node came back.
+    Restart,
+    /// Index commits of a node were slow.
+    SlowIndex,
+    /// Writes of a node were slow.
+    SlowDisk,
+    /// A node was stopped gracefully.
+    Stop,
+    /// A crash left some sectors of a batch in flight.
+    WriteTorn,
+    /// A crash left nothing of a batch in flight.
+    WriteLost,
+    /// A crash left all of a batch that was never acknowledged.
+    WriteSurvived,
+    /// Reached: a shard got another leader.
+    LeaderChanged,
+    /// Reached: a generation of the index was committed.
+    IndexCommitted,
+    /// Reached: a start dropped a torn tail.
+    TailDropped,
+    /// Reached: a start deleted a segment that was not fully prewritten.
+    SegmentDiscarded,
+    /// Reached: entries older than the window were fetched from the log for a follower.
+    EntriesFetched,
+    /// Reached: a flush waited for a segment.
+    SegmentWaited,
+    /// Reached: a value was read from the log.
+    ValueRead,
+    /// Reached: a client could not learn what became of its operation.
+    OutcomeUnknown,
+}
+
+/// How often each happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts(BTreeMap<Fault, u64>);
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 29] = [
+        Self::Kill,
+        Self::KillAll,
+        Self::Stop,
+        Self::Restart,
+        Self::Pause,
+        Self::Partition,
+        Self::PartitionOneWay,
+        Self::ClientCut,
+        Self::Clog,
+        Self::Drop,
+        Self::Duplicate,
+        Self::Delay,
+        Self::ClockJump,
+        Self::ClockDrift,
+        Self::SlowDisk,
+        Self::SlowIndex,
+        Self::WriteLost,
+        Self::WriteTorn,
+        Self::WriteSurvived,
+        Self::IndexTorn,
+        Self::IndexLost,
+        Self::LeaderChanged,
+        Self::IndexCommitted,
+        Self::TailDropped,
+        Self::SegmentDiscarded,
+        Self::EntriesFetched,
+        Self::SegmentWaited,
+        Self::ValueRead,
+        Self::OutcomeUnknown,
+    ];
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientCut => "client-cut",
+            Self::Clog => "clog",
+            Self::ClockDrift => "clock-drift",
+            Self::ClockJump => "clock-jump",
+            Self::Delay => "delay",
+            Self::Drop => "drop",
+            Self::Duplicate => "duplicate",
+            Self::IndexLost => "index-lost",
+            Self::IndexTorn => "index-torn",
+            Self::Kill => "kill",
+            Self::KillAll => "kill-all",
+            Self::Pause => "pause",
+            Self::PartitionOneWay => "partition-one-way",
+            Self::Partition => "partition",
+            Self::Restart => "restart",
+            Self::SlowIndex => "slow-index",
+            Self::SlowDisk => "slow-disk",
+            Self::Stop => "stop",
+            Self::WriteTorn => "write-torn",
+            Self::WriteLost => "write-lost",
+            Self::WriteSurvived => "write-survived",
+            Self::LeaderChanged => "leader-changed",
+            Self::IndexCommitted => "index-committed",
+            Self::TailDropped => "tail-dropped",
+            Self::SegmentDiscarded => "segment-discarded",
+            Self::EntriesFetched => "entries-fetched",
+            Self::SegmentWaited => "segment-waited",
+            Self::ValueRead => "value-read",
+            Self::OutcomeUnknown => "outcome-unknown",
+        }
+    }
+}
+
+impl FaultCounts {
+    /// One more.
+    pub(crate) fn count(&mut self, fault: Fault) {
+        self.add(fault, 1);
+    }
+
+    /// Some more.
+    pub(crate) fn add(&mut self, fault: Fault, times: u64) {
+        *self.0.entry(fault).or_default() += times;
+    }
+
+    /// All of another run's.
+    pub fn absorb(&mut self, other: &Self) {
+        other.0.iter().for_each(|(fault, times)| self.add(*fault, *times));
+    }
+
+    /// How often it happened.
+    #[must_use]
+    pub fn of(&self, fault: Fault) -> u64 {
+        self.0.get(&fault).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for FaultCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut space = "";
+        for fault in Fault::ALL {
+            write!(f, "{space}{}={}", fault.name(), self.of(fault))?;
+            space = " ";
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! The faults: what is broken, when, and how it comes back. Every kind may come at any time, on any node, at once
+//! with others; disks lose nothing that was durable.
+//!
+//! Not here, on purpose: message faults, which are the network's rates; what a crash does to a write (`disk`).
+
+use super::faults::Fault;
+use super::network::Spot;
+use super::node::Place;
+use super::violation::Violation;
+use super::world::{Happening, World};
+use crate::core::event::Event;
+use crate::index::memory::MemoryStore;
+use crate::types::Nanos;
+
+/// How long a node stays down.
+const DOWN: (Nanos, Nanos) = (Nanos::from_millis(10), Nanos::from_millis(3_000));
+/// How long a node is paused.
+const PAUSED: (Nanos, Nanos) = (Nanos::from_millis(20), Nanos::from_millis(2_500));
+/// How long links are cut or clogged.
+const CUT: (Nanos, Nanos) = (Nanos::from_millis(50), Nanos::from_millis(4_000));
+/// How long a disk is slow.
+const SLOW: (Nanos, Nanos) = (Nanos::from_millis(100), Nanos::from_millis(3_000));
+/// How often a stopping node is looked at, and how long it may take.
+const STOPPING: (Nanos, Nanos) = (Nanos::from_millis(5), Nanos::from_millis(3_000));
+
+impl World {
+    /// Plans the next fault, if this seed has any.
+    pub(crate) fn plan_nemesis(&mut self) {
+        if !self.options.nemesis.kinds.is_empty() {
+            let span = self.dice.span(self.options.nemesis.pace.0, self.options.nemesis.pace.1);
+            self.schedule.after(span, Happening::Nemesis);
+        }
+    }
+
+    /// Does something to somebody.
+    pub(crate) fn nemesis(&mut self) {
+        if self.settle.has_begun() {
+            return;
+        }
+        self.plan_nemesis();
+        let kind = *self.dice.pick(&self.options.nemesis.kinds);
+        let node = self.victim();
+        match kind {
+            Fault::Kill => self.kill(node, Fault::Kill),
+            Fault::KillAll => (0..self.nodes.len()).for_each(|node| self.kill(node, Fault::KillAll)),
+            Fault::Stop => self.stop(node),
+            Fault::Pause => self.pause(node),
+            Fault::Partition => self.partition(),
+            Fault::PartitionOneWay => self.partition_one_way(),
+            Fault::ClientCut => self.cut_client(node),
+            Fault::Clog => self.clog(),
+            Fault::ClockJump => self.jump(node),
+            Fault::ClockDrift => self.drift(node),
+            Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
+            Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
+            // The others are not done but happen: by the network's rates, or as a consequence.
+            Fault::Delay
+            | Fault::Drop
+            | Fault::Duplicate
+            | Fault::EntriesFetched
+            | Fault::IndexCommitted
+            | Fault::IndexLost
+            | Fault::IndexTorn
+            | Fault::LeaderChanged
+            | Fault::OutcomeUnknown
+            | Fault::Restart
+            | Fault::SegmentDiscarded
+            | Fault::SegmentWaited
+            | Fault::TailDropped
+            | Fault::ValueRead
+            | Fault::WriteLost
+            | Fault::WriteSurvived
+            | Fault::WriteTorn => {}
+        }
+    }
+
+    /// Whether something that has just begun should be met by a kill.
+    pub(crate) fn may_kill(&mut self, per_mille: u64) -> bool {
+        per_mille > 0 && !self.settle.has_begun() && self.dice.chance(per_mille)
+    }
+
+    /// Plans a kill within so much time.
+    pub(crate) fn plan_kill(&mut self, node: usize, within: Nanos) {
+        let (span, life) = (self.dice.span(Nanos(0), within), self.nodes[node].life);
+        self.schedule.after(span, Happening::Kill { node, life });
+    }
+
+    /// A planned kill comes.
+    pub(crate) fn kill_life(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life == life && !self.settle.has_begun() {
+            self.kill(node, Fault::Kill);
+        }
+    }
+
+    /// Kills a node if it runs; it comes back later.
+    pub(crate) fn kill(&mut self, node: usize, kind: Fault) {
+        if self.nodes[node].is_up() {
+            self.faults.count(kind);
+            self.crash(node);
+            let span = self.dice.span(DOWN.0, DOWN.1);
+            let life = self.nodes[node].life;
+            self.schedule.after(span, Happening::Restart { node, life });
+        }
+    }
+
+    /// A node comes back, unless it has already.
+    pub(crate) fn restart(&mut self, node: usize, life: u64) -> Result<(), Violation> {
+        if self.nodes[node].life != life || self.nodes[node].is_up() {
+            return Ok(());
+        }
+        self.faults.count(Fault::Restart);
+        if self.dice.chance(self.options.nemesis.index_lost_per_mille) {
+            self.faults.count(Fault::IndexLost);
+            let hosts = self.nodes[node].hosts.iter_mut();
+            hosts.for_each(|host| host.index = MemoryStore::new());
+        }
+        self.start(node)
+    }
+
+    /// A paused node goes on.
+    pub(crate) fn resume(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life == life && self.nodes[node].paused {
+            self.nodes[node].paused = false;
+            for core in 0..self.nodes[node].hosts.len() {
+                self.wake(Place { node, core }, Nanos(0));
+            }
+        }
+    }
+
+    /// A stopping node is done, or has taken too long.
+    pub(crate) fn stopping(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life != life || !self.nodes[node].is_up() {
+            return;
+        }
+        let processes = self.nodes[node].hosts.iter().filter_map(|host| host.process.as_ref());
+        let stopped = processes.into_iter().all(|process| process.core.is_stopped());
+        let overdue = self.nodes[node].stop_by.is_some_and(|by| by <= self.now());
+        if stopped || overdue {
+            self.crash(node);
+            let span = self.dice.span(DOWN.0, DOWN.1);
+            self.schedule.after(span, Happening::Restart { node, life });
+        } else {
+            self.schedule.after(STOPPING.0, Happening::Stopping { node, life });
+        }
+    }
+
+    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first.
+    pub(crate) fn heal(&mut self) -> Result<(), Violation> {
+        self.network.heal();
+        let now = self.now();
+        let power_cut = self.dice.chance(400);
+        for node in 0..self.nodes.len() {
+            if power_cut && self.nodes[node].is_up() {
+                self.faults.count(Fault::KillAll);
+                self.crash(node);
+            }
+            let life = self.nodes[node].life;
+            self.resume(node, life);
+            self.restart(node, life)?;
+            let state = &mut self.nodes[node];
+            state.clock.set_rate(now, 1_000_000);
+            (state.disk_slower, state.index_slower) = (1, 1);
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, node: usize) {
+        let life = self.nodes[node].life;
+        self.nodes[node].crash(&mut self.dice, &mut self.faults);
+        for client in 0..self.clients.len() {
+            if !self.network.is_cut((Spot::Node(node), Spot::Client(client))) {
+                let span = self.network.latency(&mut self.dice);
+                self.schedule.after(span, Happening::Broken { client, node, life });
+            }
+        }
+    }
+
+    /// A node, more often one that leads something.
+    fn victim(&mut self) -> usize {
+        let leads = |place: &super::node::Node| {
+            let processes = place.hosts.iter().filter_map(|host| host.process.as_ref());
+            processes
+                .into_iter()
+                .any(|process| process.core.replicas().any(|replica| replica.leads()))
+        };
+        let leaders: Vec<usize> = (0..self.nodes.len()).filter(|node| leads(&self.nodes[*node])).collect();
+        if leaders.is_empty() || self.dice.chance(400) {
+            self.dice.index(self.nodes.len())
+        } else {
+            *self.dice.pick(&leaders)
+        }
+    }
+
+    fn stop(&mut self, node: usize) {
+        if !self.nodes[node].is_up() || self.nodes[node].stop_by.is_some() {
+            return;
+        }
+        self.faults.count(Fault::Stop);
+        self.nodes[node].stop_by = Some(self.now().plus(STOPPING.1));
+        for core in 0..self.nodes[node].hosts.len() {
+            self.heard(Place { node, core }, Event::Stop);
+        }
+        let life = self.nodes[node].life;
+        self.schedule.after(STOPPING.0, Happening::Stopping { node, life });
+    }
+
+    fn pause(&mut self, node: usize) {
+        if self.nodes[node].is_up() && !self.nodes[node].paused {
+            self.faults.count(Fault::Pause);
+            self.nodes[node].paused = true;
+            let (span, life) = (self.dice.span(PAUSED.0, PAUSED.1), self.nodes[node].life);
+            self.schedule.after(span, Happening::Resume { node, life });
+        }
+    }
+
+    /// Cuts the nodes in two; more often one leader from the rest.
+    fn partition(&mut self) {
+        let alone = self.victim();
+        let split = self.dice.chance(300);
+        let side: Vec<bool> = (0..self.nodes.len())
+            .map(|node| if split { self.dice.chance(500) } else { node == alone })
+            .collect();
+        self.faults.count(Fault::Partition);
+        self.cut_where(|from, to| side[from] != side[to]);
+    }
+
+    /// Cuts one direction of some links, often all that lead to a node or all that lead away from it.
+    fn partition_one_way(&mut self) {
+        let node = self.victim();
+        let kind = self.dice.index(3);
+        let links = self.nodes.len() * self.nodes.len();
+        let some: Vec<bool> = (0..links).map(|_| self.dice.chance(400)).collect();
+        self.faults.count(Fault::PartitionOneWay);
+        let nodes = self.nodes.len();
+        self.cut_where(|from, to| match kind {
+            0 => from == node,
+            1 => to == node,
+            _ => some[from * nodes + to],
+        });
+    }
+
+    fn cut_where(&mut self, cut: impl Fn(usize, usize) -> bool) {
+        for from in 0..self.nodes.len() {
+            for to in 0..self.nodes.len() {
+                if from != to && cut(from, to) {
+                    self.network.cut(Spot::Node(from), Spot::Node(to));
+                }
+            }
+        }
+        let span = self.dice.span(CUT.0, CUT.1);
+        self.schedule.after(span, Happening::Mend);
+    }
+
+    fn cut_client(&mut self, node: usize) {
+        let client = self.dice.index(self.options.clients);
+        self.faults.count(Fault::ClientCut);
+        let (client, node) = (Spot::Client(client), Spot::Node(node));
+        if self.dice.chance(500) {
+            self.network.cut(client, node);
+        }
+        self.network.cut(node, client);
+        let span = self.dice.span(CUT.0, CUT.1);
+        self.schedule.after(span, Happening::Mend);
+    }
+
+    /// Holds messages back: of one link, or of all that lead to a node or away from it.
+    fn clog(&mut self) {
+        let node = self.victim();
+        let other = self.dice.index(self.nodes.len());
+        let kind = self.dice.index(3);
+        self.faults.count(Fault::Clog);
+        for peer in (0..self.nodes.len()).filter(|peer| kind < 2 || *peer == other) {
+            let until = self.now().plus(self.dice.span(CUT.0, CUT.1));
+            let (node, peer) = (Spot::Node(node), Spot::Node(peer));
+            let link = if kind == 0 { (node, peer) } else { (peer, node) };
+            self.network.clog(link, until);
+        }
+    }
+
+    fn jump(&mut self, node: usize) {
+        self.faults.count(Fault::ClockJump);
+        let (forward, by) = (self.dice.chance(500), self.dice.span(Nanos(0), Nanos::from_millis(60_000)));
+        self.nodes[node].clock.jump(forward, by);
+    }
+
+    fn drift(&mut self, node: usize) {
+        self.faults.count(Fault::ClockDrift);
+        let (now, rate) = (self.now(), self.dice.between(900_000, 1_100_000));
+        self.nodes[node].clock.set_rate(now, rate);
+    }
+
+    fn slow_down(&mut self, node: usize, kind: Fault) {
+        self.faults.count(kind);
+        let times = *self.dice.pick(&[10, 100, 1_000]);
+        let node_state = &mut self.nodes[node];
+        if kind == Fault::SlowDisk {
+            node_state.disk_slower = times;
+        } else {
+            node_state.index_slower = times;
+        }
+        let span = self.dice.span(SLOW.0, SLOW.1);
+        self.schedule.after(span, Happening::Quick { node });
+    }
+}

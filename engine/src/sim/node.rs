@@ -1,0 +1,215 @@
+//! A simulated node: what outlives its process (disks, index stores, clocks) and what does not.
+//!
+//! Not here, on purpose: what happens to it (`turn`, `nemesis`).
+
+use std::collections::BTreeMap;
+
+use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
+use margate_net::map::Map;
+
+use super::check::witness::Witness;
+use super::clock::Clock;
+use super::dice::Dice;
+use super::disk::{Disk, Remains};
+use super::faults::{Fault, FaultCounts};
+use super::options::Options;
+use super::violation::Violation;
+use crate::core::creation;
+use crate::core::event::{Event, PeerName};
+use crate::core::machine::Core;
+use crate::core::replay::{CoreConfig, replay};
+use crate::index::memory::{MemoryReader, MemoryStore};
+use crate::log::segment::{LogConfig, ReadySegment};
+use crate::planted::Planted;
+use crate::types::{Nanos, ReplicaName};
+
+/// A core of a node, by places in lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) node: usize,
+    pub(crate) core: usize,
+}
+
+/// A node.
+pub(crate) struct Node {
+    pub(crate) hosts: Vec<Host>,
+    /// Counts its processes, so that what was planned for a former one is dropped.
+    pub(crate) life: u64,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) paused: bool,
+    /// When it is killed if it has not stopped by itself; nothing while it is not told to stop.
+    pub(crate) stop_by: Option<Nanos>,
+    pub(crate) clock: Clock,
+    /// How many times slower than usual.
+    pub(crate) disk_slower: u64,
+    pub(crate) index_slower: u64,
+}
+
+/// What a core leaves behind, and the core while it runs.
+pub(crate) struct Host {
+    pub(crate) log: LogConfig,
+    pub(crate) disk: Disk,
+    pub(crate) index: MemoryStore,
+    /// Whether a generation is being committed.
+    pub(crate) committing: bool,
+    pub(crate) witness: Witness,
+    pub(crate) process: Option<Process>,
+}
+
+/// A running core.
+pub(crate) struct Process {
+    pub(crate) core: Core<MemoryReader>,
+    pub(crate) inbox: Vec<Event>,
+    /// When its next turn is planned.
+    pub(crate) turn_at: Option<Nanos>,
+    /// What the checkers have seen applied.
+    pub(crate) applied: BTreeMap<ReplicaName, LogIndex>,
+}
+
+impl Place {
+    /// Its name among peers.
+    pub(crate) fn peer_name(self) -> PeerName {
+        PeerName {
+            node: NodeId(self.node as u64 + 1),
+            core: CoreId(u16::try_from(self.core).unwrap_or(u16::MAX)),
+        }
+    }
+
+    /// The place of a peer.
+    pub(crate) fn of(peer: PeerName) -> Self {
+        let node = usize::try_from(peer.node.0).ok().and_then(|node| node.checked_sub(1));
+        Self {
+            node: node.expect("node ids count from 1"),
+            core: usize::from(peer.core.0),
+        }
+    }
+}
+
+impl Node {
+    /// A node whose log has just been created: its checkpoints are durable, it has not started.
+    pub(crate) fn create(at: usize, map: &Map, options: &Options, dice: &mut Dice) -> Self {
+        let name = NodeId(at as u64 + 1);
+        let directory = DirectoryId(u128::from(dice.any()) << 64 | u128::from(dice.any()));
+        let cores = 0..options.cores;
+        let log = |core: usize| LogConfig {
+            cluster: map.cluster(),
+            directory,
+            node: name,
+            core: CoreId(u16::try_from(core).unwrap_or(u16::MAX)),
+            segment_bytes: options.segment_bytes,
+            ready_min: options.segments_ready,
+        };
+        let clock = Clock::new();
+        Self {
+            hosts: cores.map(|core| Host::create(log(core), map, clock.wall(Nanos(0)), dice)).collect(),
+            life: 0,
+            incarnation: Incarnation(0),
+            paused: false,
+            stop_by: None,
+            clock,
+            disk_slower: 1,
+            index_slower: 1,
+        }
+    }
+
+    /// Whether its process runs.
+    pub(crate) fn is_up(&self) -> bool {
+        self.hosts.iter().any(|host| host.process.is_some())
+    }
+
+    /// Starts all cores from what the disks hold.
+    pub(crate) fn start(&mut self, map: &Map, planted: Planted, dice: &mut Dice, faults: &mut FaultCounts) -> Result<(), Violation> {
+        self.life += 1;
+        self.incarnation = Incarnation(dice.any());
+        (self.paused, self.stop_by) = (false, None);
+        for host in &mut self.hosts {
+            let config = CoreConfig {
+                log: host.log,
+                map: map.clone(),
+                election_ticks: 10,
+                seed: dice.any(),
+                planted,
+            };
+            host.start(&config, faults)?;
+        }
+        Ok(())
+    }
+
+    /// The process dies, the disk with it if the power goes.
+    pub(crate) fn crash(&mut self, dice: &mut Dice, faults: &mut FaultCounts) {
+        for host in &mut self.hosts {
+            host.crash(dice, faults);
+        }
+    }
+}
+
+impl Host {
+    fn create(log: LogConfig, map: &Map, wall: Nanos, dice: &mut Dice) -> Self {
+        let mut disk = Disk::new(log);
+        let first = ReadySegment {
+            number: 1,
+            salt: dice.any(),
+        };
+        disk.begin_segment(first);
+        disk.finish_segment(1);
+        for flush in creation::creation_flushes(log, first, creation::checkpoints(map, log.node, log.core, wall), wall) {
+            disk.begin_write(&flush);
+            disk.finish_write();
+        }
+        Self {
+            log,
+            disk,
+            index: MemoryStore::new(),
+            committing: false,
+            witness: Witness::default(),
+            process: None,
+        }
+    }
+
+    fn start(&mut self, config: &CoreConfig, faults: &mut FaultCounts) -> Result<(), Violation> {
+        let node = self.log.node;
+        let replayed = replay(config, &mut self.disk, self.index.reader(), &mut self.index.writer());
+        let replayed = replayed.map_err(|error| Violation::NotStarted {
+            node,
+            why: error.to_string(),
+        })?;
+        let found = replayed.found;
+        if let Some(name) = found.damaged.first() {
+            return Err(Violation::FalseDamage { name: *name });
+        }
+        faults.add(Fault::TailDropped, u64::from(found.torn_bytes > 0));
+        faults.add(Fault::SegmentDiscarded, found.discard.len() as u64);
+        self.disk.discard(&found.discard);
+        self.witness.reopen(&mut self.disk, &self.log);
+        self.process = Some(Process {
+            core: replayed.core,
+            inbox: Vec::new(),
+            turn_at: None,
+            applied: BTreeMap::new(),
+        });
+        Ok(())
+    }
+
+    fn crash(&mut self, dice: &mut Dice, faults: &mut FaultCounts) {
+        let Some(process) = self.process.take() else { return };
+        process.count(faults);
+        match self.disk.crash(dice) {
+            Some(Remains::Lost) => faults.count(Fault::WriteLost),
+            Some(Remains::Torn) => faults.count(Fault::WriteTorn),
+            Some(Remains::Whole) => faults.count(Fault::WriteSurvived),
+            None => {}
+        }
+        faults.add(Fault::IndexTorn, u64::from(self.committing));
+        self.committing = false;
+        self.index.crash();
+    }
+}
+
+impl Process {
+    /// Counts the rare branches it took.
+    pub(crate) fn count(&self, faults: &mut FaultCounts) {
+        let (_, fetched) = self.core.counters();
+        faults.add(Fault::EntriesFetched, fetched);
+        faults.add(Fault::SegmentWaited, self.core.status().segment_waits);
+    }
+}

@@ -1,0 +1,190 @@
+//! What a seed's world is like: each seed draws its own mixture (a swarm), so that a fault that hides another
+//! is absent in some seeds.
+//!
+//! Not here, on purpose: carrying it out.
+
+use bytes::Bytes;
+
+use super::dice::Dice;
+use super::faults::Fault;
+use crate::types::Nanos;
+
+/// One seed's world.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) nodes: usize,
+    pub(crate) cores: usize,
+    pub(crate) shards: usize,
+    pub(crate) replication: usize,
+    pub(crate) clients: usize,
+    /// Operations a client has open at once, at most.
+    pub(crate) width: usize,
+    pub(crate) keys: Vec<Bytes>,
+    /// Operations of each client.
+    pub(crate) operations: u64,
+    pub(crate) value_bytes_max: u64,
+    /// Whether everything passes through the codec of the wire.
+    pub(crate) wire: bool,
+    pub(crate) tick: Nanos,
+    pub(crate) segment_bytes: u32,
+    pub(crate) segments_ready: usize,
+    /// How long faults go on.
+    pub(crate) faults_until: Nanos,
+    pub(crate) network: NetworkOptions,
+    pub(crate) disk: DiskOptions,
+    pub(crate) nemesis: NemesisOptions,
+}
+
+/// How messages travel.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkOptions {
+    pub(crate) latency: (Nanos, Nanos),
+    /// Longest time a message is held back that is held back.
+    pub(crate) delay_max: Nanos,
+    pub(crate) delayed_per_mille: u64,
+    pub(crate) dropped_per_mille: u64,
+    pub(crate) duplicated_per_mille: u64,
+}
+
+/// How long the disk takes.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskOptions {
+    pub(crate) write: (Nanos, Nanos),
+    pub(crate) read: (Nanos, Nanos),
+    pub(crate) segment: (Nanos, Nanos),
+    pub(crate) index: (Nanos, Nanos),
+}
+
+/// What goes wrong, and how often.
+#[derive(Clone, Debug)]
+pub(crate) struct NemesisOptions {
+    /// What may be done; nothing in a calm seed.
+    pub(crate) kinds: Vec<Fault>,
+    /// Time between two of them.
+    pub(crate) pace: (Nanos, Nanos),
+    /// Kills that come while a write is under way.
+    pub(crate) kill_in_write_per_mille: u64,
+    /// Kills that come while a generation is being committed.
+    pub(crate) kill_in_commit_per_mille: u64,
+    /// Restarts without the index.
+    pub(crate) index_lost_per_mille: u64,
+}
+
+/// What the nemesis does by itself; the other kinds follow from these or from the network's rates.
+const KINDS: [Fault; 12] = [
+    Fault::Kill,
+    Fault::KillAll,
+    Fault::Stop,
+    Fault::Pause,
+    Fault::Partition,
+    Fault::PartitionOneWay,
+    Fault::ClientCut,
+    Fault::Clog,
+    Fault::ClockJump,
+    Fault::ClockDrift,
+    Fault::SlowDisk,
+    Fault::SlowIndex,
+];
+
+impl Options {
+    /// Draws a world.
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        let nodes = *dice.pick(&[1, 3, 3, 3, 3, 3, 3, 5]);
+        let shards = dice.index(4) + 1;
+        let clients = dice.index(5) + 2;
+        let total = dice.between(300, 800);
+        let large = dice.chance(150);
+        let faults_until = dice.span(Nanos::from_millis(8_000), Nanos::from_millis(20_000));
+        Self {
+            nodes,
+            cores: dice.index(2) + 1,
+            shards,
+            replication: if nodes == 5 { *dice.pick(&[3, 5]) } else { nodes },
+            clients,
+            width: dice.index(4) + 1,
+            keys: keys(dice),
+            operations: total / clients as u64,
+            value_bytes_max: if large { 20 << 10 } else { *dice.pick(&[16, 64, 600]) },
+            wire: dice.chance(300),
+            tick: Nanos::from_millis(*dice.pick(&[20, 50, 50])),
+            segment_bytes: if large {
+                512 << 10
+            } else {
+                *dice.pick(&[64 << 10, 128 << 10, 256 << 10])
+            },
+            segments_ready: dice.index(2) + 1,
+            faults_until,
+            network: NetworkOptions::draw(dice),
+            disk: DiskOptions::draw(dice),
+            nemesis: NemesisOptions::draw(dice),
+        }
+    }
+
+    /// Bounds that cut the keys' first bytes evenly.
+    pub(crate) fn bounds(&self) -> Vec<Bytes> {
+        let step = 256 / self.shards;
+        (1..self.shards)
+            .map(|at| u8::try_from(at * step).unwrap_or(u8::MAX))
+            .map(|first| Bytes::copy_from_slice(&[first]))
+            .collect()
+    }
+}
+
+impl NetworkOptions {
+    fn draw(dice: &mut Dice) -> Self {
+        let low = Nanos(*dice.pick(&[20_000, 50_000, 500_000]));
+        let high = Nanos(low.0 * *dice.pick(&[2, 5, 20]));
+        let mut rate = |usual: u64| if dice.chance(500) { dice.between(1, usual) } else { 0 };
+        Self {
+            latency: (low, high),
+            delayed_per_mille: rate(50),
+            dropped_per_mille: rate(100),
+            duplicated_per_mille: rate(100),
+            delay_max: Nanos::from_millis(*dice.pick(&[5, 100, 1_500])),
+        }
+    }
+}
+
+impl DiskOptions {
+    fn draw(dice: &mut Dice) -> Self {
+        let write = Nanos(*dice.pick(&[50_000, 120_000, 1_000_000, 4_000_000]));
+        Self {
+            write: (write, Nanos(write.0 * 3)),
+            read: (Nanos(30_000), Nanos(write.0 * 2)),
+            segment: (Nanos::from_millis(1), Nanos::from_millis(*dice.pick(&[2, 20, 200]))),
+            index: (Nanos::from_millis(1), Nanos::from_millis(*dice.pick(&[5, 50, 800]))),
+        }
+    }
+}
+
+impl NemesisOptions {
+    fn draw(dice: &mut Dice) -> Self {
+        let calm = dice.chance(50);
+        let share = *dice.pick(&[250, 500, 1_000]);
+        let kinds = KINDS.into_iter().filter(|_| !calm && dice.chance(share)).collect();
+        let slowest = *dice.pick(&[400, 1_000, 2_500]);
+        let mut rate = |usual: u64| if !calm && dice.chance(500) { usual } else { 0 };
+        Self {
+            kinds,
+            pace: (Nanos::from_millis(50), Nanos::from_millis(slowest)),
+            kill_in_write_per_mille: rate(4),
+            kill_in_commit_per_mille: rate(150),
+            index_lost_per_mille: rate(150),
+        }
+    }
+}
+
+/// A small key space, so that operations meet; its first bytes reach every shard.
+fn keys(dice: &mut Dice) -> Vec<Bytes> {
+    let count = *dice.pick(&[3u8, 8, 16]);
+    let step = u8::MAX / count;
+    (0..count)
+        .map(|at| {
+            let first = at * step + u8::try_from(dice.between(0, u64::from(step) - 1)).unwrap_or(0);
+            let rest = dice.index(3);
+            let mut key = vec![first];
+            key.extend(std::iter::repeat_n(b'k', rest));
+            Bytes::from(key)
+        })
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! The end of a run: faults stop, everything is mended, and then everything must finish.
+//!
+//! ```text
+//!   Faults ──(their time is over)──► Writes ──(every shard takes one)──► Reads ──(every key)──► Agreement ──► Done
+//! ```
+//! Not here, on purpose: what agreement is (`check::liveness`).
+
+use std::collections::BTreeSet;
+
+use margate_net::message::{Consistency, Operation, Precondition, ReadVersion, Returning};
+
+use super::check::liveness;
+use super::history::{CallId, Outcome, VALUE_BYTES_MIN, value};
+use super::violation::Violation;
+use super::workload;
+use super::world::{Happening, World};
+use crate::types::Nanos;
+
+/// How often is looked whether everything is done.
+const LOOK_EVERY: Nanos = Nanos::from_millis(50);
+/// How long everything may take once the faults are over.
+const WITHIN: Nanos = Nanos::from_millis(60_000);
+
+/// How far the end of a run is.
+#[derive(Default)]
+pub(crate) struct Settle {
+    stage: Stage,
+    since: Nanos,
+    /// Operations that must succeed and have not yet.
+    awaited: BTreeSet<CallId>,
+    /// Those of them that came to nothing and must be asked again.
+    failed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Faults,
+    Writes,
+    Reads,
+    Agreement,
+    Done,
+}
+
+impl Settle {
+    /// Whether the faults are over.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.stage != Stage::Faults
+    }
+
+    /// Whether everything has finished.
+    pub(crate) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// An operation has ended.
+    pub(crate) fn ended(&mut self, call: CallId, outcome: &Outcome) {
+        if self.awaited.remove(&call) {
+            self.failed += u64::from(!matches!(outcome, Outcome::Answered(_)));
+        }
+    }
+}
+
+impl World {
+    /// Moves the end of the run on, as far as it goes.
+    pub(crate) fn settle_step(&mut self) -> Result<(), Violation> {
+        if self.settle.stage == Stage::Faults {
+            self.settle.since = self.now();
+            self.settle.stage = Stage::Writes;
+            self.heal()?;
+            self.ask_last();
+        } else if self.settle.awaited.is_empty() {
+            self.next_stage();
+        }
+        if self.now().since(self.settle.since) > WITHIN {
+            return Err(self.not_live(self.unfinished()));
+        }
+        self.schedule.after(LOOK_EVERY, Happening::Settle);
+        Ok(())
+    }
+
+    /// What does not finish, and since when it should.
+    pub(crate) fn not_live(&self, what: String) -> Violation {
+        let waiting = self.now().since(self.settle.since);
+        Violation::NotLive {
+            waiting_ms: waiting.0 / 1_000_000,
+            what,
+        }
+    }
+
+    fn next_stage(&mut self) {
+        let again = std::mem::take(&mut self.settle.failed) > 0;
+        self.settle.stage = match self.settle.stage {
+            stage @ (Stage::Writes | Stage::Reads) if again => stage,
+            Stage::Writes => Stage::Reads,
+            Stage::Reads => Stage::Agreement,
+            Stage::Agreement if self.is_settled() => Stage::Done,
+            stage @ (Stage::Agreement | Stage::Done | Stage::Faults) => stage,
+        };
+        self.ask_last();
+    }
+
+    /// The last client asks what this stage is about: a write of every shard, then a read of every key.
+    fn ask_last(&mut self) {
+        let client = self.clients.len() - 1;
+        let asked = match self.settle.stage {
+            Stage::Writes => self.last_writes(),
+            Stage::Reads => self
+                .options
+                .keys
+                .iter()
+                .map(|key| (workload::shard_of(&self.map, key), get(key)))
+                .collect(),
+            Stage::Faults | Stage::Agreement | Stage::Done => Vec::new(),
+        };
+        let mut calls = Vec::new();
+        for (shard, operation) in asked {
+            let operation = self.numbered(operation);
+            calls.push(self.invoke(client, shard, operation, WITHIN));
+        }
+        self.settle.awaited.extend(&calls);
+        self.send_calls(client, &calls);
+    }
+
+    /// A write on a key of every shard that has one.
+    fn last_writes(&self) -> Vec<(usize, Operation)> {
+        let shards = 0..self.map.shards().len();
+        let key_of = |shard: usize| self.options.keys.iter().find(|key| workload::shard_of(&self.map, key) == shard);
+        shards.filter_map(|shard| Some((shard, set(key_of(shard)?)))).collect()
+    }
+
+    /// A write gets the value of its own number.
+    fn numbered(&self, mut operation: Operation) -> Operation {
+        if let Operation::Set { value: bytes, .. } = &mut operation {
+            *bytes = value(self.history.next_call().0, VALUE_BYTES_MIN);
+        }
+        operation
+    }
+
+    fn is_settled(&self) -> bool {
+        self.clients.iter().all(super::client::Client::is_idle) && liveness::disagreement(&self.nodes, &self.map).is_none()
+    }
+
+    fn unfinished(&self) -> String {
+        let open = self.clients.iter().filter(|client| !client.is_idle()).count();
+        let replicas = liveness::disagreement(&self.nodes, &self.map);
+        let awaited = self.settle.awaited.len();
+        let stage = self.settle.stage;
+        format!("stage {stage:?}, {awaited} operations awaited, {open} clients wait, replicas: {replicas:?}")
+    }
+}
+
+fn get(key: &bytes::Bytes) -> Operation {
+    Operation::Get {
+        key: key.clone(),
+        version: ReadVersion::Latest,
+        consistency: Consistency::Linearizable,
+        returning: Returning::default(),
+    }
+}
+
+fn set(key: &bytes::Bytes) -> Operation {
+    Operation::Set {
+        key: key.clone(),
+        value: bytes::Bytes::new(),
+        precondition: Precondition::Always,
+        returning: Returning::default(),
+    }
+}
