@@ -48,7 +48,9 @@ pub const POSITION_EVERY_ENTRIES: u64 = 64;
 pub const HEARTBEAT_TICKS: usize = 1;
 /// Milliseconds a client is told to wait when a queue is full: about one group commit under full load.
 pub const BUSY_RETRY_MS: u32 = 5;
-/// Milliseconds a client is told to wait for a new leader to become ready.
+/// Milliseconds a client is told to wait when the index lags behind: commits take tens of milliseconds.
+pub const OVERLAY_RETRY_MS: u32 = 50;
+/// Milliseconds a client is told to wait while leadership is being handed over.
 pub const NOT_READY_RETRY_MS: u32 = 10;
 
 const _: () = assert!(QUEUED_BYTES_MAX >= PAYLOAD_BYTES_MAX, "one largest frame must fit an empty queue");

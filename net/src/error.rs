@@ -75,7 +75,7 @@ pub enum Refusal {
         /// When to come back, in milliseconds.
         retry_after_ms: u32,
     },
-    /// The shard has just got its leader, which is not yet ready to serve.
+    /// The shard is handing leadership over and takes no writes for a moment.
     #[error("the shard is not ready yet; try again after {retry_after_ms} ms")]
     NotReady {
         /// When to come back, in milliseconds.

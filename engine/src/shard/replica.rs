@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use margate_net::error::Refusal;
+use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{ClusterId, LogIndex, NodeId, ReplicaId, Space, Term, Version};
 use margate_net::limits::{LIST_BYTES_MAX, LIST_ROWS_MAX};
 use margate_net::message::{
@@ -27,6 +27,7 @@ use crate::index::error::IndexError;
 use crate::index::row::{Row, Slot};
 use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
+use crate::limits;
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
 
@@ -162,7 +163,8 @@ impl Replica {
         index: &Index<R>,
         out: &mut Vec<Answer>,
     ) -> Result<(), IndexError> {
-        if let Some(refusal) = self.refuse_route(&request) {
+        let full = index.active_bytes() >= limits::OVERLAY_BYTES_MAX;
+        if let Some(refusal) = self.refuse_route(&request).or_else(|| self.refuse_write(&request, full)) {
             out.push(Answer::refused(ticket, refusal));
             return Ok(());
         }
@@ -331,6 +333,22 @@ impl Replica {
         }
         let stale = !request.operation.is_write() && consistency(&request.operation) == Consistency::Stale;
         (!self.leads() && !stale).then(|| Refusal::NotLeader { leader: self.leader() })
+    }
+
+    /// Writes that would only wait in the queue are told so at once.
+    fn refuse_write(&self, request: &Request, overlay_full: bool) -> Option<Refusal> {
+        if !request.operation.is_write() {
+            None
+        } else if overlay_full {
+            Some(Refusal::Busy {
+                queue: Queue::Overlay,
+                retry_after_ms: limits::OVERLAY_RETRY_MS,
+            })
+        } else {
+            self.group.handing_over().then_some(Refusal::NotReady {
+                retry_after_ms: limits::NOT_READY_RETRY_MS,
+            })
+        }
     }
 
     fn covers(&self, operation: &Operation) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use margate_engine::config::NodeConfig;
+use margate_engine::log::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use margate_net::ids::NodeId;
 use margate_net::limits::{CORES_MAX, KEY_BYTES_MAX, NODES_MAX, SHARDS_MAX};
 use margate_net::map::MapNode;
@@ -356,9 +357,6 @@ const ELECTION: &str = "1s";
 const ELECTION_TICKS_MIN: u32 = 3;
 const ELECTION_TICKS_MAX: u32 = 1_000;
 const SEGMENT_SIZE: &str = "64MiB";
-/// Two of the largest batches.
-const SEGMENT_BYTES_MIN: u32 = 8 << 20;
-const SEGMENT_BYTES_MAX: u32 = 2 << 30;
 /// Address space, not disk or memory: the file is sparse.
 const INDEX_MAP_SIZE: &str = "16GiB";
 const INDEX_MAP_BYTES_MIN: usize = 16 << 20;
