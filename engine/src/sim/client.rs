@@ -300,8 +300,9 @@ impl World {
         if self.dice.chance(900) {
             return self.dice.span(Nanos(0), Nanos::from_millis(20));
         }
-        let turns = (self.options.operations / 10).max(1);
-        let rest = Nanos(2 * self.options.faults_until.0 / turns);
+        // As long as it takes for all operations to last until the faults end.
+        let options = &self.options;
+        let rest = Nanos(8 * options.faults_until.0 * options.width as u64 / options.operations.max(1));
         self.dice.span(Nanos(0), rest)
     }
 }

@@ -92,8 +92,16 @@ impl Options {
         let nodes = *dice.pick(&[1, 3, 3, 3, 3, 3, 3, 5]);
         let shards = dice.index(4) + 1;
         let clients = dice.index(5) + 2;
-        let total = dice.between(300, 800);
-        let large = dice.chance(150);
+        let total = dice.between(500, 1_200);
+        // Values and segments go together: one entry of all that clients have open must fit a segment.
+        let (value_bytes_max, segment_bytes) = *dice.pick(&[
+            (16, 64 << 10),
+            (300, 64 << 10),
+            (300, 256 << 10),
+            (1_500, 128 << 10),
+            (1_500, 256 << 10),
+            (20 << 10, 1 << 20),
+        ]);
         let faults_until = dice.span(Nanos::from_millis(8_000), Nanos::from_millis(20_000));
         Self {
             nodes,
@@ -104,14 +112,10 @@ impl Options {
             width: dice.index(4) + 1,
             keys: keys(dice),
             operations: total / clients as u64,
-            value_bytes_max: if large { 20 << 10 } else { *dice.pick(&[16, 64, 600]) },
+            value_bytes_max,
             wire: dice.chance(300),
             tick: Nanos::from_millis(*dice.pick(&[20, 50, 50])),
-            segment_bytes: if large {
-                512 << 10
-            } else {
-                *dice.pick(&[64 << 10, 128 << 10, 256 << 10])
-            },
+            segment_bytes,
             segments_ready: dice.index(2) + 1,
             faults_until,
             network: NetworkOptions::draw(dice),
@@ -167,8 +171,8 @@ impl NemesisOptions {
         Self {
             kinds,
             pace: (Nanos::from_millis(50), Nanos::from_millis(slowest)),
-            kill_in_write_per_mille: rate(4),
-            kill_in_commit_per_mille: rate(150),
+            kill_in_write_per_mille: rate(12),
+            kill_in_commit_per_mille: rate(300),
             index_lost_per_mille: rate(150),
         }
     }
