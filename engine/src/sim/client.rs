@@ -198,7 +198,9 @@ impl World {
 
     /// A client gives up.
     pub(crate) fn expired(&mut self, client: usize, call: CallId) {
-        let Some(open) = self.clients[client].open.get(&call) else { return };
+        let Client { leaders, open, .. } = &mut self.clients[client];
+        let Some(open) = open.get(&call) else { return };
+        leaders[open.shard] += 1;
         let outcome = if open.sent.is_some() && open.operation.is_write() {
             Outcome::Unknown
         } else {
@@ -226,7 +228,7 @@ impl World {
             Operation::Get { consistency, .. } | Operation::List { consistency, .. } | Operation::Size { consistency, .. }
             if consistency == Consistency::Stale
         );
-        let replica = if stale {
+        let replica = if stale || self.dice.chance(30) {
             self.dice.pick(&shard.replicas)
         } else {
             &shard.replicas[leaders[open.shard] % shard.replicas.len()]

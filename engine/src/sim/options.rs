@@ -71,13 +71,14 @@ pub(crate) struct NemesisOptions {
 }
 
 /// What the nemesis does by itself; the other kinds follow from these or from the network's rates.
-const KINDS: [Fault; 12] = [
+const KINDS: [Fault; 13] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Stop,
     Fault::Pause,
     Fault::Partition,
     Fault::PartitionOneWay,
+    Fault::Strand,
     Fault::ClientCut,
     Fault::Clog,
     Fault::ClockJump,
@@ -91,7 +92,7 @@ impl Options {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         let nodes = *dice.pick(&[1, 3, 3, 3, 3, 3, 3, 5]);
         let shards = dice.index(4) + 1;
-        let clients = dice.index(5) + 2;
+        let clients = dice.index(5) + 3;
         let total = dice.between(500, 1_200);
         // Values and segments go together: one entry of all that clients have open must fit a segment.
         let (value_bytes_max, segment_bytes) = *dice.pick(&[
@@ -166,7 +167,7 @@ impl NemesisOptions {
         let calm = dice.chance(50);
         let share = *dice.pick(&[250, 500, 1_000]);
         let kinds = KINDS.into_iter().filter(|_| !calm && dice.chance(share)).collect();
-        let slowest = *dice.pick(&[400, 1_000, 2_500]);
+        let slowest = *dice.pick(&[500, 1_200, 3_000]);
         let mut rate = |usual: u64| if !calm && dice.chance(500) { usual } else { 0 };
         Self {
             kinds,
