@@ -83,7 +83,7 @@ struct State {
 }
 
 /// Configurations tried before the search is given up.
-const CONFIGURATIONS_MAX: usize = 300_000;
+const CONFIGURATIONS_MAX: usize = 20_000;
 
 /// Searches for an order. Steps may come in any order.
 pub(crate) fn check(steps: &[Step]) -> Verdict {
