@@ -263,6 +263,9 @@ impl World {
     fn observe(&mut self, place: Place) -> Result<(), Violation> {
         let host = &mut self.nodes[place.node].hosts[place.core];
         let Some(process) = host.process.as_mut() else { return Ok(()) };
+        if let Some(name) = process.core.damaged().next() {
+            return Err(Violation::FalseDamage { name });
+        }
         for replica in process.core.replicas() {
             let (name, group) = (replica.name(), replica.group());
             self.leaderships += u64::from(self.leaders.see(replica)?);
