@@ -164,21 +164,20 @@ impl World {
             return Ok(());
         };
         let (shard, is_write) = (open.shard, open.operation.is_write());
-        let outcome = match reply.outcome {
-            Ok(success) => Outcome::Answered(Ok(success)),
+        match reply.outcome {
+            Ok(success) => self.end(client, call, Outcome::Answered(Ok(success))),
             Err(refusal) => match refusal.retry() {
-                RetryClass::Never if refusal == Refusal::DeadlineExceeded => Outcome::NotExecuted,
-                RetryClass::Never => Outcome::Answered(Err(refusal)),
-                RetryClass::OutcomeUnknown if is_write => Outcome::Unknown,
-                RetryClass::OutcomeUnknown => return Ok(self.try_again(client, call, Nanos(0))),
-                RetryClass::AfterMs(millis) => return Ok(self.try_again(client, call, Nanos::from_millis(u64::from(millis)))),
+                RetryClass::Never if refusal == Refusal::DeadlineExceeded => self.end(client, call, Outcome::NotExecuted),
+                RetryClass::Never => self.end(client, call, Outcome::Answered(Err(refusal))),
+                RetryClass::OutcomeUnknown if is_write => self.end(client, call, Outcome::Unknown),
+                RetryClass::OutcomeUnknown => self.try_again(client, call, Nanos(0)),
+                RetryClass::AfterMs(millis) => self.try_again(client, call, Nanos::from_millis(u64::from(millis))),
                 RetryClass::NowWithNewMap => {
                     self.learn_leader(client, shard, refusal)?;
-                    return Ok(self.try_again(client, call, Nanos(0)));
+                    self.try_again(client, call, Nanos(0));
                 }
             },
-        };
-        self.end(client, call, outcome);
+        }
         Ok(())
     }
 
