@@ -488,3 +488,7 @@ fn expected(map: &Map, node: NodeId, core: margate_net::ids::CoreId) -> BTreeSet
         .filter_map(|shard| of_shard(shard.id, &shard.replicas))
         .collect()
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;
