@@ -157,15 +157,19 @@ impl Fetch {
         if self.next >= self.high || self.found_bytes >= limits::ENTRY_FETCH_BYTES {
             return None;
         }
-        // A batch that ends with its segment leaves nothing to read behind it.
-        let next = if chunk.next.offset < log.segment_bytes {
-            chunk.next
-        } else {
-            first_batch(chunk.next.segment + 1)
-        };
+        let next = readable(chunk.next, log);
         (self.at, self.continued) = (next, next.segment == self.at.segment);
         let length = chunk.needs.unwrap_or(limits::ENTRY_FETCH_BYTES);
         (length <= BATCH_BYTES_MAX).then_some(length)
+    }
+}
+
+/// Where to read on: a batch that ends with its segment leaves nothing to read behind it.
+fn readable(next: Position, log: &LogConfig) -> Position {
+    if next.offset < log.segment_bytes {
+        next
+    } else {
+        first_batch(next.segment + 1)
     }
 }
 
@@ -176,5 +180,26 @@ fn read_chunk(log: &LogConfig, ticket: ReadTicket, at: Position, length: usize) 
         ticket,
         position: at,
         length: length.min(room),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
+
+    #[test]
+    fn behind_a_full_segment_comes_the_next() {
+        let log = LogConfig {
+            cluster: ClusterId(1),
+            directory: DirectoryId(1),
+            node: NodeId(1),
+            core: CoreId(0),
+            segment_bytes: 1 << 16,
+            ready_min: 1,
+        };
+        let at = |offset| Position { segment: 3, offset };
+        assert_eq!(readable(at(0xF000), &log), at(0xF000));
+        assert_eq!(readable(at(0x1_0000), &log), first_batch(4));
     }
 }

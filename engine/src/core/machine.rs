@@ -197,6 +197,11 @@ impl<R: IndexReader> Core<R> {
         self.running.values().map(|running| &running.replica)
     }
 
+    /// The replicas that do not run, for checkers.
+    pub fn damaged(&self) -> impl Iterator<Item = ReplicaName> + '_ {
+        self.damaged.values().copied()
+    }
+
     /// The index, for checkers.
     #[must_use]
     pub fn index(&self) -> &Index<R> {

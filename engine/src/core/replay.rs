@@ -107,6 +107,8 @@ struct Replaying {
     commit: LogIndex,
     term_runs: Vec<(LogIndex, Term)>,
     tail: VecDeque<(Entry, Place)>,
+    /// Whether the scan has met an entry that follows the index's mark.
+    begun: bool,
     broken: bool,
 }
 
@@ -271,7 +273,8 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         Ok(())
     }
 
-    fn finish(self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
+    fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
+        self.replicas.values_mut().for_each(Replaying::check_whole);
         let here = expected(&config.map, config.log.node, config.log.core);
         let unknown = here
             .iter()
@@ -351,6 +354,7 @@ impl Replaying {
             commit: marks.commit,
             term_runs: marks.term_runs,
             tail: VecDeque::new(),
+            begun: false,
             broken: false,
         })
     }
@@ -367,6 +371,7 @@ impl Replaying {
             // Raft asks for the term before the first entry too.
             term_runs: vec![(LogIndex(0), Term(0))],
             tail: VecDeque::new(),
+            begun: true,
             broken: false,
         }
     }
@@ -382,9 +387,21 @@ impl Replaying {
         }
         let expected = self.tail.back().map_or(self.applied.next(), |(last, _)| LogIndex(last.index + 1));
         if index == expected {
+            self.begun = true;
             self.tail.push_back((entry, place));
-        } else {
+        } else if self.begun {
             tracing::error!(name = %self.name, %index, %expected, "entries are missing before this one: the replica is not started");
+            self.broken = true;
+        }
+        // Else another replica's mark made the scan begin early, and this entry's predecessors, like itself, were
+        // replaced later: what follows this replica's own mark is still to come.
+    }
+
+    /// All that is known to be committed must have been found.
+    fn check_whole(&mut self) {
+        let last = self.tail.back().map_or(self.applied, |(last, _)| LogIndex(last.index));
+        if last < self.commit && !self.broken {
+            tracing::error!(name = %self.name, commit = %self.commit, %last, "committed entries are missing: the replica is not started");
             self.broken = true;
         }
     }
@@ -471,3 +488,7 @@ fn expected(map: &Map, node: NodeId, core: margate_net::ids::CoreId) -> BTreeSet
         .filter_map(|shard| of_shard(shard.id, &shard.replicas))
         .collect()
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;

@@ -1,8 +1,10 @@
 //! From queued operations to entries: resolve, number, propose (design section 3, steps 2 and 3).
 //!
 //! One entry carries every operation that is queued, up to [`ENTRY_DATA_BYTES_TARGET`] or one larger operation, so
-//! that consensus is paid per batch. An answer that reveals state travels with the newest entry in flight: if
-//! that commits in this term, this replica led when it looked. With nothing in flight it takes a ReadIndex round.
+//! that consensus is paid per batch. An answer that reveals state travels with the entry it was found beside: if that
+//! commits in this term, this replica led when it looked, for the entry was proposed afterwards. Where no entry
+//! follows it takes a ReadIndex round. An entry proposed before proves nothing: a quorum may have taken it long ago,
+//! and elected another leader since.
 
 use bytes::Bytes;
 use margate_net::error::{Queue, Refusal};
@@ -35,7 +37,7 @@ impl Replica {
         while self.may_propose() {
             let (builder, answers) = self.build_entry(now, wall, index, out)?;
             if builder.is_empty() {
-                self.attach(answers, out);
+                self.prove(answers, out);
             } else {
                 self.propose_entry(builder, answers, out);
             }
@@ -124,11 +126,10 @@ impl Replica {
         }
     }
 
-    fn attach(&mut self, answers: Vec<Answer>, out: &mut Vec<Answer>) {
-        match self.in_flight.back_mut() {
-            Some(newest) => newest.answers.extend(answers),
-            None => answers.into_iter().for_each(|answer| self.observe(answer, out)),
-        }
+    /// Answers found beside no effect: they wait for what they saw to be applied, and for a round of their own.
+    fn prove(&mut self, answers: Vec<Answer>, out: &mut Vec<Answer>) {
+        let rests_on = self.in_flight.back().map_or(self.applied, |newest| newest.index);
+        answers.into_iter().for_each(|answer| self.observe(answer, rests_on, out));
     }
 }
 
@@ -141,3 +142,7 @@ fn record_bytes(operation: &Operation) -> usize {
     };
     EntryDataBuilder::put_bytes(key.len(), value.len())
 }
+
+#[cfg(test)]
+#[path = "propose_tests.rs"]
+mod tests;

@@ -19,8 +19,13 @@ use crate::types::Nanos;
 /// What waits.
 #[derive(Debug)]
 pub enum Waiting {
-    /// An answer already found in applied state; it needs only the proof.
-    Observed(Answer),
+    /// An answer already found; it needs only the proof.
+    Observed {
+        /// It.
+        answer: Answer,
+        /// The newest entry it may rest on: until that is applied nobody may learn of it.
+        rests_on: LogIndex,
+    },
     /// A read, to be looked up once the proof is there.
     Read {
         /// Who asked.
@@ -38,6 +43,8 @@ pub struct ReadQueue {
     waiting: Vec<Waiting>,
     confirming: Option<(u64, Vec<Waiting>)>,
     confirmed: VecDeque<(LogIndex, Vec<Waiting>)>,
+    /// Answers that are confirmed and rest on later entries than their round's.
+    resting: Vec<(LogIndex, Waiting)>,
     held: usize,
     last_round: u64,
 }
@@ -72,7 +79,10 @@ impl ReadQueue {
     /// The round is confirmed: its reads may be answered once `index` is applied.
     pub fn confirmed(&mut self, round: u64, index: LogIndex) {
         if let Some((_, reads)) = self.confirming.take_if(|(number, _)| *number == round) {
+            let (resting, reads): (Vec<_>, Vec<_>) = reads.into_iter().partition(|waiting| waiting.rests_on() > index);
             self.confirmed.push_back((index, reads));
+            self.resting
+                .extend(resting.into_iter().map(|waiting| (waiting.rests_on(), waiting)));
         }
     }
 
@@ -84,6 +94,8 @@ impl ReadQueue {
                 answerable.extend(reads);
             }
         }
+        let rested = self.resting.extract_if(.., |(rests_on, _)| *rests_on <= applied);
+        answerable.extend(rested.map(|(_, waiting)| waiting));
         self.held -= answerable.len();
         answerable
     }
@@ -96,7 +108,7 @@ impl ReadQueue {
                 expired.push(*ticket);
                 false
             }
-            Waiting::Read { .. } | Waiting::Observed(_) => true,
+            Waiting::Read { .. } | Waiting::Observed { .. } => true,
         });
         self.held -= expired.len();
         expired
@@ -111,6 +123,7 @@ impl ReadQueue {
             .drain(..)
             .chain(confirming)
             .chain(confirmed)
+            .chain(self.resting.drain(..).map(|(_, waiting)| waiting))
             .map(|waiting| waiting.ticket())
             .collect();
         self.held = 0;
@@ -119,10 +132,18 @@ impl ReadQueue {
 }
 
 impl Waiting {
+    /// The entry that must be applied before it may be answered, whatever its round says.
+    fn rests_on(&self) -> LogIndex {
+        match self {
+            Self::Observed { rests_on, .. } => *rests_on,
+            Self::Read { .. } => LogIndex(0),
+        }
+    }
+
     /// Who waits.
     fn ticket(&self) -> Ticket {
         match self {
-            Self::Observed(answer) => answer.ticket,
+            Self::Observed { answer, .. } => answer.ticket,
             Self::Read { ticket, .. } => *ticket,
         }
     }

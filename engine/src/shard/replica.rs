@@ -231,21 +231,21 @@ impl Replica {
     pub fn answer_reads<R: IndexReader>(&mut self, index: &Index<R>, out: &mut Vec<Answer>) -> Result<(), IndexError> {
         for waiting in self.reads.take_answerable(self.applied) {
             out.push(match waiting {
-                Waiting::Observed(answer) => answer,
+                Waiting::Observed { answer, .. } => answer,
                 Waiting::Read { ticket, operation, .. } => self.read(ticket, operation, index)?,
             });
         }
         Ok(())
     }
 
-    /// An answer found in applied state waits for its proof.
-    pub(crate) fn observe(&mut self, answer: Answer, out: &mut Vec<Answer>) {
+    /// An answer waits for its proof, and for the entry it rests on to be applied.
+    pub(crate) fn observe(&mut self, answer: Answer, rests_on: LogIndex, out: &mut Vec<Answer>) {
         if self.planted.read_unconfirmed() {
             out.push(answer);
             return;
         }
         let ticket = answer.ticket;
-        if let Err(refusal) = self.reads.push(Waiting::Observed(answer)) {
+        if let Err(refusal) = self.reads.push(Waiting::Observed { answer, rests_on }) {
             out.push(Answer::refused(ticket, refusal));
         }
     }

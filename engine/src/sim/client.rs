@@ -164,21 +164,20 @@ impl World {
             return Ok(());
         };
         let (shard, is_write) = (open.shard, open.operation.is_write());
-        let outcome = match reply.outcome {
-            Ok(success) => Outcome::Answered(Ok(success)),
+        match reply.outcome {
+            Ok(success) => self.end(client, call, Outcome::Answered(Ok(success))),
             Err(refusal) => match refusal.retry() {
-                RetryClass::Never if refusal == Refusal::DeadlineExceeded => Outcome::NotExecuted,
-                RetryClass::Never => Outcome::Answered(Err(refusal)),
-                RetryClass::OutcomeUnknown if is_write => Outcome::Unknown,
-                RetryClass::OutcomeUnknown => return Ok(self.try_again(client, call, Nanos(0))),
-                RetryClass::AfterMs(millis) => return Ok(self.try_again(client, call, Nanos::from_millis(u64::from(millis)))),
+                RetryClass::Never if refusal == Refusal::DeadlineExceeded => self.end(client, call, Outcome::NotExecuted),
+                RetryClass::Never => self.end(client, call, Outcome::Answered(Err(refusal))),
+                RetryClass::OutcomeUnknown if is_write => self.end(client, call, Outcome::Unknown),
+                RetryClass::OutcomeUnknown => self.try_again(client, call, Nanos(0)),
+                RetryClass::AfterMs(millis) => self.try_again(client, call, Nanos::from_millis(u64::from(millis))),
                 RetryClass::NowWithNewMap => {
                     self.learn_leader(client, shard, refusal)?;
-                    return Ok(self.try_again(client, call, Nanos(0)));
+                    self.try_again(client, call, Nanos(0));
                 }
             },
-        };
-        self.end(client, call, outcome);
+        }
         Ok(())
     }
 
@@ -198,7 +197,9 @@ impl World {
 
     /// A client gives up.
     pub(crate) fn expired(&mut self, client: usize, call: CallId) {
-        let Some(open) = self.clients[client].open.get(&call) else { return };
+        let Client { leaders, open, .. } = &mut self.clients[client];
+        let Some(open) = open.get(&call) else { return };
+        leaders[open.shard] += 1;
         let outcome = if open.sent.is_some() && open.operation.is_write() {
             Outcome::Unknown
         } else {
@@ -226,7 +227,7 @@ impl World {
             Operation::Get { consistency, .. } | Operation::List { consistency, .. } | Operation::Size { consistency, .. }
             if consistency == Consistency::Stale
         );
-        let replica = if stale {
+        let replica = if stale || self.dice.chance(30) {
             self.dice.pick(&shard.replicas)
         } else {
             &shard.replicas[leaders[open.shard] % shard.replicas.len()]
@@ -300,8 +301,9 @@ impl World {
         if self.dice.chance(900) {
             return self.dice.span(Nanos(0), Nanos::from_millis(20));
         }
-        let turns = (self.options.operations / 10).max(1);
-        let rest = Nanos(2 * self.options.faults_until.0 / turns);
+        // As long as it takes for all operations to last until the faults end.
+        let options = &self.options;
+        let rest = Nanos(8 * options.faults_until.0 * options.width as u64 / options.operations.max(1));
         self.dice.span(Nanos(0), rest)
     }
 }

@@ -44,6 +44,8 @@ pub enum Fault {
     SlowDisk,
     /// A node was stopped gracefully.
     Stop,
+    /// What a node said was cut off, and what it was told came late.
+    Strand,
     /// A crash left some sectors of a batch in flight.
     WriteTorn,
     /// A crash left nothing of a batch in flight.
@@ -74,7 +76,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -82,6 +84,7 @@ impl Fault {
         Self::Pause,
         Self::Partition,
         Self::PartitionOneWay,
+        Self::Strand,
         Self::ClientCut,
         Self::Clog,
         Self::Drop,
@@ -128,6 +131,7 @@ impl Fault {
             Self::SlowIndex => "slow-index",
             Self::SlowDisk => "slow-disk",
             Self::Stop => "stop",
+            Self::Strand => "strand",
             Self::WriteTorn => "write-torn",
             Self::WriteLost => "write-lost",
             Self::WriteSurvived => "write-survived",

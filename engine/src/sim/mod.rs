@@ -15,7 +15,7 @@ mod check;
 mod client;
 mod clock;
 mod dice;
-mod disk;
+pub(crate) mod disk;
 mod faults;
 mod history;
 mod nemesis;

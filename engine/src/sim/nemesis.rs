@@ -47,6 +47,7 @@ impl World {
             Fault::Pause => self.pause(node),
             Fault::Partition => self.partition(),
             Fault::PartitionOneWay => self.partition_one_way(),
+            Fault::Strand => self.strand(node),
             Fault::ClientCut => self.cut_client(node),
             Fault::Clog => self.clog(),
             Fault::ClockJump => self.jump(node),
@@ -237,6 +238,17 @@ impl World {
             1 => to == node,
             _ => some[from * nodes + to],
         });
+    }
+
+    /// Cuts what a node says, and holds back what it is told for about as long as it takes to replace a leader.
+    fn strand(&mut self, node: usize) {
+        self.faults.count(Fault::Strand);
+        let hold = self.dice.between(8, 22);
+        let until = self.now().plus(Nanos(self.options.tick.0 * hold));
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
+            self.network.clog((Spot::Node(peer), Spot::Node(node)), until);
+        }
+        self.cut_where(|from, _| from == node);
     }
 
     fn cut_where(&mut self, cut: impl Fn(usize, usize) -> bool) {

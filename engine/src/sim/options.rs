@@ -23,6 +23,7 @@ pub(crate) struct Options {
     /// Operations of each client.
     pub(crate) operations: u64,
     pub(crate) value_bytes_max: u64,
+    pub(crate) mix: Mix,
     /// Whether everything passes through the codec of the wire.
     pub(crate) wire: bool,
     pub(crate) tick: Nanos,
@@ -33,6 +34,18 @@ pub(crate) struct Options {
     pub(crate) network: NetworkOptions,
     pub(crate) disk: DiskOptions,
     pub(crate) nemesis: NemesisOptions,
+}
+
+/// What clients ask: the share of each kind, in any unit.
+#[derive(Clone, Debug)]
+pub(crate) struct Mix {
+    pub(crate) sets: u64,
+    pub(crate) exchanges: u64,
+    pub(crate) deletes: u64,
+    pub(crate) reads: u64,
+    pub(crate) lists: u64,
+    /// Sets that only create a key.
+    pub(crate) create_only_per_mille: u64,
 }
 
 /// How messages travel.
@@ -71,13 +84,14 @@ pub(crate) struct NemesisOptions {
 }
 
 /// What the nemesis does by itself; the other kinds follow from these or from the network's rates.
-const KINDS: [Fault; 12] = [
+const KINDS: [Fault; 13] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Stop,
     Fault::Pause,
     Fault::Partition,
     Fault::PartitionOneWay,
+    Fault::Strand,
     Fault::ClientCut,
     Fault::Clog,
     Fault::ClockJump,
@@ -91,10 +105,18 @@ impl Options {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         let nodes = *dice.pick(&[1, 3, 3, 3, 3, 3, 3, 5]);
         let shards = dice.index(4) + 1;
-        let clients = dice.index(5) + 2;
-        let total = dice.between(300, 800);
-        let large = dice.chance(150);
-        let faults_until = dice.span(Nanos::from_millis(8_000), Nanos::from_millis(20_000));
+        let clients = dice.index(5) + 3;
+        let total = dice.between(600, 1_600);
+        // Values and segments go together: one entry of all that clients have open must fit a segment.
+        let (value_bytes_max, segment_bytes) = *dice.pick(&[
+            (16, 64 << 10),
+            (300, 64 << 10),
+            (300, 256 << 10),
+            (1_500, 128 << 10),
+            (1_500, 256 << 10),
+            (20 << 10, 1 << 20),
+        ]);
+        let faults_until = dice.span(Nanos::from_millis(8_000), Nanos::from_millis(25_000));
         Self {
             nodes,
             cores: dice.index(2) + 1,
@@ -104,14 +126,11 @@ impl Options {
             width: dice.index(4) + 1,
             keys: keys(dice),
             operations: total / clients as u64,
-            value_bytes_max: if large { 20 << 10 } else { *dice.pick(&[16, 64, 600]) },
+            value_bytes_max,
+            mix: Mix::draw(dice),
             wire: dice.chance(300),
             tick: Nanos::from_millis(*dice.pick(&[20, 50, 50])),
-            segment_bytes: if large {
-                512 << 10
-            } else {
-                *dice.pick(&[64 << 10, 128 << 10, 256 << 10])
-            },
+            segment_bytes,
             segments_ready: dice.index(2) + 1,
             faults_until,
             network: NetworkOptions::draw(dice),
@@ -127,6 +146,26 @@ impl Options {
             .map(|at| u8::try_from(at * step).unwrap_or(u8::MAX))
             .map(|first| Bytes::copy_from_slice(&[first]))
             .collect()
+    }
+}
+
+impl Mix {
+    fn draw(dice: &mut Dice) -> Self {
+        let mut share = |usual: u64| usual * *dice.pick(&[1, 1, 4]);
+        let (sets, exchanges, deletes, reads, lists) = (share(35), share(12), share(11), share(40), share(8));
+        Self {
+            sets,
+            exchanges,
+            deletes,
+            reads,
+            lists,
+            create_only_per_mille: *dice.pick(&[200, 200, 900]),
+        }
+    }
+
+    /// All shares together.
+    pub(crate) fn total(&self) -> u64 {
+        self.sets + self.exchanges + self.deletes + self.reads + self.lists
     }
 }
 
@@ -162,13 +201,13 @@ impl NemesisOptions {
         let calm = dice.chance(50);
         let share = *dice.pick(&[250, 500, 1_000]);
         let kinds = KINDS.into_iter().filter(|_| !calm && dice.chance(share)).collect();
-        let slowest = *dice.pick(&[400, 1_000, 2_500]);
+        let slowest = *dice.pick(&[500, 1_200, 3_000]);
         let mut rate = |usual: u64| if !calm && dice.chance(500) { usual } else { 0 };
         Self {
             kinds,
             pace: (Nanos::from_millis(50), Nanos::from_millis(slowest)),
-            kill_in_write_per_mille: rate(4),
-            kill_in_commit_per_mille: rate(150),
+            kill_in_write_per_mille: rate(12),
+            kill_in_commit_per_mille: rate(300),
             index_lost_per_mille: rate(150),
         }
     }

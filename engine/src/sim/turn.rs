@@ -20,6 +20,8 @@ use crate::types::Nanos;
 
 /// Time from an event to the turn that takes it, at most.
 const TURN_WITHIN: Nanos = Nanos(30_000);
+/// The longest a disk takes for anything, however slow it is.
+const SLOWEST: Nanos = Nanos::from_millis(6_000);
 
 impl World {
     /// Starts a node's process.
@@ -97,7 +99,7 @@ impl World {
     }
 
     fn plan_within(&mut self, place: Place, (low, high): (Nanos, Nanos), slower: u64, what: ForCore) {
-        let span = Nanos(self.dice.span(low, high).0.saturating_mul(slower));
+        let span = Nanos(self.dice.span(low, high).0.saturating_mul(slower)).min(SLOWEST);
         self.plan(place, self.now().plus(span), what);
     }
 
@@ -261,6 +263,9 @@ impl World {
     fn observe(&mut self, place: Place) -> Result<(), Violation> {
         let host = &mut self.nodes[place.node].hosts[place.core];
         let Some(process) = host.process.as_mut() else { return Ok(()) };
+        if let Some(name) = process.core.damaged().next() {
+            return Err(Violation::FalseDamage { name });
+        }
         for replica in process.core.replicas() {
             let (name, group) = (replica.name(), replica.group());
             self.leaderships += u64::from(self.leaders.see(replica)?);

@@ -33,8 +33,8 @@ pub enum Violation {
         /// What replay said.
         why: String,
     },
-    /// A restart took whole bytes for damaged ones.
-    #[error("{name} was not started as damaged, and nothing was damaged")]
+    /// A replica was taken for damaged, at its start or later.
+    #[error("{name} was stopped as damaged, and nothing was damaged")]
     FalseDamage {
         /// The replica.
         name: ReplicaName,
@@ -174,7 +174,8 @@ impl Violation {
         match self {
             Self::Assertion { .. } => "assertion",
             Self::Halted { .. } => "halt",
-            Self::NotStarted { .. } | Self::FalseDamage { .. } => "replay",
+            Self::NotStarted { .. } => "replay",
+            Self::FalseDamage { .. } => "damage",
             Self::NotLinearizable { .. } => "linearizable",
             Self::SenselessAnswer { .. } | Self::SenselessRefusal { .. } => "answers",
             Self::AcknowledgedLost { .. } | Self::ValueWritten { .. } | Self::ReadUncommitted { .. } | Self::VersionsFall { .. } => {

@@ -9,7 +9,7 @@ use margate_net::message::{Consistency, Direction, Operation, Precondition, Proj
 
 use super::dice::Dice;
 use super::history::{CallId, VALUE_BYTES_MIN, value};
-use super::options::Options;
+use super::options::{Mix, Options};
 
 /// What a client knows of a key.
 #[derive(Clone, Debug)]
@@ -26,19 +26,25 @@ pub(crate) fn draw(
     call: CallId,
     known: impl Fn(&Bytes) -> Option<Known>,
 ) -> (usize, Operation) {
-    if dice.chance(70) {
+    let mix = &options.mix;
+    let drawn = dice.between(1, mix.total());
+    if drawn <= mix.lists {
         return list(dice, options, map);
     }
+    let drawn = drawn - mix.lists;
     let key = dice.pick(&options.keys).clone();
     let shard = shard_of(map, &key);
     let known = known(&key);
     let size = dice.between(VALUE_BYTES_MIN as u64, options.value_bytes_max.max(VALUE_BYTES_MIN as u64));
     let new = value(call.0, usize::try_from(size).unwrap_or(VALUE_BYTES_MIN));
-    let operation = match dice.between(0, 99) {
-        0..35 => set(dice, key, new, known),
-        35..47 => compare_exchange(dice, key, new, known),
-        47..58 => delete(dice, key, known),
-        _ => read(dice, key, known),
+    let operation = if drawn <= mix.sets {
+        set(dice, mix, key, new, known)
+    } else if drawn <= mix.sets + mix.exchanges {
+        compare_exchange(dice, key, new, known)
+    } else if drawn <= mix.sets + mix.exchanges + mix.deletes {
+        delete(dice, key, known)
+    } else {
+        read(dice, key, known)
     };
     (shard, operation)
 }
@@ -49,15 +55,18 @@ pub(crate) fn shard_of(map: &Map, key: &[u8]) -> usize {
     found.expect("the map tiles the key space")
 }
 
-fn set(dice: &mut Dice, key: Bytes, value: Bytes, known: Option<Known>) -> Operation {
+fn set(dice: &mut Dice, mix: &Mix, key: Bytes, value: Bytes, known: Option<Known>) -> Operation {
     let version = known.map_or(Version(dice.between(1, 50)), |known| known.version);
-    let precondition = *dice.pick(&[
-        Precondition::Always,
-        Precondition::Always,
-        Precondition::Absent,
-        Precondition::Present,
-        Precondition::AtVersion(version),
-    ]);
+    let precondition = if dice.chance(mix.create_only_per_mille) {
+        Precondition::Absent
+    } else {
+        *dice.pick(&[
+            Precondition::Always,
+            Precondition::Always,
+            Precondition::Present,
+            Precondition::AtVersion(version),
+        ])
+    };
     Operation::Set {
         key,
         value,

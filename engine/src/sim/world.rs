@@ -238,11 +238,11 @@ impl World {
         }
         let shards = self.map.shards().len() as u64;
         self.faults.add(Fault::LeaderChanged, self.leaderships.saturating_sub(shards));
-        acknowledged::check(&self.history, &self.map, &self.committed)?;
+        let deeds = acknowledged::check(&self.history, &self.map, &self.committed)?;
         if self.planted.planted() == Some(Bug::Canary) {
             self.slander();
         }
-        calls::judge(&self.history, &self.map, &self.options.keys)
+        calls::judge(&self.history, &self.map, &self.options.keys, &deeds)
     }
 
     /// The canary: a read is added that saw what nobody wrote, so that the checkers must speak up.

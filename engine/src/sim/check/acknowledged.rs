@@ -23,13 +23,14 @@ struct Done {
 }
 
 /// Everything the committed logs did.
-struct Deeds {
+pub(crate) struct Deeds {
     by_version: BTreeMap<(ShardId, Version), Done>,
-    times: BTreeMap<u64, usize>,
+    /// The versions of each value, by its number.
+    of_value: BTreeMap<u64, Vec<Version>>,
 }
 
-/// Judges a run by its committed log.
-pub(crate) fn check(history: &History, map: &Map, log: &CommittedLog) -> Result<(), Violation> {
+/// Judges a run by its committed log. Returns what the log did.
+pub(crate) fn check(history: &History, map: &Map, log: &CommittedLog) -> Result<Deeds, Violation> {
     let deeds = Deeds::of(log)?;
     for (record, number) in history.records().iter().zip(0..) {
         let shard = map.shards()[record.shard].id;
@@ -38,14 +39,19 @@ pub(crate) fn check(history: &History, map: &Map, log: &CommittedLog) -> Result<
             deeds.check_success(shard, &record.operation, success)?;
         }
     }
-    Ok(())
+    Ok(deeds)
 }
 
 impl Deeds {
+    /// The version that wrote a value, if any did.
+    pub(crate) fn version_of(&self, number: u64) -> Option<Version> {
+        self.of_value.get(&number).and_then(|versions| versions.first()).copied()
+    }
+
     fn of(log: &CommittedLog) -> Result<Self, Violation> {
         let mut deeds = Self {
             by_version: BTreeMap::new(),
-            times: BTreeMap::new(),
+            of_value: BTreeMap::new(),
         };
         let mut last = (ShardId(0), Version(0));
         for (shard, index, logged) in log.entries() {
@@ -58,7 +64,7 @@ impl Deeds {
                 last = (shard, version);
                 let value = (effect.kind == EffectKind::Put).then(|| Bytes::copy_from_slice(effect.value));
                 if let Some(number) = value.as_deref().and_then(value_number) {
-                    *deeds.times.entry(number).or_default() += 1;
+                    deeds.of_value.entry(number).or_default().push(version);
                 }
                 let key = Bytes::copy_from_slice(effect.key);
                 deeds.by_version.insert((shard, version), Done { key, value });
@@ -69,7 +75,7 @@ impl Deeds {
 
     /// A write's value is there once at most, and not at all if the write was refused.
     fn check_times(&self, record: &Record, number: u64) -> Result<(), Violation> {
-        let times = self.times.get(&number).copied().unwrap_or_default();
+        let times = self.of_value.get(&number).map_or(0, Vec::len);
         let allowed = match &record.outcome {
             Outcome::Answered(Ok(Success::Exchanged { version: None, .. }) | Err(_)) | Outcome::NotExecuted => 0,
             Outcome::Open | Outcome::Unknown | Outcome::Answered(Ok(_)) => 1,

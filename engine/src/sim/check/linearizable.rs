@@ -83,7 +83,7 @@ struct State {
 }
 
 /// Configurations tried before the search is given up.
-const CONFIGURATIONS_MAX: usize = 300_000;
+const CONFIGURATIONS_MAX: usize = 20_000;
 
 /// Searches for an order. Steps may come in any order.
 pub(crate) fn check(steps: &[Step]) -> Verdict {
@@ -135,6 +135,10 @@ impl<'a> Search<'a> {
             if configuration.left == 0 {
                 return Verdict::Linearizable;
             }
+            if let Some(doomed) = self.doomed(&configuration) {
+                self.got_stuck(&configuration, doomed);
+                continue;
+            }
             if !self.tried.insert((configuration.done.clone(), configuration.state)) {
                 continue;
             }
@@ -159,14 +163,25 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// An answered step that is left and needs a version that is gone: versions never come back.
+    fn doomed(&self, configuration: &Configuration) -> Option<usize> {
+        let mut left = (configuration.front..self.steps.len()).filter(|at| !configuration.is_done(*at));
+        left.find(|at| self.steps[*at].is_past(configuration.state))
+    }
+
+    /// Remembers where the longest attempt so far ended.
+    fn got_stuck(&mut self, configuration: &Configuration, at: usize) {
+        if configuration.left < self.deepest.0 {
+            self.deepest = (configuration.left, at);
+        }
+    }
+
     /// Adds the configurations one step further; those tried first are added last.
     fn branch(&mut self, configuration: &Configuration, open: &mut Vec<Configuration>) {
         let (mut candidates, first_return) = self.candidates(configuration);
-        if configuration.left < self.deepest.0 {
-            self.deepest = (configuration.left, first_return);
-        }
-        // Answered steps first, in the order of their answers; they are on top of the stack.
-        candidates.sort_by_key(|at| std::cmp::Reverse(self.steps[*at].returned));
+        self.got_stuck(configuration, first_return);
+        // The first to be tried is the last to be pushed.
+        candidates.sort_by_key(|at| std::cmp::Reverse(self.steps[*at].preference()));
         for at in candidates {
             if let Some(state) = self.steps[at].apply(configuration.state) {
                 let mut next = configuration.clone();
@@ -214,6 +229,25 @@ impl Configuration {
 impl Step {
     fn is_answered(&self) -> bool {
         !matches!(self.saw, Saw::Nothing { .. })
+    }
+
+    /// Answered steps in the order of their answers, then those whose version was seen in its order, then the rest.
+    fn preference(&self) -> (u64, Version) {
+        match self.saw {
+            Saw::Nothing { version } => (u64::MAX, version.unwrap_or(Version(u64::MAX))),
+            _ => (self.returned, Version(0)),
+        }
+    }
+
+    /// Whether this step, which was answered, can never come again after a state.
+    fn is_past(&self, state: State) -> bool {
+        match self.saw {
+            Saw::Wrote { version, .. } => version <= state.high,
+            Saw::Found { version, .. } | Saw::Exists { version } | Saw::Mismatch { actual: Some(version) } => {
+                version < state.high || version == state.high && state.shows(version, None).is_none()
+            }
+            Saw::Mismatch { actual: None } | Saw::Missing | Saw::NoSuchVersion | Saw::Nothing { .. } | Saw::Untouched { .. } => false,
+        }
     }
 
     /// The state after this step, if it can come now.

@@ -1,0 +1,192 @@
+//! Logs written by hand, replayed: what a start makes of entries that were replaced, or are missing.
+
+use std::sync::Arc;
+
+use margate_net::ids::{ClusterId, CoreId, DirectoryId};
+use margate_net::map::MapNode;
+use margate_net::message::EntryKind;
+
+use super::*;
+use crate::config::static_map;
+use crate::core::creation::checkpoints;
+use crate::index::memory::{MemoryReader, MemoryStore};
+use crate::index::overlay::Overlay;
+use crate::log::record::Record;
+use crate::log::segment::ReadySegment;
+use crate::log::writer::{FlushStep, Resume};
+use crate::sim::disk::Disk;
+use crate::types::Nanos;
+
+const ONE: ReplicaName = name(1);
+const TWO: ReplicaName = name(2);
+
+const fn name(shard: u64) -> ReplicaName {
+    ReplicaName {
+        shard: ShardId(shard),
+        replica: ReplicaId(1),
+    }
+}
+
+/// One node with one core and two shards, its log written batch by batch.
+struct Written {
+    config: CoreConfig,
+    disk: Disk,
+    log: LogWriter,
+    index: MemoryStore,
+}
+
+impl Written {
+    /// A log that holds the creation of both replicas.
+    fn created() -> Self {
+        let node = MapNode {
+            id: NodeId(1),
+            cores: vec![([127, 0, 0, 1], 7_000).into()],
+        };
+        let map = static_map(ClusterId(1), &[node], &[Bytes::from_static(b"m")], 1).expect("one node serves two shards");
+        let log = LogConfig {
+            cluster: ClusterId(1),
+            directory: DirectoryId(1),
+            node: NodeId(1),
+            core: CoreId(0),
+            segment_bytes: 1 << 18,
+            ready_min: 1,
+        };
+        let first = ReadySegment { number: 1, salt: 7 };
+        let mut disk = Disk::new(log);
+        disk.begin_segment(first);
+        disk.finish_segment(1);
+        let mut writer = LogWriter::new(log, Resume::fresh());
+        writer.segment_ready(first);
+        let records = checkpoints(&map, log.node, log.core, Nanos(1));
+        let config = CoreConfig {
+            log,
+            map,
+            election_ticks: 10,
+            seed: 1,
+            planted: Planted::NONE,
+        };
+        let mut written = Self {
+            config,
+            disk,
+            log: writer,
+            index: MemoryStore::new(),
+        };
+        written.batch(records);
+        written
+    }
+
+    /// One more batch; says where it lies.
+    fn batch(&mut self, records: Vec<Record>) -> BatchPlace {
+        records.into_iter().for_each(|record| self.log.push(record));
+        let FlushStep::Write(flush) = self.log.flush(Nanos(0), Nanos(1)) else {
+            panic!("there is something to write, and room");
+        };
+        self.disk.begin_write(&flush);
+        self.disk.finish_write();
+        let position = self.log.flushed(flush.sequence, Nanos(0)).batch;
+        BatchPlace {
+            sequence: flush.sequence,
+            position,
+        }
+    }
+
+    fn entry(&mut self, name: ReplicaName, index: u64, term: u64) -> BatchPlace {
+        self.batch(vec![Record::Entry {
+            name,
+            space: Space(u32::try_from(name.shard.0).expect("two shards")),
+            term: Term(term),
+            index: LogIndex(index),
+            kind: EntryKind::Normal,
+            data: Bytes::new(),
+            timestamp: Nanos(1),
+        }])
+    }
+
+    /// The index holds a replica up to an entry, the other not at all, and wants the scan to begin there.
+    fn marked(&mut self, applied: u64, commit: u64, replay: BatchPlace) {
+        let states = checkpoints(&self.config.map, NodeId(1), CoreId(0), Nanos(1));
+        let marks = states.into_iter().filter_map(|record| match record {
+            Record::Checkpoint { name, space, state, .. } => Some((name, space, state)),
+            Record::Entry { .. } | Record::HardState { .. } => None,
+        });
+        let replicas = marks.map(|(name, space, state)| {
+            let (applied, commit) = if name == ONE { (applied, commit) } else { (0, 0) };
+            ReplicaMarks {
+                name,
+                space,
+                low: Bytes::new(),
+                high: Bytes::new(),
+                applied: LogIndex(applied),
+                applied_term: Term(u64::from(applied > 0)),
+                hard_state: HardState::default(),
+                commit: LogIndex(commit),
+                term_runs: vec![(LogIndex(0), Term(0)), (LogIndex(1), Term(1))],
+                state,
+            }
+        });
+        let generation = Generation {
+            number: 1,
+            rows: Arc::new(Overlay::new()),
+            core: CoreMarks {
+                generation: 1,
+                replay: replay.position,
+                replay_sequence: replay.sequence,
+            },
+            replicas: replicas.collect(),
+            positions: Vec::new(),
+        };
+        self.index.writer().commit(&generation).expect("memory takes everything");
+    }
+
+    fn replayed(&mut self) -> Core<MemoryReader> {
+        let replayed = replay(&self.config, &mut self.disk, self.index.reader(), &mut self.index.writer());
+        replayed.expect("a whole log replays").core
+    }
+}
+
+fn terms(core: &Core<MemoryReader>, name: ReplicaName, up_to: u64) -> Vec<Option<Term>> {
+    let replica = core.replicas().find(|replica| replica.name() == name).expect("it runs");
+    (0..=up_to).map(|index| replica.group().term_at(LogIndex(index))).collect()
+}
+
+#[test]
+fn the_term_before_the_first_entry_is_known() {
+    let mut written = Written::created();
+    written.entry(ONE, 1, 1);
+    written.log.note_commit(ONE, LogIndex(1));
+    written.entry(ONE, 2, 1);
+    let core = written.replayed();
+    assert_eq!(terms(&core, ONE, 2), [Some(Term(0)), Some(Term(1)), Some(Term(1))]);
+    assert_eq!(terms(&core, TWO, 0), [Some(Term(0))]);
+}
+
+#[test]
+fn entries_met_early_for_another_replica_are_passed_over() {
+    let mut written = Written::created();
+    written.entry(ONE, 1, 1);
+    written.entry(ONE, 2, 1);
+    // The other replica's mark makes the scan begin here, between two entries that are replaced below.
+    let replay = written.entry(TWO, 1, 1);
+    written.entry(ONE, 3, 1);
+    written.entry(ONE, 2, 2);
+    written.entry(ONE, 3, 2);
+    written.marked(1, 1, replay);
+    let core = written.replayed();
+    assert_eq!(core.damaged().count(), 0);
+    assert_eq!(
+        terms(&core, ONE, 4),
+        [Some(Term(0)), Some(Term(1)), Some(Term(2)), Some(Term(2)), None]
+    );
+}
+
+#[test]
+fn committed_entries_that_are_not_found_are_damage() {
+    let mut written = Written::created();
+    written.entry(ONE, 1, 1);
+    let replay = written.entry(TWO, 1, 1);
+    written.entry(ONE, 3, 1);
+    written.marked(1, 3, replay);
+    let core = written.replayed();
+    assert_eq!(core.damaged().collect::<Vec<_>>(), [ONE]);
+    assert_eq!(terms(&core, TWO, 1), [Some(Term(0)), Some(Term(1))]);
+}
