@@ -1,0 +1,58 @@
+//! The simulation, briefly: a few seeds hold, a seed is always the same run, and every planted bug is found.
+
+use margate_engine::planted::Bug;
+use margate_engine::sim::{Fault, FaultCounts, Violation, run_caught};
+
+/// Seeds of the first test.
+const SEEDS: u64 = 24;
+/// Seeds within which every planted bug must be found here; the program searches further.
+const PLANTED_WITHIN: u64 = 40;
+
+#[test]
+fn seeds_hold_and_faults_happen() {
+    let mut faults = FaultCounts::default();
+    for seed in 0..SEEDS {
+        let report = run_caught(seed, None);
+        assert_eq!(report.violation, None, "seed={seed}");
+        assert_eq!(report.too_hard, 0, "seed={seed}");
+        assert!(report.operations > 0, "seed={seed} asked nothing");
+        faults.absorb(&report.faults);
+    }
+    for fault in [
+        Fault::Kill,
+        Fault::Partition,
+        Fault::Drop,
+        Fault::WriteTorn,
+        Fault::LeaderChanged,
+        Fault::IndexCommitted,
+    ] {
+        assert!(faults.of(fault) > 0, "{} never happened", fault.name());
+    }
+}
+
+#[test]
+fn a_seed_is_always_the_same_run() {
+    let hashes: Vec<u64> = (100..104).map(|seed| run_caught(seed, None).event_hash).collect();
+    let again: Vec<u64> = (100..104).map(|seed| run_caught(seed, None).event_hash).collect();
+    assert_eq!(hashes, again);
+    assert!(hashes.windows(2).all(|pair| pair[0] != pair[1]), "seeds differ");
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for bug in Bug::ALL {
+        let found = (0..PLANTED_WITHIN).find_map(|seed| run_caught(seed, Some(bug)).violation);
+        assert!(found.is_some(), "{} is not found in {PLANTED_WITHIN} seeds", bug.name());
+    }
+}
+
+#[test]
+fn the_canary_fails_every_time() {
+    for seed in 0..6 {
+        let violation = run_caught(seed, Some(Bug::Canary)).violation;
+        assert!(
+            matches!(violation, Some(Violation::NotLinearizable { .. })),
+            "seed={seed}: {violation:?}"
+        );
+    }
+}
