@@ -5,9 +5,9 @@
 //! [`crate::core::replay`]; only its driver is another one. A run has two halves: faults, then none, when everything
 //! must finish. A seed always leads to the same run, so a failure is found again by its seed and commit.
 //!
-//! Reading order: [`world`] holds everything and steps it, `turn` drives cores, `client` and `workload` ask,
-//! `nemesis`, `network` and `disk` break things, `settle` ends the run, [`check`] judges, [`violation`] is what
-//! it may find, `regressions` are seeds that once found something.
+//! Reading order: `world` holds everything and steps it, `turn` drives cores, `client` and `workload` ask,
+//! `nemesis`, `network` and `disk` break things, `settle` ends the run, `check` judges, `violation` is what
+//! it may find.
 //!
 //! Not here, on purpose: real clocks, dice, files and threads (`bin/sim.rs` runs seeds on threads and prints).
 

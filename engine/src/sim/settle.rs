@@ -19,7 +19,7 @@ use crate::types::Nanos;
 /// How often is looked whether everything is done.
 const LOOK_EVERY: Nanos = Nanos::from_millis(50);
 /// How long everything may take once the faults are over.
-const WITHIN: Nanos = Nanos::from_millis(60_000);
+const WITHIN: Nanos = Nanos::from_millis(30_000);
 
 /// How far the end of a run is.
 #[derive(Default)]
