@@ -90,8 +90,9 @@ impl EntryWindow {
     /// A window over what a restart found; `voters` are the shard's members.
     pub(crate) fn new(voters: Vec<ReplicaId>, restored: RestoredLog, keep_bytes: usize) -> Self {
         let mut runs = restored.term_runs;
-        if runs.is_empty() {
-            runs.push((LogIndex(0), Term(0)));
+        // Raft asks for the term before the first entry too.
+        if runs.first().is_none_or(|(first, _)| *first > LogIndex(0)) {
+            runs.insert(0, (LogIndex(0), Term(0)));
         }
         let mut window = Self {
             voters,

@@ -1,23 +1,21 @@
 //! What waits for which flush: durability as a value.
 //!
 //! Records are counted as they are queued for the log and as they become durable. Whatever must wait says
-//! after how many records; since batches become durable in order, a queue is enough. A progress without
-//! records waits for nothing of its own but keeps its turn, because raft wants them persisted in order.
+//! after how many records; batches become durable in order, so that is enough. Each replica has a queue of its
+//! own: a progress without records waits only for the records of the same replica, because raft wants its
+//! progresses persisted in order, and not for those of others.
 
 use std::collections::VecDeque;
 
-use margate_net::ids::ShardId;
 use margate_net::message::PeerMessage;
 
 use crate::types::HardState;
 
-/// Something that may happen once enough records are durable.
+/// Something of one replica that may happen once enough records are durable.
 #[derive(Debug)]
 pub struct Waiting {
     /// Durable once this many records are.
     pub after: u64,
-    /// The shard whose progress it is.
-    pub shard: ShardId,
     /// The progress's number.
     pub number: u64,
     /// The hard state among its records.
@@ -26,36 +24,22 @@ pub struct Waiting {
     pub messages: Vec<PeerMessage>,
 }
 
-/// See the module's text.
+/// How many records were queued for a core's log, and how many of them are durable.
 #[derive(Debug, Default)]
 pub struct Durability {
     queued: u64,
     durable: u64,
     in_flight: Option<(u64, u64)>,
+}
+
+/// What one replica waits for, in order.
+#[derive(Debug, Default)]
+pub struct WaitingQueue {
     waiting: VecDeque<Waiting>,
+    own: u64,
 }
 
 impl Durability {
-    /// Records were queued for the log.
-    pub fn queued(&mut self, records: u64) {
-        self.queued += records;
-    }
-
-    /// How many records must be durable for all queued so far to be.
-    #[must_use]
-    pub fn mark(&self) -> u64 {
-        self.queued
-    }
-
-    /// Something waits.
-    pub fn wait(&mut self, waiting: Waiting) {
-        debug_assert!(
-            self.waiting.back().is_none_or(|last| last.after <= waiting.after),
-            "waiting is in order"
-        );
-        self.waiting.push_back(waiting);
-    }
-
     /// A flush with this many records has left.
     pub fn flushing(&mut self, sequence: u64, records: u64) {
         assert!(self.in_flight.is_none(), "one flush in flight per core");
@@ -69,16 +53,45 @@ impl Durability {
         self.durable += records;
     }
 
-    /// The next thing that need not wait any more. With a planted bug it is enough that its flush has left.
-    pub fn take_ready(&mut self, flight_counts: bool) -> Option<Waiting> {
-        let flight = self.in_flight.filter(|_| flight_counts).map_or(0, |(_, records)| records);
-        let ready = self.waiting.front().is_some_and(|first| first.after <= self.durable + flight);
-        if ready { self.waiting.pop_front() } else { None }
-    }
-
-    /// Whether anything waits.
+    /// Whether no flush is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.is_none()
+        self.in_flight.is_none()
+    }
+
+    /// How many records count as durable. With a planted bug those in flight do too.
+    #[must_use]
+    pub fn reached(&self, flight_counts: bool) -> u64 {
+        self.durable + self.in_flight.filter(|_| flight_counts).map_or(0, |(_, records)| records)
+    }
+}
+
+impl WaitingQueue {
+    /// A record of this replica was queued for the log.
+    pub fn queued(&mut self, durability: &mut Durability) {
+        durability.queued += 1;
+        self.own = durability.queued;
+    }
+
+    /// A progress waits for all records of this replica that are queued so far.
+    pub fn wait(&mut self, number: u64, hard_state: Option<HardState>, messages: Vec<PeerMessage>) {
+        let after = self.own;
+        self.waiting.push_back(Waiting {
+            after,
+            number,
+            hard_state,
+            messages,
+        });
+    }
+
+    /// The next thing that need not wait any more.
+    pub fn take_ready(&mut self, reached: u64) -> Option<Waiting> {
+        self.waiting.pop_front_if(|first| first.after <= reached)
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 }

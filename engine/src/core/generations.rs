@@ -6,6 +6,8 @@
 //! Invariant 6: marks never run ahead of the index's contents (they are taken when the overlay is frozen and commit
 //! with it) nor contents ahead of the durable commit (the middle state waits for it).
 
+use std::sync::Arc;
+
 use margate_net::ids::LogIndex;
 
 use super::event::{Effect, Effects};
@@ -85,6 +87,8 @@ pub struct Generations {
     state: State,
     last: CoreMarks,
     filling_since: Option<Nanos>,
+    /// Marks must become durable even if nothing was applied.
+    hurried: bool,
     planted: Planted,
 }
 
@@ -96,12 +100,16 @@ impl Generations {
             state: State::Filling,
             last,
             filling_since: None,
+            hurried: false,
             planted,
         }
     }
 
     /// Whether the overlay should be frozen now.
     pub fn is_due<R: IndexReader>(&mut self, now: Nanos, index: &Index<R>, log_end: Position, segment_bytes: u32) -> bool {
+        if self.hurried && matches!(self.state, State::Filling) {
+            return true;
+        }
         if !matches!(self.state, State::Filling) || index.active_bytes() == 0 {
             self.filling_since = None;
             return false;
@@ -113,6 +121,11 @@ impl Generations {
             || segments * u64::from(segment_bytes) >= limits::REPLAY_LOG_BYTES
     }
 
+    /// The next generation is due at once, even if nothing was applied: its marks matter.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
     /// Freezes the overlay together with every replica's marks.
     pub fn freeze<R: IndexReader>(
         &mut self,
@@ -121,7 +134,12 @@ impl Generations {
         positions: &mut Positions,
         last_batch: BatchPlace,
     ) {
-        let Some(rows) = index.freeze() else { return };
+        let rows = match index.freeze() {
+            Some(rows) => rows,
+            None if self.hurried => Arc::default(),
+            None => return,
+        };
+        self.hurried = false;
         // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back.
         let replay = contributions.iter().filter_map(|one| one.replay).fold(last_batch, BatchPlace::min);
         let number = self.last.generation + 1;
@@ -151,7 +169,7 @@ impl Generations {
     /// Sends the frozen generation to the index once every commit it rests on is durable; asks for that otherwise.
     pub fn advance(&mut self, log: &mut LogWriter, out: &mut Effects) {
         let State::Frozen(generation) = &mut self.state else { return };
-        let durable = |marks: &ReplicaMarks| log.durable_commit(marks.name) >= marks.applied;
+        let durable = |marks: &ReplicaMarks| marks.damaged || log.durable_commit(marks.name) >= marks.applied;
         if !self.planted.index_ahead_of_commit() && !generation.replicas.iter().all(durable) {
             log.force_commits();
             return;

@@ -11,7 +11,7 @@ use margate_net::ids::{ClusterId, LogIndex, ShardId};
 use margate_net::map::Map;
 use margate_net::message::{CoreStatus, PeerMessage, ReplicaRole, ReplicaStatus, Reply};
 
-use super::durability::{Durability, Waiting};
+use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
 use super::generations::{Contribution, Generations, Positions};
 use super::laggards::Laggards;
@@ -49,7 +49,7 @@ pub struct CoreParts<R: IndexReader> {
     /// The replicas that run, each with its durable hard state.
     pub replicas: Vec<(Replica, HardState)>,
     /// Those that do not, because their log or index is damaged.
-    pub damaged: Vec<ReplicaName>,
+    pub damaged: Vec<ReplicaMarks>,
     /// The bug to show, [`Planted::NONE`] in production.
     pub planted: Planted,
 }
@@ -57,6 +57,7 @@ pub struct CoreParts<R: IndexReader> {
 /// A replica, and what the log holds of its vote.
 struct Running {
     replica: Replica,
+    waiting: WaitingQueue,
     durable_hard_state: HardState,
 }
 
@@ -68,7 +69,7 @@ pub struct Core<R: IndexReader> {
     generations: Generations,
     positions: Positions,
     running: BTreeMap<ShardId, Running>,
-    damaged: BTreeMap<ShardId, ReplicaName>,
+    damaged: BTreeMap<ShardId, ReplicaMarks>,
     durability: Durability,
     peers: Peers,
     values: Values,
@@ -89,6 +90,7 @@ impl<R: IndexReader> Core<R> {
                 replica.name().shard,
                 Running {
                     replica,
+                    waiting: WaitingQueue::default(),
                     durable_hard_state,
                 },
             )
@@ -100,7 +102,7 @@ impl<R: IndexReader> Core<R> {
             generations: parts.generations,
             positions: parts.positions,
             running: running.collect(),
-            damaged: parts.damaged.into_iter().map(|name| (name.shard, name)).collect(),
+            damaged: parts.damaged.into_iter().map(|marks| (marks.name.shard, marks)).collect(),
             durability: Durability::default(),
             peers: Peers::new(&parts.map, node),
             values: Values::new(parts.cluster),
@@ -169,14 +171,14 @@ impl<R: IndexReader> Core<R> {
             .running
             .values()
             .any(|running| running.replica.leads() && running.replica.group().best_successor().is_some());
-        self.stopping && !leads && self.durability.is_idle() && self.log.deadline().is_none() && self.generations.is_idle()
+        self.stopping && !leads && self.nothing_waits() && self.log.deadline().is_none() && self.generations.is_idle()
     }
 
     /// What it tells `margate status`, but for what only its node knows.
     #[must_use]
     pub fn status(&self) -> CoreStatus {
         let running = self.running.values().map(|running| running.replica.status());
-        let damaged = self.damaged.values().map(|name| damaged_status(*name));
+        let damaged = self.damaged.values().map(|marks| damaged_status(marks.name));
         let segment_bytes = u64::from(self.log_config.segment_bytes);
         let log_ready_bytes = self.log.segments_ready() as u64 * segment_bytes;
         CoreStatus {
@@ -199,7 +201,7 @@ impl<R: IndexReader> Core<R> {
 
     /// The replicas that do not run, for checkers.
     pub fn damaged(&self) -> impl Iterator<Item = ReplicaName> + '_ {
-        self.damaged.values().copied()
+        self.damaged.values().map(|marks| marks.name)
     }
 
     /// The index, for checkers.
@@ -251,6 +253,10 @@ impl<R: IndexReader> Core<R> {
             tracing::warn!(shard = shard.0, replica, node, "a message came from another node than its sender's");
             return;
         }
+        if let Err(fault) = running.replica.check_entries(&message.entries) {
+            tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's entries make no sense and were dropped");
+            return;
+        }
         match running.replica.group.step(message) {
             Ok(()) => {}
             Err(fault @ StepFault::LostEntries { .. }) => {
@@ -278,7 +284,10 @@ impl<R: IndexReader> Core<R> {
             answers
                 .into_iter()
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
-            self.damaged.insert(shard, running.replica.name());
+            let marks = contribution(&running.replica, running.durable_hard_state).marks;
+            self.damaged.insert(shard, ReplicaMarks { damaged: true, ..marks });
+            // Before anything else is forgotten, this must not be.
+            self.generations.hurry();
         }
     }
 
@@ -342,18 +351,23 @@ impl<R: IndexReader> Core<R> {
     /// Takes every replica's progress, applies what is committed and answers.
     fn collect(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
         let mut answers: Vec<Answer> = Vec::new();
+        let mut unfit = Vec::new();
         for running in self.running.values_mut() {
             let replica = &mut running.replica;
             replica.confirm_reads();
             for _ in 0..PROGRESS_PER_TURN_MAX {
                 let Some(progress) = replica.progress(&mut answers) else { break };
                 let vote_kept = !self.planted.vote_not_persisted();
-                log_progress(replica, &progress, vote_kept, moment, (&mut self.log, &mut self.durability));
-                self.durability
-                    .wait(waiting(replica.name().shard, self.durability.mark(), &progress));
+                log_progress(replica, &progress, vote_kept, moment, &mut self.log, || {
+                    running.waiting.queued(&mut self.durability)
+                });
+                running.waiting.wait(progress.number, progress.hard_state, progress.once_durable);
                 progress.now.into_iter().for_each(|message| self.peers.send(message));
             }
-            replica.apply(&mut self.index, &mut self.values, &mut answers);
+            if let Err(fault) = replica.apply(&mut self.index, &mut self.values, &mut answers) {
+                tracing::error!(name = %replica.name(), %fault, "a committed entry makes no sense: this replica is stopped");
+                unfit.push(replica.name().shard);
+            }
             replica.answer_reads(&self.index, &mut answers)?;
             self.log.note_commit(replica.name(), replica.group().durable_commit());
             let owner = owner(replica);
@@ -363,23 +377,29 @@ impl<R: IndexReader> Core<R> {
             let log = (&self.log_config, &mut self.tickets);
             self.laggards.start(replica, &self.positions, &self.index, log, out)?;
         }
+        unfit.into_iter().for_each(|shard| self.retire(shard, out));
         self.release();
         Ok(())
     }
 
+    fn nothing_waits(&self) -> bool {
+        self.durability.is_idle() && self.running.values().all(|running| running.waiting.is_empty())
+    }
+
     /// Lets go what has waited for records that are durable now.
     fn release(&mut self) {
-        while let Some(waiting) = self.durability.take_ready(self.planted.ack_before_flush()) {
-            if let Some(running) = self.running.get_mut(&waiting.shard) {
+        let reached = self.durability.reached(self.planted.ack_before_flush());
+        for running in self.running.values_mut() {
+            while let Some(waiting) = running.waiting.take_ready(reached) {
                 running.replica.group.persisted(waiting.number);
                 running.durable_hard_state = waiting.hard_state.unwrap_or(running.durable_hard_state);
+                waiting.messages.into_iter().for_each(|message| self.peers.send(message));
             }
-            waiting.messages.into_iter().for_each(|message| self.peers.send(message));
         }
     }
 
     fn flush(&mut self, moment: Moment, out: &mut Effects) {
-        if self.stopping && self.durability.is_idle() {
+        if self.stopping && self.nothing_waits() {
             self.log.force_seal();
         }
         match self.log.flush(moment.now, moment.wall) {
@@ -423,11 +443,15 @@ impl<R: IndexReader> Core<R> {
             .generations
             .is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes)
         {
-            let contributions = self
+            let running = self
                 .running
                 .values()
                 .map(|running| contribution(&running.replica, running.durable_hard_state));
-            let contributions = contributions.collect();
+            let damaged = self.damaged.values().map(|marks| Contribution {
+                marks: marks.clone(),
+                replay: None,
+            });
+            let contributions = running.chain(damaged).collect();
             let last_batch = BatchPlace {
                 sequence: self.log.last_sequence(),
                 position: self.log.last_batch(),
@@ -442,13 +466,7 @@ impl<R: IndexReader> Core<R> {
 /// Progress taken from one replica in one turn; what is left comes with the next.
 const PROGRESS_PER_TURN_MAX: usize = 4;
 
-fn log_progress(
-    replica: &Replica,
-    progress: &Progress,
-    vote_kept: bool,
-    moment: Moment,
-    (log, durability): (&mut LogWriter, &mut Durability),
-) {
+fn log_progress(replica: &Replica, progress: &Progress, vote_kept: bool, moment: Moment, log: &mut LogWriter, mut queued: impl FnMut()) {
     let (name, space, timestamp) = (replica.name(), replica.space, moment.wall);
     if let Some(state) = progress.hard_state.filter(|_| vote_kept) {
         log.push(Record::HardState {
@@ -457,7 +475,7 @@ fn log_progress(
             state,
             timestamp,
         });
-        durability.queued(1);
+        queued();
     }
     for entry in &progress.entries {
         let (term, index, kind, data) = entry_parts(entry);
@@ -470,17 +488,7 @@ fn log_progress(
             data,
             timestamp,
         });
-        durability.queued(1);
-    }
-}
-
-fn waiting(shard: ShardId, after: u64, progress: &Progress) -> Waiting {
-    Waiting {
-        after,
-        shard,
-        number: progress.number,
-        hard_state: progress.hard_state,
-        messages: progress.once_durable.clone(),
+        queued();
     }
 }
 
@@ -489,6 +497,7 @@ pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribu
     let (state, applied) = (replica.state(), replica.applied());
     let marks = ReplicaMarks {
         name: replica.name(),
+        damaged: false,
         space: replica.space,
         low: state.low.clone(),
         high: state.high.clone(),

@@ -18,7 +18,7 @@
 //! - [`values`]: values for answers: cache, then reads from the log.
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
-//! - [`replay`]: from a log and an index to a running core. [`creation`]: the first batch of a new one.
+//! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 
@@ -30,4 +30,5 @@ pub mod laggards;
 pub mod machine;
 pub mod peers;
 pub mod replay;
+mod replaying;
 pub mod values;

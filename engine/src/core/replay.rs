@@ -8,21 +8,20 @@
 //! the index whenever it has grown, so that replay needs bounded memory. A replica whose entries are damaged
 //! is not started; the others of the core are.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use margate_net::ids::{LogIndex, NodeId, ReplicaId, ShardId, Space, Term};
+use margate_net::ids::{CoreId, NodeId, ShardId};
 use margate_net::map::Map;
-use raft::eraftpb::Entry;
 
-use super::generations::{Contribution, Generations, Positions};
+use super::generations::{Generations, Positions};
 use super::machine::{Core, CoreParts};
+use super::replaying::Replaying;
 use crate::consensus::convert;
-use crate::consensus::group::{Group, GroupConfig};
-use crate::consensus::window::{BatchPlace, Place, RestoredLog};
+use crate::consensus::window::{BatchPlace, Place};
 use crate::index::error::IndexError;
-use crate::index::store::{CoreMarks, Generation, IndexReader, IndexWriter, ReplicaMarks};
-use crate::index::view::{Index, OwnedRange};
+use crate::index::store::{CoreMarks, IndexReader, IndexWriter};
+use crate::index::view::Index;
 use crate::limits;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::{RecordBody, ScannedRecord};
@@ -30,10 +29,8 @@ use crate::log::scan::{Damage, DamagedReplicas, ReadSegments, ScanEnd, ScanError
 use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
-use crate::shard::apply::{AppliedValues, apply_entry};
-use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::state::{ShardState, StateFault};
-use crate::types::{HardState, Position, ReplicaName};
+use crate::types::{Position, ReplicaName};
 
 /// What a core is told at start.
 #[derive(Clone, Debug)]
@@ -96,29 +93,6 @@ pub struct Found {
     pub entries_applied: u64,
 }
 
-/// One replica while the log is replayed.
-struct Replaying {
-    name: ReplicaName,
-    space: Space,
-    state: ShardState,
-    applied: LogIndex,
-    applied_term: Term,
-    hard_state: HardState,
-    commit: LogIndex,
-    term_runs: Vec<(LogIndex, Term)>,
-    tail: VecDeque<(Entry, Place)>,
-    /// Whether the scan has met an entry that follows the index's mark.
-    begun: bool,
-    broken: bool,
-}
-
-/// Nobody reads while a core starts, so nothing is worth caching.
-struct NoCache;
-
-impl AppliedValues for NoCache {
-    fn applied(&mut self, _: Position, _: &[u8]) {}
-}
-
 struct Replay<'a, R: IndexReader> {
     replicas: BTreeMap<ReplicaName, Replaying>,
     checkpoints: BTreeMap<ReplicaName, Vec<u8>>,
@@ -129,6 +103,8 @@ struct Replay<'a, R: IndexReader> {
     applied_entries: u64,
     failure: Option<ReplayError>,
     last_batch: BatchPlace,
+    /// The sequence the first batch must have, until it has come.
+    expected_first: Option<u64>,
     /// Replicas in the lists of lost batches: perhaps created by one of them.
     lost: BTreeSet<ReplicaName>,
     /// More than one batch was lost: any replica may have been created there.
@@ -147,8 +123,7 @@ pub fn replay<R: IndexReader>(
 ) -> Result<Replayed<R>, ReplayError> {
     let marks = reader.core_marks()?;
     let mut replay = Replay::from_marks(reader, writer, marks, config.planted)?;
-    let from = marks.map(|marks| marks.replay);
-    let end = scan(segments, &config.log, from, &mut |batch| replay.batch(batch))?;
+    let end = replay.scan_from_mark(segments, config, marks)?;
     if let Some(failure) = replay.failure.take() {
         return Err(failure);
     }
@@ -177,12 +152,36 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             applied_entries: 0,
             failure: None,
             last_batch: BatchPlace::default(),
+            expected_first: None,
             lost: BTreeSet::new(),
             lost_any: false,
         })
     }
 
+    /// Scans from the index's mark; where that batch cannot be read, from the beginning, which names whom the damage hurts.
+    fn scan_from_mark(
+        &mut self,
+        segments: &mut dyn ReadSegments,
+        config: &CoreConfig,
+        marks: Option<CoreMarks>,
+    ) -> Result<ScanEnd, ScanError> {
+        if let Some(marks) = marks {
+            self.expected_first = Some(marks.replay_sequence);
+            match scan(segments, &config.log, Some(marks.replay), &mut |batch| self.batch(batch)) {
+                Err(ScanError::StartNotFound { position }) => tracing::error!(%position, "the batch at the index's mark cannot be read"),
+                Ok(_) if self.expected_first.is_some() => tracing::error!("the batch at the index's mark is another one"),
+                result @ (Ok(_) | Err(_)) => return result,
+            }
+            self.expected_first = None;
+        }
+        scan(segments, &config.log, None, &mut |batch| self.batch(batch))
+    }
+
     fn batch(&mut self, batch: &ScannedBatch<'_>) {
+        // Before the first batch this holds the sequence it must have; nothing is taken from a log that begins otherwise.
+        if self.expected_first.take_if(|expected| *expected == batch.sequence).is_none() && self.expected_first.is_some() {
+            return;
+        }
         if self.failure.is_some() {
             return;
         }
@@ -202,8 +201,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         }
         for (name, commit) in batch.commits() {
             if let Some(replica) = self.replicas.get_mut(&name) {
-                replica.commit = replica.commit.max(commit);
-                self.applied_entries += replica.apply(&mut self.index);
+                self.applied_entries += replica.meet_commit(commit, &mut self.index);
             }
         }
         if self.index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
@@ -229,7 +227,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             }
             RecordBody::HardState(state) => {
                 if let Some(replica) = self.replicas.get_mut(&name) {
-                    replica.hard_state = state;
+                    replica.meet_hard_state(state);
                 }
             }
             RecordBody::Entry {
@@ -266,7 +264,6 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         let end = self.last_batch;
         self.generations.freeze(&mut self.index, contributions, &mut self.positions, end);
         if let Some(generation) = self.generations.take_frozen() {
-            let generation: Generation = generation;
             self.writer.commit(&generation)?;
             self.generations.done(generation.number, &mut self.index)?;
         }
@@ -274,35 +271,32 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     }
 
     fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
-        self.replicas.values_mut().for_each(Replaying::check_whole);
-        let here = expected(&config.map, config.log.node, config.log.core);
-        let unknown = here
-            .iter()
-            .find(|name| !self.replicas.contains_key(name) && !self.lost_any && !self.lost.contains(name));
-        if let Some(name) = unknown {
-            return Err(ReplayError::LogLost { name: *name });
+        for replica in self.replicas.values_mut() {
+            self.applied_entries += replica.finish(&mut self.index);
         }
-        let damaged: Vec<_> = here
-            .iter()
-            .filter(|name| self.replicas.get(name).is_none_or(|replica| replica.broken))
-            .copied()
-            .collect();
+        for name in expected(&config.map, config.log.node, config.log.core) {
+            if !self.replicas.contains_key(&name) {
+                // Perhaps the lost batch was the one that created it.
+                if !self.lost_any && !self.lost.contains(&name) {
+                    return Err(ReplayError::LogLost { name });
+                }
+                self.replicas.insert(name, Replaying::lost(name));
+            }
+        }
         let mut resume = end.resume;
         // The scan met only commits that grew after its start.
         self.replicas
             .values()
-            .for_each(|replica| resume.remember_commit(replica.name, replica.commit));
-        let sound = self
-            .replicas
-            .into_values()
-            .filter(|replica| !replica.broken && here.contains(&replica.name));
-        let replicas = sound.map(|replica| (replica.hard_state, replica.start(config)));
+            .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
+        let (broken, sound): (Vec<_>, Vec<_>) = self.replicas.into_values().partition(|replica| replica.broken);
+        let damaged: Vec<_> = broken.iter().map(|replica| replica.contribution().marks).collect();
+        let replicas = sound.into_iter().map(|replica| (replica.hard_state, replica.start(config)));
         let mut log = LogWriter::new(config.log, resume);
         end.ready.iter().for_each(|ready| log.segment_ready(*ready));
         let found = Found {
             torn_bytes: end.torn.map_or(0, |torn| torn.bytes),
             discard: end.discard,
-            damaged: damaged.clone(),
+            damaged: damaged.iter().map(|marks| marks.name).collect(),
             entries_applied: self.applied_entries,
         };
         let parts = CoreParts {
@@ -335,150 +329,8 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     }
 }
 
-impl Replaying {
-    fn from_marks(marks: ReplicaMarks) -> Result<Self, ReplayError> {
-        let name = marks.name;
-        assert!(
-            marks.applied <= marks.commit,
-            "{name}: the index holds entry {} above the durable commit {}",
-            marks.applied,
-            marks.commit
-        );
-        Ok(Self {
-            name,
-            space: marks.space,
-            state: ShardState::decode(&marks.state).map_err(|fault| ReplayError::State { name, fault })?,
-            applied: marks.applied,
-            applied_term: marks.applied_term,
-            hard_state: marks.hard_state,
-            commit: marks.commit,
-            term_runs: marks.term_runs,
-            tail: VecDeque::new(),
-            begun: false,
-            broken: false,
-        })
-    }
-
-    fn created(name: ReplicaName, space: Space, state: ShardState) -> Self {
-        Self {
-            name,
-            space,
-            state,
-            applied: LogIndex(0),
-            applied_term: Term(0),
-            hard_state: HardState::default(),
-            commit: LogIndex(0),
-            // Raft asks for the term before the first entry too.
-            term_runs: vec![(LogIndex(0), Term(0))],
-            tail: VecDeque::new(),
-            begun: true,
-            broken: false,
-        }
-    }
-
-    fn append(&mut self, entry: Entry, place: Place) {
-        let index = LogIndex(entry.index);
-        if index <= self.applied {
-            return;
-        }
-        // A later record of an index replaces the earlier one and all after it.
-        while self.tail.back().is_some_and(|(last, _)| last.index >= entry.index) {
-            self.tail.pop_back();
-        }
-        let expected = self.tail.back().map_or(self.applied.next(), |(last, _)| LogIndex(last.index + 1));
-        if index == expected {
-            self.begun = true;
-            self.tail.push_back((entry, place));
-        } else if self.begun {
-            tracing::error!(name = %self.name, %index, %expected, "entries are missing before this one: the replica is not started");
-            self.broken = true;
-        }
-        // Else another replica's mark made the scan begin early, and this entry's predecessors, like itself, were
-        // replaced later: what follows this replica's own mark is still to come.
-    }
-
-    /// All that is known to be committed must have been found.
-    fn check_whole(&mut self) {
-        let last = self.tail.back().map_or(self.applied, |(last, _)| LogIndex(last.index));
-        if last < self.commit && !self.broken {
-            tracing::error!(name = %self.name, commit = %self.commit, %last, "committed entries are missing: the replica is not started");
-            self.broken = true;
-        }
-    }
-
-    fn apply<R: IndexReader>(&mut self, index: &mut Index<R>) -> u64 {
-        let owned = OwnedRange {
-            space: self.space,
-            low: self.state.low.clone(),
-            high: self.state.high.clone(),
-        };
-        let mut count = 0;
-        while !self.broken
-            && self.tail.front().is_some_and(|(entry, _)| entry.index <= self.commit.0)
-            && let Some((entry, place)) = self.tail.pop_front()
-        {
-            apply_entry(&mut self.state, &owned, (&entry.data, place.data), index, None::<&mut NoCache>);
-            (self.applied, self.applied_term) = (LogIndex(entry.index), Term(entry.term));
-            if self.term_runs.last().is_none_or(|(_, term)| *term < self.applied_term) {
-                self.term_runs.push((self.applied, self.applied_term));
-            }
-            count += 1;
-        }
-        count
-    }
-
-    fn contribution(&self) -> Contribution {
-        let marks = ReplicaMarks {
-            name: self.name,
-            space: self.space,
-            low: self.state.low.clone(),
-            high: self.state.high.clone(),
-            applied: self.applied,
-            applied_term: self.applied_term,
-            hard_state: self.hard_state,
-            commit: self.commit.max(self.applied),
-            term_runs: self.term_runs.clone(),
-            state: self.state.encode(),
-        };
-        Contribution {
-            marks,
-            replay: self.tail.front().map(|(_, place)| place.batch),
-        }
-    }
-
-    fn start(self, config: &CoreConfig) -> Replica {
-        let shard = config.map.shards().iter().find(|shard| shard.id == self.name.shard);
-        let homes: Vec<(ReplicaId, NodeId)> = shard.map_or_else(Vec::new, |shard| {
-            shard.replicas.iter().map(|replica| (replica.id, replica.node)).collect()
-        });
-        let group_config = GroupConfig {
-            name: self.name,
-            voters: self.state.voters.clone(),
-            election_ticks: config.election_ticks,
-            preferred: self.state.voters.first() == Some(&self.name.replica),
-            seed: config.seed ^ self.name.shard.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),
-        };
-        let restored = RestoredLog {
-            hard_state: self.hard_state,
-            commit: self.commit,
-            term_runs: self.term_runs,
-            applied: self.applied,
-            entries: self.tail.into(),
-        };
-        Replica::new(ReplicaParts {
-            cluster: config.log.cluster,
-            space: self.space,
-            group: Group::new(&group_config, restored),
-            state: self.state,
-            applied: (self.applied, self.applied_term),
-            homes,
-            planted: config.planted,
-        })
-    }
-}
-
 /// The replicas a map puts on a core.
-fn expected(map: &Map, node: NodeId, core: margate_net::ids::CoreId) -> BTreeSet<ReplicaName> {
+fn expected(map: &Map, node: NodeId, core: CoreId) -> BTreeSet<ReplicaName> {
     let of_shard = |shard: ShardId, replicas: &[margate_net::map::MapReplica]| {
         let here = replicas.iter().find(|replica| (replica.node, replica.core) == (node, core))?;
         Some(ReplicaName { shard, replica: here.id })

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use margate_net::ids::{ClusterId, CoreId, DirectoryId};
+use bytes::Bytes;
+use margate_net::ids::{ClusterId, DirectoryId, LogIndex, ReplicaId, Space, Term};
 use margate_net::map::MapNode;
 use margate_net::message::EntryKind;
 
@@ -11,11 +12,12 @@ use crate::config::static_map;
 use crate::core::creation::checkpoints;
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::overlay::Overlay;
+use crate::index::store::{Generation, ReplicaMarks};
 use crate::log::record::Record;
 use crate::log::segment::ReadySegment;
 use crate::log::writer::{FlushStep, Resume};
 use crate::sim::disk::Disk;
-use crate::types::Nanos;
+use crate::types::{HardState, Nanos};
 
 const ONE: ReplicaName = name(1);
 const TWO: ReplicaName = name(2);
@@ -113,6 +115,7 @@ impl Written {
             let (applied, commit) = if name == ONE { (applied, commit) } else { (0, 0) };
             ReplicaMarks {
                 name,
+                damaged: false,
                 space,
                 low: Bytes::new(),
                 high: Bytes::new(),

@@ -52,6 +52,7 @@ pub(crate) fn core_marks(number: u64) -> CoreMarks {
 pub(crate) fn replica_marks(shard: u64, applied: u64) -> ReplicaMarks {
     ReplicaMarks {
         name: name(shard),
+        damaged: false,
         space: SPACE,
         low: Bytes::from_static(b"a"),
         high: Bytes::new(),

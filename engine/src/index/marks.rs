@@ -174,7 +174,7 @@ impl ReplicaMarks {
         let runs = length(self.term_runs.len(), TERM_RUNS_MAX)?;
         let state = length(self.state.len(), STATE_BYTES_MAX)?;
         let mut out = Vec::with_capacity(72 + self.low.len() + self.high.len() + 16 * self.term_runs.len() + self.state.len());
-        for word in [self.space.0, 0, low, high, runs, state] {
+        for word in [self.space.0, u32::from(self.damaged), low, high, runs, state] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         let HardState { term, vote } = self.hard_state;
@@ -204,10 +204,11 @@ impl ReplicaMarks {
     fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
         let name = decode_name(key.strip_prefix(&REPLICA_PREFIX)?)?;
         let mut reader = Reader(unseal(key, value)?);
-        let (space, zero) = (Space(reader.u32()?), reader.u32()?);
+        let (space, damaged) = (Space(reader.u32()?), reader.flag()?);
         let (low, high, runs, state) = (reader.length()?, reader.length()?, reader.length()?, reader.length()?);
         let marks = Self {
             name,
+            damaged,
             space,
             applied: LogIndex(reader.u64()?),
             applied_term: Term(reader.u64()?),
@@ -221,7 +222,7 @@ impl ReplicaMarks {
             term_runs: reader.term_runs(runs)?,
             state: reader.bytes(state)?,
         };
-        (zero == 0 && reader.at_end()).then_some(marks)
+        reader.at_end().then_some(marks)
     }
 }
 

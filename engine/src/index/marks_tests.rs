@@ -17,7 +17,7 @@ fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
 
 prop_compose! {
     fn marks()(
-        (shard, replica, space) in any::<(u64, u64, u32)>(),
+        (shard, replica, space, damaged) in any::<(u64, u64, u32, bool)>(),
         (low, high, state) in (bytes(40), bytes(40), bytes(200)),
         words in any::<[u64; 5]>(),
         runs in proptest::collection::vec(any::<(u64, u64)>(), 0..5),
@@ -25,6 +25,7 @@ prop_compose! {
         let [applied, applied_term, term, vote, commit] = words;
         ReplicaMarks {
             name: ReplicaName { shard: ShardId(shard), replica: ReplicaId(replica) },
+            damaged,
             space: Space(space),
             low,
             high,

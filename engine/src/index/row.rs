@@ -8,7 +8,7 @@
 //! Not here, on purpose: deleted keys on disk; a committed delete is the absence of a row.
 
 use margate_net::ids::{Space, Version};
-use margate_net::limits::KEY_BYTES_MAX;
+use margate_net::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use crate::types::{Position, ValueHash};
 
@@ -63,6 +63,12 @@ pub enum RowError {
     Flags {
         /// The flags found.
         found: u32,
+    },
+    /// More bytes than a value in one record may have.
+    #[error("a size of {found} bytes in one record")]
+    Size {
+        /// The size found.
+        found: u64,
     },
     /// The reserved bytes are not zero.
     #[error("reserved bytes hold {found:#x}")]
@@ -136,14 +142,19 @@ impl Row {
         if reserved != 0 {
             return Err(RowError::Reserved { found: reserved });
         }
+        let size = u64::from_le_bytes(part(bytes, 16));
+        let flags = RowFlags::decode(u32::from_le_bytes(part(bytes, 24)))?;
+        if !flags.is_manifest() && size > VALUE_BYTES_MAX as u64 {
+            return Err(RowError::Size { found: size });
+        }
         Ok(Self {
             version: Version(u64::from_le_bytes(part(bytes, 0))),
             position: Position {
                 segment: u32::from_le_bytes(part(bytes, 8)),
                 offset: u32::from_le_bytes(part(bytes, 12)),
             },
-            size: u64::from_le_bytes(part(bytes, 16)),
-            flags: RowFlags::decode(u32::from_le_bytes(part(bytes, 24)))?,
+            size,
+            flags,
             hash: ValueHash(part(bytes, 32)),
         })
     }
@@ -188,7 +199,7 @@ mod tests {
             Row {
                 version: Version(version),
                 position: Position { segment, offset },
-                size,
+                size: if manifest { size } else { size % (VALUE_BYTES_MAX as u64 + 1) },
                 flags: if manifest { RowFlags::MANIFEST } else { RowFlags::NONE },
                 hash: ValueHash(hash),
             }
@@ -218,8 +229,15 @@ mod tests {
                 Ok(row) => prop_assert!(flags < 2 && reserved == 0 && row.flags.is_manifest() == (flags == 1)),
                 Err(RowError::Reserved { found }) => prop_assert_eq!(found, 1),
                 Err(RowError::Flags { found }) => prop_assert!(found >= 2),
-                Err(RowError::Length { .. }) => prop_assert!(false, "the length is right"),
+                Err(RowError::Length { .. } | RowError::Size { .. }) => prop_assert!(false, "length and size are right"),
             }
+        }
+
+        #[test]
+        fn an_impossible_size_is_no_row(row in row(), over in 1u64..) {
+            let size = (VALUE_BYTES_MAX as u64).saturating_add(over);
+            let raw = Row { size, flags: RowFlags::NONE, ..row }.encode();
+            prop_assert_eq!(Row::decode(&raw), Err(RowError::Size { found: size }));
         }
 
         #[test]

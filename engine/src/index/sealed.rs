@@ -41,6 +41,15 @@ impl Reader<'_> {
         self.take().map(u32::from_le_bytes)
     }
 
+    /// 0 or 1.
+    pub(super) fn flag(&mut self) -> Option<bool> {
+        match self.u32()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }

@@ -93,6 +93,8 @@ pub struct CoreMarks {
 pub struct ReplicaMarks {
     /// Which replica.
     pub name: ReplicaName,
+    /// Whether it has lost acknowledged entries: the replay mark may have passed the proof, so this stays.
+    pub damaged: bool,
     /// The space of its keys.
     pub space: Space,
     /// Lowest key of its range.

@@ -1,7 +1,9 @@
 //! From committed entries to the index's overlay: write-if-newer, no look-up, no I/O, the same on every replica.
 
 use bytes::Bytes;
-use margate_net::ids::LogIndex;
+use margate_net::ids::{LogIndex, Version};
+use margate_net::limits::KEY_BYTES_MAX;
+use margate_net::message::PeerEntry;
 
 use super::answer::Answer;
 use super::replica::Replica;
@@ -11,7 +13,7 @@ use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
 use crate::limits;
-use crate::log::effects::{EffectKind, EntryData};
+use crate::log::effects::{EffectKind, EntryData, EntryFault};
 use crate::types::Position;
 
 /// A value that was just applied, for the cache of a leader that is likely to be asked for it.
@@ -20,9 +22,50 @@ pub trait AppliedValues {
     fn applied(&mut self, position: Position, value: &[u8]);
 }
 
+/// A committed entry that may not be applied: its leader was faulty, or this log is damaged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyFault {
+    /// It does not hold effects.
+    #[error(transparent)]
+    Entry(#[from] EntryFault),
+    /// A key is not of this shard's range, or longer than keys are.
+    #[error("a key of {length} bytes is not one of this shard's range")]
+    ForeignKey {
+        /// Bytes in the key.
+        length: usize,
+    },
+    /// A version does not grow.
+    #[error("version {found} follows version {after}")]
+    Version {
+        /// The version.
+        found: Version,
+        /// The one before.
+        after: Version,
+    },
+}
+
 impl Replica {
+    /// Whether the entries of an append may be taken: what can be told before they are committed.
+    ///
+    /// # Errors
+    /// [`ApplyFault`]: they may not.
+    pub fn check_entries(&self, entries: &[PeerEntry]) -> Result<(), ApplyFault> {
+        for entry in entries.iter().filter(|entry| entry.index > self.applied && !entry.data.is_empty()) {
+            check_effects(&EntryData::parse(&entry.data)?, &self.state)?;
+        }
+        Ok(())
+    }
+
     /// Applies what is committed, while the overlay has room; answers whoever waits for it.
-    pub fn apply<R: IndexReader>(&mut self, index: &mut Index<R>, values: &mut impl AppliedValues, out: &mut Vec<Answer>) {
+    ///
+    /// # Errors
+    /// [`ApplyFault`]: a committed entry makes no sense; this replica must not go on.
+    pub fn apply<R: IndexReader>(
+        &mut self,
+        index: &mut Index<R>,
+        values: &mut impl AppliedValues,
+        out: &mut Vec<Answer>,
+    ) -> Result<(), ApplyFault> {
         let before = self.applied;
         while index.active_bytes() < limits::OVERLAY_BYTES_MAX
             && let Some(entry) = self.backlog.pop_front()
@@ -32,7 +75,7 @@ impl Replica {
             let place = self.group.place_of(at).expect("raft commits here only what this log holds").data;
             let values = self.leads().then_some(&mut *values);
             let owned = self.owned();
-            apply_entry(&mut self.state, &owned, (&data, place), index, values);
+            apply_entry(&mut self.state, &owned, (&data, place), index, values)?;
             self.applied = at;
             self.applied_term = term;
             self.pending.applied(at);
@@ -42,6 +85,7 @@ impl Replica {
             self.group.applied(self.applied);
             self.version_next = self.version_next.max(self.state.version_high.next());
         }
+        Ok(())
     }
 
     fn answer_applied(&mut self, at: LogIndex, out: &mut Vec<Answer>) {
@@ -56,27 +100,21 @@ impl Replica {
 
 /// Applies one entry's effects to a shard's state and rows. `place` is where the entry's data stand in this log.
 ///
-/// # Panics
-/// If the entry does not hold effects (every replica checked that before it took the entry) or a version does not
-/// grow (invariant: inside a shard version order is log order).
+/// # Errors
+/// [`ApplyFault`]: the entry may not follow this state; nothing of it was applied.
 pub fn apply_entry<R: IndexReader>(
     state: &mut ShardState,
     owned: &OwnedRange,
     (data, place): (&Bytes, Position),
     index: &mut Index<R>,
     mut values: Option<&mut impl AppliedValues>,
-) {
+) -> Result<(), ApplyFault> {
     if data.is_empty() {
-        return;
+        return Ok(());
     }
-    let entry = EntryData::parse(data).expect("entries are checked before they are appended");
+    let entry = EntryData::parse(data)?;
+    check_effects(&entry, state)?;
     for (offset, effect) in entry.effects() {
-        assert!(
-            effect.version > state.version_high,
-            "version {} after {}",
-            effect.version,
-            state.version_high
-        );
         state.version_high = effect.version;
         let position = Position {
             segment: place.segment,
@@ -101,4 +139,27 @@ pub fn apply_entry<R: IndexReader>(
         index.apply(owned, effect.key, slot);
     }
     state.clock = state.clock.max(entry.timestamp());
+    Ok(())
+}
+
+/// Whether an entry's effects may follow this state: keys in the range, versions that only grow (inside a shard
+/// version order is log order).
+///
+/// # Errors
+/// [`ApplyFault`] names the first effect that may not.
+pub fn check_effects(entry: &EntryData<'_>, state: &ShardState) -> Result<(), ApplyFault> {
+    let mut last = state.version_high;
+    for (_, effect) in entry.effects() {
+        if !state.contains(effect.key) || effect.key.len() > KEY_BYTES_MAX {
+            return Err(ApplyFault::ForeignKey { length: effect.key.len() });
+        }
+        if effect.version <= last {
+            return Err(ApplyFault::Version {
+                found: effect.version,
+                after: last,
+            });
+        }
+        last = effect.version;
+    }
+    Ok(())
 }

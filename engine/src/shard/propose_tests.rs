@@ -106,7 +106,7 @@ impl Leader {
             self.sent.extend(progress.now);
             self.sent.extend(progress.once_durable);
             replica.group.persisted(progress.number);
-            replica.apply(index, &mut NoCache, answers);
+            replica.apply(index, &mut NoCache, answers).expect("sound entries");
             replica.answer_reads(index, answers).expect("the index is in memory");
         }
     }

@@ -1,0 +1,249 @@
+//! One replica while its core's log is replayed.
+//!
+//! The scan may begin before this replica's mark, for another replica's sake, in the midst of entries that were
+//! replaced later. So the tail is kept as the log itself was, record by record: an entry cuts whatever stood at
+//! its index and after it, also where the index lies at or below the mark. What follows a gap before the first
+//! entry that fits was replaced later and is passed over; the mark promises that all entries above it that count
+//! are still to come.
+//!
+//! While the scan runs only commits that it has met count, for they speak of the log as it was then; the mark's
+//! commit counts at the end.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use margate_net::ids::{LogIndex, NodeId, ReplicaId, Space, Term, Version};
+use raft::eraftpb::Entry;
+
+use super::generations::Contribution;
+use super::replay::{CoreConfig, ReplayError};
+use crate::consensus::group::{Group, GroupConfig};
+use crate::consensus::window::{Place, RestoredLog};
+use crate::index::store::{IndexReader, ReplicaMarks};
+use crate::index::view::{Index, OwnedRange};
+use crate::shard::apply::{AppliedValues, apply_entry};
+use crate::shard::replica::{Replica, ReplicaParts};
+use crate::shard::state::ShardState;
+use crate::types::{HardState, Nanos, Position, ReplicaName};
+
+/// See the module's text.
+pub(super) struct Replaying {
+    pub(super) name: ReplicaName,
+    space: Space,
+    state: ShardState,
+    applied: LogIndex,
+    applied_term: Term,
+    pub(super) hard_state: HardState,
+    /// Commits the scan has met.
+    commit: LogIndex,
+    /// The commit of the mark.
+    marked_commit: LogIndex,
+    term_runs: Vec<(LogIndex, Term)>,
+    tail: VecDeque<(Entry, Place)>,
+    /// Whether the tail is known to be the log as it was at this point of the scan.
+    begun: bool,
+    /// Acknowledged records are lost or make no sense: it is not started, now or ever.
+    pub(super) broken: bool,
+}
+
+/// Nobody reads while a core starts, so nothing is worth caching.
+struct NoCache;
+
+impl AppliedValues for NoCache {
+    fn applied(&mut self, _: Position, _: &[u8]) {}
+}
+
+impl Replaying {
+    /// As the index holds it.
+    ///
+    /// # Errors
+    /// [`ReplayError::State`]: its state is damaged.
+    pub(super) fn from_marks(marks: ReplicaMarks) -> Result<Self, ReplayError> {
+        let name = marks.name;
+        assert!(
+            marks.applied <= marks.commit,
+            "{name}: the index holds entry {} above the durable commit {}",
+            marks.applied,
+            marks.commit
+        );
+        Ok(Self {
+            name,
+            space: marks.space,
+            state: ShardState::decode(&marks.state).map_err(|fault| ReplayError::State { name, fault })?,
+            applied: marks.applied,
+            applied_term: marks.applied_term,
+            hard_state: marks.hard_state,
+            commit: LogIndex(0),
+            marked_commit: marks.commit,
+            term_runs: marks.term_runs,
+            tail: VecDeque::new(),
+            begun: false,
+            broken: marks.damaged,
+        })
+    }
+
+    /// As its first checkpoint makes it.
+    pub(super) fn created(name: ReplicaName, space: Space, state: ShardState) -> Self {
+        Self {
+            name,
+            space,
+            state,
+            applied: LogIndex(0),
+            applied_term: Term(0),
+            hard_state: HardState::default(),
+            commit: LogIndex(0),
+            marked_commit: LogIndex(0),
+            term_runs: Vec::new(),
+            tail: VecDeque::new(),
+            begun: true,
+            broken: false,
+        }
+    }
+
+    /// A replica whose very creation is lost.
+    pub(super) fn lost(name: ReplicaName) -> Self {
+        let state = ShardState {
+            low: Bytes::new(),
+            high: Bytes::new(),
+            range_epoch: margate_net::ids::RangeEpoch(0),
+            member_epoch: margate_net::ids::MemberEpoch(0),
+            voters: Vec::new(),
+            version_high: Version(0),
+            clock: Nanos(0),
+        };
+        Self {
+            broken: true,
+            ..Self::created(name, Space(0), state)
+        }
+    }
+
+    /// A hard state met by the scan. Within a term a vote is only ever added, so the later of two is told from their contents.
+    pub(super) fn meet_hard_state(&mut self, state: HardState) {
+        if (state.term, state.vote) > (self.hard_state.term, self.hard_state.vote) {
+            self.hard_state = state;
+        }
+    }
+
+    /// A commit met by the scan. How many entries it let be applied.
+    pub(super) fn meet_commit<R: IndexReader>(&mut self, commit: LogIndex, index: &mut Index<R>) -> u64 {
+        self.commit = self.commit.max(commit);
+        self.apply(index)
+    }
+
+    /// The highest commit that is known.
+    pub(super) fn known_commit(&self) -> LogIndex {
+        self.commit.max(self.marked_commit).max(self.applied)
+    }
+
+    /// An entry met by the scan.
+    pub(super) fn append(&mut self, entry: Entry, place: Place) {
+        if self.broken {
+            return;
+        }
+        while self.tail.back().is_some_and(|(last, _)| last.index >= entry.index) {
+            self.tail.pop_back();
+        }
+        let index = LogIndex(entry.index);
+        let expected = self.tail.back().map_or(self.applied.next(), |(last, _)| LogIndex(last.index + 1));
+        if index < expected {
+            // At or below the mark: the index holds it, and the log ended with it for a moment.
+            self.begun = true;
+        } else if index == expected {
+            self.begun = true;
+            self.tail.push_back((entry, place));
+        } else if self.begun {
+            tracing::error!(name = %self.name, %index, %expected, "entries are missing before this one: the replica is not started");
+            self.broken = true;
+        }
+    }
+
+    /// The scan has ended: all that is known to be committed must have been found, and is applied.
+    pub(super) fn finish<R: IndexReader>(&mut self, index: &mut Index<R>) -> u64 {
+        self.commit = self.known_commit();
+        let last = self.tail.back().map_or(self.applied, |(last, _)| LogIndex(last.index));
+        if last < self.commit && !self.broken {
+            tracing::error!(name = %self.name, commit = %self.commit, %last, "committed entries are missing: the replica is not started");
+            self.broken = true;
+        }
+        self.apply(index)
+    }
+
+    fn apply<R: IndexReader>(&mut self, index: &mut Index<R>) -> u64 {
+        let owned = OwnedRange {
+            space: self.space,
+            low: self.state.low.clone(),
+            high: self.state.high.clone(),
+        };
+        let mut count = 0;
+        while !self.broken
+            && self.tail.front().is_some_and(|(entry, _)| entry.index <= self.commit.0)
+            && let Some((entry, place)) = self.tail.pop_front()
+        {
+            let applied = apply_entry(&mut self.state, &owned, (&entry.data, place.data), index, None::<&mut NoCache>);
+            if let Err(fault) = applied {
+                tracing::error!(name = %self.name, index = entry.index, %fault, "a committed entry makes no sense: the replica is not started");
+                self.broken = true;
+                return count;
+            }
+            (self.applied, self.applied_term) = (LogIndex(entry.index), Term(entry.term));
+            if self.term_runs.last().is_none_or(|(_, term)| *term < self.applied_term) {
+                self.term_runs.push((self.applied, self.applied_term));
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// Its marks as of now.
+    pub(super) fn contribution(&self) -> Contribution {
+        let marks = ReplicaMarks {
+            name: self.name,
+            damaged: self.broken,
+            space: self.space,
+            low: self.state.low.clone(),
+            high: self.state.high.clone(),
+            applied: self.applied,
+            applied_term: self.applied_term,
+            hard_state: self.hard_state,
+            commit: self.known_commit(),
+            term_runs: self.term_runs.clone(),
+            state: self.state.encode(),
+        };
+        Contribution {
+            marks,
+            // What is broken is never replayed again, so it holds no mark back.
+            replay: self.tail.front().filter(|_| !self.broken).map(|(_, place)| place.batch),
+        }
+    }
+
+    /// Its Raft and its machine.
+    pub(super) fn start(self, config: &CoreConfig) -> Replica {
+        let shard = config.map.shards().iter().find(|shard| shard.id == self.name.shard);
+        let homes: Vec<(ReplicaId, NodeId)> = shard.map_or_else(Vec::new, |shard| {
+            shard.replicas.iter().map(|replica| (replica.id, replica.node)).collect()
+        });
+        let group_config = GroupConfig {
+            name: self.name,
+            voters: self.state.voters.clone(),
+            election_ticks: config.election_ticks,
+            preferred: self.state.voters.first() == Some(&self.name.replica),
+            seed: config.seed ^ self.name.shard.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        };
+        let restored = RestoredLog {
+            hard_state: self.hard_state,
+            commit: self.commit,
+            term_runs: self.term_runs,
+            applied: self.applied,
+            entries: self.tail.into(),
+        };
+        Replica::new(ReplicaParts {
+            cluster: config.log.cluster,
+            space: self.space,
+            group: Group::new(&group_config, restored),
+            state: self.state,
+            applied: (self.applied, self.applied_term),
+            homes,
+            planted: config.planted,
+        })
+    }
+}
