@@ -32,3 +32,6 @@ pub mod peers;
 pub mod replay;
 mod replaying;
 pub mod values;
+
+#[cfg(test)]
+mod schedule_tests;
