@@ -107,6 +107,9 @@ struct Replaying {
     commit: LogIndex,
     term_runs: Vec<(LogIndex, Term)>,
     tail: VecDeque<(Entry, Place)>,
+    /// Replay met an entry of this batch without the one before it. That is as it should be where both were replaced:
+    /// then the entry that replaced them follows.
+    gap: Option<BatchPlace>,
     broken: bool,
 }
 
@@ -271,7 +274,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         Ok(())
     }
 
-    fn finish(self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
+    fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
+        for replica in self.replicas.values_mut() {
+            if let Some(batch) = replica.gap {
+                tracing::error!(name = %replica.name, batch = batch.sequence, "entries before those of this batch are missing: the replica is not started");
+                replica.broken = true;
+            }
+        }
         let here = expected(&config.map, config.log.node, config.log.core);
         let unknown = here
             .iter()
@@ -351,6 +360,7 @@ impl Replaying {
             commit: marks.commit,
             term_runs: marks.term_runs,
             tail: VecDeque::new(),
+            gap: None,
             broken: false,
         })
     }
@@ -367,6 +377,7 @@ impl Replaying {
             // Raft asks for the term before the first entry too.
             term_runs: vec![(LogIndex(0), Term(0))],
             tail: VecDeque::new(),
+            gap: None,
             broken: false,
         }
     }
@@ -374,6 +385,9 @@ impl Replaying {
     fn append(&mut self, entry: Entry, place: Place) {
         let index = LogIndex(entry.index);
         if index <= self.applied {
+            // When this entry was written the log ended with it: what was read above it had been replaced.
+            self.tail.clear();
+            self.gap = None;
             return;
         }
         // A later record of an index replaces the earlier one and all after it.
@@ -383,6 +397,9 @@ impl Replaying {
         let expected = self.tail.back().map_or(self.applied.next(), |(last, _)| LogIndex(last.index + 1));
         if index == expected {
             self.tail.push_back((entry, place));
+            self.gap = None;
+        } else if self.tail.is_empty() {
+            self.gap.get_or_insert(place.batch);
         } else {
             tracing::error!(name = %self.name, %index, %expected, "entries are missing before this one: the replica is not started");
             self.broken = true;
@@ -425,7 +442,7 @@ impl Replaying {
         };
         Contribution {
             marks,
-            replay: self.tail.front().map(|(_, place)| place.batch),
+            replay: self.gap.or(self.tail.front().map(|(_, place)| place.batch)),
         }
     }
 
@@ -470,4 +487,78 @@ fn expected(map: &Map, node: NodeId, core: margate_net::ids::CoreId) -> BTreeSet
         .iter()
         .filter_map(|shard| of_shard(shard.id, &shard.replicas))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margate_net::ids::{MemberEpoch, RangeEpoch, Version};
+    use margate_net::message::EntryKind;
+
+    use crate::types::Nanos;
+
+    fn replaying(applied: u64) -> Replaying {
+        let state = ShardState {
+            low: Bytes::new(),
+            high: Bytes::new(),
+            range_epoch: RangeEpoch(1),
+            member_epoch: MemberEpoch(1),
+            voters: vec![ReplicaId(1)],
+            version_high: Version(0),
+            clock: Nanos(0),
+        };
+        let mut replica = Replaying::created(ReplicaName::default(), Space(1), state);
+        replica.applied = LogIndex(applied);
+        replica
+    }
+
+    fn append(replica: &mut Replaying, index: u64, term: u64, sequence: u64) {
+        let entry = convert::entry(Term(term), LogIndex(index), EntryKind::Normal, Bytes::new());
+        let batch = BatchPlace {
+            sequence,
+            position: Position::default(),
+        };
+        let data = Position::default();
+        replica.append(entry, Place { data, batch });
+    }
+
+    fn tail(replica: &Replaying) -> Vec<(u64, u64)> {
+        replica.tail.iter().map(|(entry, _)| (entry.index, entry.term)).collect()
+    }
+
+    #[test]
+    fn entries_met_without_those_before_them_are_dropped_when_replaced() {
+        let mut replica = replaying(2);
+        append(&mut replica, 4, 1, 7);
+        append(&mut replica, 5, 1, 8);
+        assert_eq!(
+            replica.contribution().replay.map(|batch| batch.sequence),
+            Some(7),
+            "the next replay must meet the gap too"
+        );
+        append(&mut replica, 3, 2, 9);
+        assert_eq!((tail(&replica), replica.gap, replica.broken), (vec![(3, 2)], None, false));
+    }
+
+    #[test]
+    fn entries_that_nothing_replaces_leave_a_gap() {
+        let mut replica = replaying(2);
+        append(&mut replica, 4, 1, 7);
+        assert!(replica.gap.is_some());
+        let mut replica = replaying(2);
+        append(&mut replica, 3, 1, 7);
+        append(&mut replica, 5, 1, 7);
+        assert!(replica.broken, "between two entries nothing can be missing");
+    }
+
+    #[test]
+    fn an_applied_entry_ends_the_log_that_stood_before_it() {
+        let mut replica = replaying(3);
+        append(&mut replica, 4, 1, 7);
+        append(&mut replica, 3, 2, 7);
+        assert_eq!((tail(&replica), replica.gap), (vec![], None));
+        append(&mut replica, 5, 1, 7);
+        append(&mut replica, 2, 2, 7);
+        assert_eq!(replica.gap, None);
+    }
 }

@@ -66,6 +66,9 @@ pub(crate) fn check(machine: &str, make: impl Fn() -> Box<dyn Machine>) {
     assert!(!scripts.is_empty(), "{} holds no script", folder.display());
     for path in scripts {
         let text = fs::read_to_string(&path).expect("a script is readable text");
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Shown only when a machine panics: whose script it was.
+        println!("{machine}/{name}");
         let (commands, expected) = split(&text);
         let found = format!("{commands}{BORDER}\n{}", trace(commands, make().as_mut()));
         if std::env::var_os("UPDATE").is_some() {
@@ -73,7 +76,6 @@ pub(crate) fn check(machine: &str, make: impl Fn() -> Box<dyn Machine>) {
                 fs::write(&path, found).expect("the script can be written");
             }
         } else if found != text {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let _ = writeln!(
                 failures,
                 "{machine}/{name}:\n{}",

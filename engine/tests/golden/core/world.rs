@@ -58,6 +58,7 @@ impl World {
             asked: 0,
         };
         (1..=nodes).for_each(|id| world.begin(id, &mut Trace::default()));
+        while world.everything_once(&mut Trace::default()) {}
         world
     }
 
@@ -122,9 +123,14 @@ impl World {
         self.turn(node, vec![Event::PeerLost { peer: peer_name(peer) }], trace);
     }
 
+    /// Time passes and no node has noticed yet.
+    pub(crate) fn later(&mut self, millis: u64) {
+        self.now = self.now.plus(Nanos::from_millis(millis));
+    }
+
     /// Time passes on every node that runs.
     pub(crate) fn wait(&mut self, millis: u64, trace: &mut Trace) {
-        self.now = self.now.plus(Nanos::from_millis(millis));
+        self.later(millis);
         let running = self.nodes.iter().filter(|(_, node)| node.core.is_some()).map(|(id, _)| *id);
         for id in running.collect::<Vec<_>>() {
             self.turn(id, Vec::new(), trace);
@@ -179,7 +185,7 @@ impl World {
     pub(crate) fn everything_once(&mut self, trace: &mut Trace) -> bool {
         let ids: Vec<_> = self.nodes.keys().copied().collect();
         let mut moved = false;
-        for id in ids {
+        for id in ids.into_iter().filter(|id| !self.cut.contains(id)).collect::<Vec<_>>() {
             if self.node(id).disk.is_writing() {
                 moved |= self.flush(id, trace);
             }
