@@ -67,7 +67,7 @@ impl Positions {
 pub struct Contribution {
     /// Its marks as of now; the commit is filled in when the generation leaves.
     pub marks: ReplicaMarks,
-    /// The batch of its first entry above its applied one, if that is written.
+    /// The first batch that replay needs for what is above its applied entry, if any of that is written.
     pub replay: Option<BatchPlace>,
 }
 
@@ -85,6 +85,10 @@ pub struct Generations {
     state: State,
     last: CoreMarks,
     filling_since: Option<Nanos>,
+    /// The end of the log when the overlay was frozen last.
+    frozen_at: Position,
+    /// The mark must not pass this batch: behind it lies why a replica was not started.
+    pinned: Option<BatchPlace>,
     planted: Planted,
 }
 
@@ -96,8 +100,16 @@ impl Generations {
             state: State::Filling,
             last,
             filling_since: None,
+            frozen_at: last.replay,
+            pinned: None,
             planted,
         }
+    }
+
+    /// A replica is not started because of something in this batch or right after it. Replay must find that again at
+    /// every start, for its records are lost for good: so the mark stays.
+    pub fn pin(&mut self, batch: BatchPlace) {
+        self.pinned = Some(self.pinned.map_or(batch, |pinned| pinned.min(batch)));
     }
 
     /// Whether the overlay should be frozen now.
@@ -107,7 +119,7 @@ impl Generations {
             return false;
         }
         let since = *self.filling_since.get_or_insert(now);
-        let segments = u64::from(log_end.segment.saturating_sub(self.last.replay.segment));
+        let segments = u64::from(log_end.segment.saturating_sub(self.frozen_at.segment));
         index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
             || now.since(since) >= Nanos::from_millis(limits::OVERLAY_FREEZE_MS)
             || segments * u64::from(segment_bytes) >= limits::REPLAY_LOG_BYTES
@@ -123,7 +135,8 @@ impl Generations {
     ) {
         let Some(rows) = index.freeze() else { return };
         // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back.
-        let replay = contributions.iter().filter_map(|one| one.replay).fold(last_batch, BatchPlace::min);
+        let held_back = contributions.iter().filter_map(|one| one.replay).chain(self.pinned);
+        let replay = held_back.fold(last_batch, BatchPlace::min);
         let number = self.last.generation + 1;
         let core = CoreMarks {
             generation: number,
@@ -138,7 +151,7 @@ impl Generations {
                 .map_or(LogIndex(0), |marks| marks.applied)
         };
         let positions = positions.take_applied(applied);
-        self.filling_since = None;
+        (self.filling_since, self.frozen_at) = (None, last_batch.position);
         self.state = State::Frozen(Generation {
             number,
             rows,

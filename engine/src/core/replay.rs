@@ -188,13 +188,15 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             return;
         }
         // Before anything of this batch is used: what follows a gap may rest on what is missing.
-        for damage in batch.damage() {
-            self.mark_damage(damage);
-        }
-        self.last_batch = BatchPlace {
+        let here = BatchPlace {
             sequence: batch.sequence,
             position: batch.position,
         };
+        let before = if self.last_batch.sequence == 0 { here } else { self.last_batch };
+        for damage in batch.damage() {
+            self.mark_damage(damage, before);
+        }
+        self.last_batch = here;
         for record in batch.records() {
             if let Err(failure) = self.record(&record) {
                 self.failure = Some(failure);
@@ -250,12 +252,16 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                         },
                     );
                     self.positions.note(name, index, self.last_batch.position);
+                    if replica.broken {
+                        self.generations.pin(self.last_batch);
+                    }
                 }
             }
             RecordBody::Unknown { kind } => {
                 tracing::error!(%name, kind, "a record of a kind unknown to this version: the replica is not started");
                 if let Some(replica) = self.replicas.get_mut(&name) {
                     replica.broken = true;
+                    self.generations.pin(self.last_batch);
                 }
             }
         }
@@ -279,6 +285,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             if let Some(batch) = replica.gap {
                 tracing::error!(name = %replica.name, batch = batch.sequence, "entries before those of this batch are missing: the replica is not started");
                 replica.broken = true;
+                self.generations.pin(batch);
             }
         }
         let here = expected(&config.map, config.log.node, config.log.core);
@@ -329,14 +336,19 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         })
     }
 
-    fn mark_damage(&mut self, damage: &Damage) {
+    /// `before` is the batch from which the next start meets the damage again.
+    fn mark_damage(&mut self, damage: &Damage, before: BatchPlace) {
         tracing::error!(position = %damage.position, next = %damage.next_valid, "the log is damaged");
         for replica in self.replicas.values_mut() {
             replica.broken |= damage.replicas.include(replica.name);
         }
         if let DamagedReplicas::Listed(held) = &damage.replicas {
             self.lost.extend(held.iter().map(|held| held.name));
+            if held.is_empty() {
+                return;
+            }
         }
+        self.generations.pin(before);
         self.lost_any |= matches!(damage.replicas, DamagedReplicas::All);
     }
 }
