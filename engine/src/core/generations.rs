@@ -14,6 +14,7 @@ use crate::index::error::IndexError;
 use crate::index::store::{CoreMarks, Generation, IndexReader, ReplicaMarks};
 use crate::index::view::Index;
 use crate::limits;
+use crate::log::segment::first_batch;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
 use crate::types::{Nanos, Position, ReplicaName};
@@ -110,6 +111,20 @@ impl Generations {
     /// every start, for its records are lost for good: so the mark stays.
     pub fn pin(&mut self, batch: BatchPlace) {
         self.pinned = Some(self.pinned.map_or(batch, |pinned| pinned.min(batch)));
+    }
+
+    /// A replica stops for good while the core goes on: the next start must find all that it has promised, so the mark
+    /// stays at the last generation it was part of.
+    pub fn pin_last(&mut self) {
+        let last = match &self.state {
+            State::Frozen(generation) => generation.core,
+            State::Filling | State::Committing(_) => self.last,
+        };
+        let (sequence, position) = match last.generation {
+            0 => (1, first_batch(1)),
+            _ => (last.replay_sequence, last.replay),
+        };
+        self.pin(BatchPlace { sequence, position });
     }
 
     /// Whether the overlay should be frozen now.
