@@ -5,13 +5,17 @@
 //!
 //! Not here, on purpose: random runs of whole clusters (the simulator); sockets and files (the binary's tests).
 
-//mod bootstrap;
-//mod bootstrap_random;
+mod bootstrap;
 mod core;
 //mod generations;
 //mod log;
 mod runner;
 mod show;
+
+#[test]
+fn golden_bootstrap() {
+    runner::check("bootstrap", || Box::new(bootstrap::Machine::new()));
+}
 
 #[test]
 fn golden_core() {
