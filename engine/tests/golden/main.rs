@@ -7,8 +7,9 @@
 
 mod bootstrap;
 mod core;
-//mod generations;
-//mod log;
+mod disk;
+mod generations;
+mod log;
 mod runner;
 mod show;
 
@@ -20,4 +21,14 @@ fn golden_bootstrap() {
 #[test]
 fn golden_core() {
     runner::check("core", || Box::new(core::Machine::new()));
+}
+
+#[test]
+fn golden_generations() {
+    runner::check("generations", || Box::new(generations::Machine::new()));
+}
+
+#[test]
+fn golden_log() {
+    runner::check("log", || Box::new(log::Machine::new()));
 }

@@ -49,7 +49,10 @@ impl Watch {
             let durable = &node.durable;
             if let Some(before) = self.before.get(id) {
                 assert_eq!(before.directory, durable.directory, "node {id} changed its directory");
-                assert!(follows(&before.membership, &durable.membership), "node {id} left {before:?} for {durable:?}");
+                assert!(
+                    follows(&before.membership, &durable.membership),
+                    "node {id} left {before:?} for {durable:?}"
+                );
             }
             if let Some(creation) = record(durable) {
                 assert_eq!(

@@ -78,7 +78,11 @@ impl World {
 
     /// Links with something on them.
     pub(crate) fn busy_links(&self) -> Vec<(u64, u64)> {
-        self.links.iter().filter(|(_, sent)| !sent.is_empty()).map(|(link, _)| *link).collect()
+        self.links
+            .iter()
+            .filter(|(_, sent)| !sent.is_empty())
+            .map(|(link, _)| *link)
+            .collect()
     }
 
     /// Messages on a link.
@@ -251,7 +255,11 @@ impl World {
             return self.fail(id, error);
         }
         let mut lines: Vec<_> = effects.into_iter().flat_map(|effect| self.perform(id, effect)).collect();
-        let member = self.node(id).process.as_ref().is_some_and(|process| process.machine.member().is_some());
+        let member = self
+            .node(id)
+            .process
+            .as_ref()
+            .is_some_and(|process| process.machine.member().is_some());
         if member && !was_member {
             lines.push(said(id, "is a member"));
         }
@@ -264,7 +272,10 @@ impl World {
             Effect::AnswerCreate { question, answer } => {
                 if answer == CreateAnswer::Accepted {
                     let durable = &self.node(id).durable.membership;
-                    assert!(matches!(durable, Membership::Member { .. }), "node {id} accepted before that was durable");
+                    assert!(
+                        matches!(durable, Membership::Member { .. }),
+                        "node {id} accepted before that was durable"
+                    );
                 }
                 let process = self.node(id).process.as_ref().expect("a process had this effect");
                 let (from, life) = process.questions[usize::try_from(question).expect("few questions")];
@@ -280,7 +291,11 @@ impl World {
             Effect::Probe { node } => self.send(id, node.0, Message::Probe { life }),
             Effect::SendCreation { node, creation } => {
                 let durable = Membership::Creating(creation.clone());
-                assert_eq!(self.node(id).durable.membership, durable, "node {id} sent a record before it was durable");
+                assert_eq!(
+                    self.node(id).durable.membership,
+                    durable,
+                    "node {id} sent a record before it was durable"
+                );
                 self.send(id, node.0, Message::Create { life, creation })
             }
         }
@@ -347,6 +362,10 @@ fn show_identity(identity: &Identity) -> String {
 }
 
 fn show_creation(creation: &Creation) -> String {
-    let directories: Vec<_> = creation.directories.iter().map(|(node, directory)| format!("{node}:{}", directory.0)).collect();
+    let directories: Vec<_> = creation
+        .directories
+        .iter()
+        .map(|(node, directory)| format!("{node}:{}", directory.0))
+        .collect();
     format!("cluster {} of [{}]", creation.cluster().0, directories.join(" "))
 }

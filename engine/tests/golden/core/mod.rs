@@ -11,11 +11,9 @@
 //! `settle` lets everything under way arrive, but for what is under way on nodes that are cut off.
 //!
 //! - [`node`]: one core and the driver around it.
-//! - [`disk`]: its log files.
 //! - [`world`]: nodes, links, clock.
 //! - [`words`]: operations as scripts write them.
 
-mod disk;
 mod node;
 mod words;
 mod world;

@@ -12,7 +12,7 @@ use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, NodeId};
 use margate_net::map::Map;
 use margate_net::message::{PeerBatch, Reply};
 
-use super::disk::Disk;
+use crate::disk::Disk;
 use crate::show;
 
 /// Ticks without a leader before an election.
