@@ -88,7 +88,7 @@ pub struct Generations {
     filling_since: Option<Nanos>,
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
-    /// The mark must not pass this batch: behind it lies why a replica was not started.
+    /// The mark must not pass this batch: a replica that does not run still needs what lies behind it.
     pinned: Option<BatchPlace>,
     planted: Planted,
 }
@@ -107,15 +107,9 @@ impl Generations {
         }
     }
 
-    /// A replica is not started because of something in this batch or right after it. Replay must find that again at
-    /// every start, for its records are lost for good: so the mark stays.
-    pub fn pin(&mut self, batch: BatchPlace) {
-        self.pinned = Some(self.pinned.map_or(batch, |pinned| pinned.min(batch)));
-    }
-
-    /// A replica stops for good while the core goes on: the next start must find all that it has promised, so the mark
-    /// stays at the last generation it was part of.
-    pub fn pin_last(&mut self) {
+    /// A replica is not started, or is stopped for good, while the core goes on. The next start must find all it has
+    /// promised, and why it was stopped; so the mark stays at the last generation the replica was part of.
+    pub fn pin(&mut self) {
         let last = match &self.state {
             State::Frozen(generation) => generation.core,
             State::Filling | State::Committing(_) => self.last,
@@ -124,7 +118,7 @@ impl Generations {
             0 => (1, first_batch(1)),
             _ => (last.replay_sequence, last.replay),
         };
-        self.pin(BatchPlace { sequence, position });
+        self.pinned.get_or_insert(BatchPlace { sequence, position });
     }
 
     /// Whether the overlay should be frozen now.

@@ -274,7 +274,7 @@ impl<R: IndexReader> Core<R> {
                 .into_iter()
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
             self.damaged.insert(shard, running.replica.name());
-            self.generations.pin_last();
+            self.generations.pin();
         }
     }
 

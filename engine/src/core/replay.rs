@@ -188,15 +188,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             return;
         }
         // Before anything of this batch is used: what follows a gap may rest on what is missing.
-        let here = BatchPlace {
+        for damage in batch.damage() {
+            self.mark_damage(damage);
+        }
+        self.last_batch = BatchPlace {
             sequence: batch.sequence,
             position: batch.position,
         };
-        let before = if self.last_batch.sequence == 0 { here } else { self.last_batch };
-        for damage in batch.damage() {
-            self.mark_damage(damage, before);
-        }
-        self.last_batch = here;
         for record in batch.records() {
             if let Err(failure) = self.record(&record) {
                 self.failure = Some(failure);
@@ -253,7 +251,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                     );
                     self.positions.note(name, index, self.last_batch.position);
                     if replica.broken {
-                        self.generations.pin(self.last_batch);
+                        self.generations.pin();
                     }
                 }
             }
@@ -261,7 +259,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 tracing::error!(%name, kind, "a record of a kind unknown to this version: the replica is not started");
                 if let Some(replica) = self.replicas.get_mut(&name) {
                     replica.broken = true;
-                    self.generations.pin(self.last_batch);
+                    self.generations.pin();
                 }
             }
         }
@@ -285,7 +283,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             if let Some(batch) = replica.gap {
                 tracing::error!(name = %replica.name, batch = batch.sequence, "entries before those of this batch are missing: the replica is not started");
                 replica.broken = true;
-                self.generations.pin(batch);
+                self.generations.pin();
             }
         }
         let here = expected(&config.map, config.log.node, config.log.core);
@@ -336,8 +334,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         })
     }
 
-    /// `before` is the batch from which the next start meets the damage again.
-    fn mark_damage(&mut self, damage: &Damage, before: BatchPlace) {
+    fn mark_damage(&mut self, damage: &Damage) {
         tracing::error!(position = %damage.position, next = %damage.next_valid, "the log is damaged");
         for replica in self.replicas.values_mut() {
             replica.broken |= damage.replicas.include(replica.name);
@@ -348,7 +345,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 return;
             }
         }
-        self.generations.pin(before);
+        self.generations.pin();
         self.lost_any |= matches!(damage.replicas, DamagedReplicas::All);
     }
 }

@@ -97,11 +97,6 @@ impl Disk {
         }
     }
 
-    /// Where a batch begins.
-    pub(crate) fn batch(&self, sequence: u64) -> Position {
-        self.batches[&sequence].0
-    }
-
     /// One bit of a batch turns.
     pub(crate) fn rot(&mut self, sequence: u64) {
         let (at, length) = self.batches[&sequence];

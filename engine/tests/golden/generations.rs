@@ -4,7 +4,7 @@
 //! - `entry R`: the log is given R's next entry; `commit R INDEX`: R's commit grew
 //! - `wait MS`, `flush`, `flushed`: as for the log
 //! - `turn`: freezes if it is due, sends what may leave; `done`: the index holds it
-//! - `pin BATCH`, `pin-last`: a replica will not start because of this batch, or stops for good
+//! - `pin`: a replica was not started, or stops for good
 
 use std::collections::BTreeMap;
 
@@ -194,14 +194,7 @@ impl runner::Machine for Machine {
                 Some(sequence) => drop(self.log.flushed(sequence, self.now)),
                 None => trace.line("(no write is under way)"),
             },
-            ["pin", ..] => {
-                let batch = BatchPlace {
-                    sequence: command.number(1),
-                    position: self.disk.batch(command.number(1)),
-                };
-                self.generations.pin(batch);
-            }
-            ["pin-last"] => self.generations.pin_last(),
+            ["pin"] => self.generations.pin(),
             ["turn"] => self.turn(trace),
             ["wait", ..] => self.now = self.now.plus(Nanos::from_millis(command.number(1))),
             _ => command.unknown(),
