@@ -88,14 +88,6 @@ pub enum BootstrapError {
         /// Why.
         refusal: CreateRefusal,
     },
-    /// Two nodes answered as one, or a peer has another id than configured.
-    #[error("the node at node {expected}'s address says it is node {found}; check the list of nodes")]
-    WrongNode {
-        /// Whom the configuration names.
-        expected: NodeId,
-        /// Who answered.
-        found: NodeId,
-    },
     /// Only the first node of the list may bootstrap.
     #[error("only node {first}, the first of the list, may bootstrap; start this one without --bootstrap")]
     NotFirst {

@@ -16,7 +16,7 @@ use raft::{GetEntriesContext, RawNode, ReadOnlyOption, StateRole};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::convert;
-use super::window::{EntryWindow, Place, RestoredLog, Wanted};
+use super::window::{BatchPlace, EntryWindow, Place, RestoredLog, Wanted};
 use crate::limits;
 use crate::log::effects::EntryData;
 use crate::log::limits::ENTRY_DATA_BYTES_MAX;
@@ -137,6 +137,8 @@ pub struct Group {
     unflushed: VecDeque<u64>,
     was_leader: bool,
     written: HardState,
+    /// The batch of the first durable entry that others have replaced, and the progress that must be durable first.
+    superseded: Option<(u64, BatchPlace)>,
 }
 
 impl Group {
@@ -183,6 +185,7 @@ impl Group {
             unflushed: VecDeque::new(),
             was_leader: false,
             written,
+            superseded: None,
         };
         group.throw_dice();
         group.role = (group.term(), group.role());
@@ -255,6 +258,15 @@ impl Group {
     #[must_use]
     pub fn place_of(&self, index: LogIndex) -> Option<Place> {
         self.raw.store().place_of(index)
+    }
+
+    /// The first batch a restart needs to find again what the log holds above an entry; `None` if nothing is written.
+    #[must_use]
+    pub fn replay_from(&self, applied: LogIndex) -> Option<BatchPlace> {
+        let next = self.place_of(applied.next()).map(|place| place.batch);
+        // Until what replaces it is durable, a replaced entry is still the one this replica has.
+        let superseded = self.superseded.map(|(_, batch)| batch);
+        next.into_iter().chain(superseded).min()
     }
 
     /// The term of an entry.
@@ -373,7 +385,10 @@ impl Group {
             progress.once_durable.append(&mut progress.now);
         }
         for entry in &progress.entries {
-            self.raw.mut_store().append(entry.clone());
+            if let Some(batch) = self.raw.mut_store().append(entry.clone()) {
+                let oldest = self.superseded.map_or(batch, |(_, oldest)| oldest.min(batch));
+                self.superseded = Some((progress.number, oldest));
+            }
         }
         self.raw.advance_append_async(ready);
         self.unflushed.push_back(progress.number);
@@ -385,6 +400,7 @@ impl Group {
         while self.unflushed.front().is_some_and(|first| *first <= number) {
             self.unflushed.pop_front();
         }
+        self.superseded = self.superseded.filter(|(until, _)| *until > number);
         self.raw.on_persist_ready(number);
     }
 

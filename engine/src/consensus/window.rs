@@ -127,8 +127,8 @@ impl EntryWindow {
             .sum()
     }
 
-    /// Appends one entry, after cutting those it replaces.
-    pub(crate) fn append(&mut self, entry: Entry) {
+    /// Appends one entry, after cutting those it replaces; says in which batch the first of these was written, if any was.
+    pub(crate) fn append(&mut self, entry: Entry) -> Option<BatchPlace> {
         let index = LogIndex(entry.index);
         assert!(
             index >= self.first && index.0 <= self.last().0 + 1,
@@ -136,6 +136,7 @@ impl EntryWindow {
             self.first,
             self.last()
         );
+        let replaced = self.place_of(index).map(|place| place.batch);
         self.cut_from(index);
         let term = Term(entry.term);
         match self.runs.last() {
@@ -148,6 +149,7 @@ impl EntryWindow {
         }
         self.held_bytes += entry.data.len();
         self.held.push_back(Held { entry, place: None });
+        replaced
     }
 
     /// Notes where an entry is being written.

@@ -69,7 +69,7 @@ impl Positions {
 pub struct Contribution {
     /// Its marks as of now; the commit is filled in when the generation leaves.
     pub marks: ReplicaMarks,
-    /// The batch of its first entry above its applied one, if that is written.
+    /// The first batch that replay needs for what is above its applied entry, if any of that is written.
     pub replay: Option<BatchPlace>,
 }
 
@@ -87,6 +87,8 @@ pub struct Generations {
     state: State,
     last: CoreMarks,
     filling_since: Option<Nanos>,
+    /// The end of the log when the overlay was frozen last.
+    frozen_at: Position,
     /// Marks must become durable even if nothing was applied.
     hurried: bool,
     planted: Planted,
@@ -100,6 +102,7 @@ impl Generations {
             state: State::Filling,
             last,
             filling_since: None,
+            frozen_at: last.replay,
             hurried: false,
             planted,
         }
@@ -115,7 +118,7 @@ impl Generations {
             return false;
         }
         let since = *self.filling_since.get_or_insert(now);
-        let segments = u64::from(log_end.segment.saturating_sub(self.last.replay.segment));
+        let segments = u64::from(log_end.segment.saturating_sub(self.frozen_at.segment));
         index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
             || now.since(since) >= Nanos::from_millis(limits::OVERLAY_FREEZE_MS)
             || segments * u64::from(segment_bytes) >= limits::REPLAY_LOG_BYTES
@@ -156,7 +159,7 @@ impl Generations {
                 .map_or(LogIndex(0), |marks| marks.applied)
         };
         let positions = positions.take_applied(applied);
-        self.filling_since = None;
+        (self.filling_since, self.frozen_at) = (None, last_batch.position);
         self.state = State::Frozen(Generation {
             number,
             rows,

@@ -510,7 +510,7 @@ pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribu
     };
     Contribution {
         marks,
-        replay: replica.group().place_of(applied.next()).map(|place| place.batch),
+        replay: replica.group().replay_from(applied),
     }
 }
 

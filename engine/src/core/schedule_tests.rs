@@ -670,7 +670,11 @@ fn retired_replica_stays_retired() {
                 .replicas()
                 .map(|r| (r.name().shard, r.group().last(), r.group().hard_state()))
                 .collect::<Vec<_>>();
-            assert_eq!(now.iter().map(|(shard, _, _)| *shard).collect::<Vec<_>>(), [ShardId(2)], "before: {last:?}");
+            assert_eq!(
+                now.iter().map(|(shard, _, _)| *shard).collect::<Vec<_>>(),
+                [ShardId(2)],
+                "before: {last:?}"
+            );
             assert_eq!(node.found.damaged.iter().map(|name| name.shard).collect::<Vec<_>>(), [ShardId(1)]);
         }
         Err(error) => panic!("the whole core does not start: {error}"),
@@ -712,7 +716,11 @@ fn retired_replica_stays_retired_after_a_generation() {
                 .replicas()
                 .map(|r| (r.name().shard, r.group().last(), r.group().hard_state()))
                 .collect::<Vec<_>>();
-            assert_eq!(now.iter().map(|(shard, _, _)| *shard).collect::<Vec<_>>(), [ShardId(2)], "before: {last:?}");
+            assert_eq!(
+                now.iter().map(|(shard, _, _)| *shard).collect::<Vec<_>>(),
+                [ShardId(2)],
+                "before: {last:?}"
+            );
             assert_eq!(node.found.damaged.iter().map(|name| name.shard).collect::<Vec<_>>(), [ShardId(1)]);
         }
         Err(error) => panic!("the whole core does not start: {error}"),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{ClusterId, ShardId, Space};
-use margate_net::message::{Reply, Success};
+use margate_net::message::Reply;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use rustc_hash::FxBuildHasher;
@@ -113,7 +113,7 @@ impl Values {
             return reply(answer, out);
         }
         let bytes = missing.iter().map(|fill| fill.row.size).sum();
-        if self.assembling_bytes > limits::ASSEMBLING_BYTES_MAX && !writes(&answer) {
+        if self.assembling_bytes > limits::ASSEMBLING_BYTES_MAX && !answer.writes() {
             answer.outcome = Err(Refusal::Busy {
                 queue: Queue::Reads,
                 retry_after_ms: limits::BUSY_RETRY_MS,
@@ -263,20 +263,11 @@ impl Values {
     }
 }
 
-/// Whether an answer reports a write that has been carried out, so that it may not be refused any more.
-fn writes(answer: &Answer) -> bool {
-    match &answer.outcome {
-        Ok(Success::Deleted { version, .. } | Success::Exchanged { version, .. }) => version.is_some(),
-        Ok(Success::Written { .. }) => true,
-        Ok(Success::Found { .. } | Success::Listed { .. } | Success::Sized { .. }) | Err(_) => false,
-    }
-}
-
 /// What to say when a value of an answer is damaged: a write has been carried out all the same.
 fn damaged(answer: &Answer) -> Refusal {
     match &answer.outcome {
         Err(refusal) => *refusal,
-        Ok(_) if writes(answer) => Refusal::OutcomeUnknown,
+        Ok(_) if answer.writes() => Refusal::OutcomeUnknown,
         Ok(_) => Refusal::Damaged,
     }
 }

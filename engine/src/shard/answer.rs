@@ -69,6 +69,16 @@ impl Answer {
         Self::ready(ticket, Err(refusal))
     }
 
+    /// Whether it reports that something was written: then it may not be refused as not executed.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        match &self.outcome {
+            Ok(Success::Deleted { version, .. } | Success::Exchanged { version, .. }) => version.is_some(),
+            Ok(Success::Written { .. }) => true,
+            Ok(Success::Found { .. } | Success::Listed { .. } | Success::Sized { .. }) | Err(_) => false,
+        }
+    }
+
     /// Puts a fetched value where it belongs.
     pub fn fill(&mut self, place: Place, bytes: Bytes) {
         let Ok(success) = &mut self.outcome else { return };

@@ -253,7 +253,8 @@ impl Replica {
     /// Whether it leads and has applied an entry of its own term, so that it may resolve and confirm.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.led_term.is_some_and(|term| self.applied_term == term)
+        // A message of this turn may have ended the leadership that `settle` has yet to see.
+        self.led_term.is_some_and(|term| self.applied_term == term) && self.leads_in() == self.led_term
     }
 
     /// Whether it leads.
@@ -284,7 +285,7 @@ impl Replica {
 
     /// Compares role and term with what they were: answers what a lost leadership leaves behind.
     pub(crate) fn settle(&mut self, out: &mut Vec<Answer>) {
-        let leads_in = (self.group.role() == Role::Leader).then(|| self.group.term());
+        let leads_in = self.leads_in();
         if leads_in == self.led_term {
             if leads_in.is_none() {
                 self.refuse_waiting(out);
@@ -302,10 +303,12 @@ impl Replica {
         self.refuse_waiting(out);
     }
 
-    /// Nobody here can tell any more whether what was proposed commits.
+    /// Nobody here can tell any more whether what was proposed commits. What only waited for proof was never to write.
     fn give_up_proposed(&mut self, out: &mut Vec<Answer>) {
+        let not_leader = Refusal::NotLeader { leader: self.leader() };
         for answer in self.in_flight.drain(..).flat_map(|in_flight| in_flight.answers) {
-            out.push(Answer::refused(answer.ticket, Refusal::OutcomeUnknown));
+            let refusal = if answer.writes() { Refusal::OutcomeUnknown } else { not_leader };
+            out.push(Answer::refused(answer.ticket, refusal));
         }
         self.in_flight_bytes = 0;
         self.pending.clear();
@@ -315,6 +318,11 @@ impl Replica {
         let refusal = Refusal::NotLeader { leader: self.leader() };
         out.extend(self.queue.drain().map(|queued| Answer::refused(queued.ticket, refusal)));
         out.extend(self.reads.drain().into_iter().map(|ticket| Answer::refused(ticket, refusal)));
+    }
+
+    /// The term it leads in, as its Raft says.
+    fn leads_in(&self) -> Option<Term> {
+        (self.group.role() == Role::Leader).then(|| self.group.term())
     }
 
     fn leader(&self) -> Option<NodeId> {
