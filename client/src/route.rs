@@ -61,6 +61,8 @@ struct Members {
     homes: Vec<(NodeId, usize)>,
     /// Ordinal of the one believed to lead.
     leader: usize,
+    /// The node whose attempt failed last: stale reads look elsewhere first.
+    failed: Option<NodeId>,
 }
 
 impl RoutingTable {
@@ -101,7 +103,7 @@ impl RoutingTable {
         let leader = members.leader;
         let member = match consistency(operation) {
             Consistency::Linearizable => leader,
-            Consistency::Stale => members.homes.iter().position(|(_, place)| healthy(*place)).unwrap_or(leader),
+            Consistency::Stale => members.nearest(healthy),
         };
         let (node, place) = *members
             .homes
@@ -125,6 +127,7 @@ impl RoutingTable {
         let Some(members) = self.shards.get_mut(&route.shard) else {
             return;
         };
+        members.failed = Some(route.node);
         match failure {
             Failure::Refused(refusal) => members.learn_refusal(route.node, refusal),
             Failure::Lost(_) | Failure::NotSent(_) | Failure::Silent => members.leave(route.node),
@@ -169,11 +172,24 @@ impl Members {
         let homes: Vec<_> = shard.replicas.iter().filter_map(place).collect();
         let believed = before.and_then(|table| table.shards.get(&shard.id)).and_then(Self::leader_node);
         let leader = homes.iter().position(|(node, _)| Some(*node) == believed).unwrap_or(0);
-        Self { homes, leader }
+        Self {
+            homes,
+            leader,
+            failed: None,
+        }
     }
 
     fn leader_node(&self) -> Option<NodeId> {
         self.homes.get(self.leader).map(|(node, _)| *node)
+    }
+
+    /// The first member that is reachable and did not fail last, else the first reachable, else the leader.
+    fn nearest(&self, healthy: impl Fn(usize) -> bool) -> usize {
+        let reachable = |(_, place): &&(NodeId, usize)| healthy(*place);
+        let other = self.homes.iter().position(|home| reachable(&home) && Some(home.0) != self.failed);
+        other
+            .or_else(|| self.homes.iter().position(|home| reachable(&home)))
+            .unwrap_or(self.leader)
     }
 
     fn learn_refusal(&mut self, from: NodeId, refusal: &Refusal) {

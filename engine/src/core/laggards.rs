@@ -160,7 +160,9 @@ impl Fetch {
         let next = readable(chunk.next, log);
         (self.at, self.continued) = (next, next.segment == self.at.segment);
         let length = chunk.needs.unwrap_or(limits::ENTRY_FETCH_BYTES);
-        (length <= BATCH_BYTES_MAX).then_some(length)
+        // A batch that claims more than its segment has left is damaged: reading it again would never end.
+        let possible = chunk.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX && needs <= room(next, log));
+        possible.then_some(length)
     }
 }
 
@@ -175,12 +177,15 @@ fn readable(next: Position, log: &LogConfig) -> Position {
 
 fn read_chunk(log: &LogConfig, ticket: ReadTicket, at: Position, length: usize) -> Effect {
     // Never past the end of the segment file.
-    let room = (log.segment_bytes - at.offset.min(log.segment_bytes)) as usize;
     Effect::Read {
         ticket,
         position: at,
-        length: length.min(room),
+        length: length.min(room(at, log)),
     }
+}
+
+fn room(at: Position, log: &LogConfig) -> usize {
+    log.segment_bytes.saturating_sub(at.offset) as usize
 }
 
 #[cfg(test)]

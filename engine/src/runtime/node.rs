@@ -45,6 +45,7 @@ use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::index::error::IndexError;
 use crate::index::marks;
+use crate::log::scan::ReadSegments;
 use crate::log::segment::LogConfig;
 use crate::planted::Planted;
 use crate::types::Nanos;
@@ -92,6 +93,16 @@ pub enum NodeError {
         /// What the system says.
         #[source]
         source: io::Error,
+    },
+    /// The data directory's segments have another size than configured.
+    #[error("the log of core {core} has segments of {found} bytes and {configured} are configured; start with segment_size = {found}")]
+    SegmentSize {
+        /// The core.
+        core: CoreId,
+        /// Bytes of its first segment.
+        found: u64,
+        /// Bytes configured.
+        configured: u32,
     },
     /// A core's index could not be opened.
     #[error("the index of core {core} cannot be opened: {source}")]
@@ -350,7 +361,7 @@ fn create_cores(start: &Start, directory: &DataDirectory, mut identity: Identity
 fn create_log(log: &std::path::Path, config: LogConfig, map: &Map) -> io::Result<()> {
     // An earlier try may have been cut short; nothing has voted on it.
     let mut files = SegmentFiles::list(log)?;
-    let old = crate::log::scan::ReadSegments::segments(&files);
+    let old = files.segments();
     files.discard(&old)?;
     let wall = clock::wall();
     let first = segments::prewrite(log, &config, 1, Pace::Full)?;
@@ -417,8 +428,12 @@ impl CoreStart {
             planted: Planted::NONE,
         };
         let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
+        self.check_segment_size(&files)?;
         let replayed = replay(&config, &mut files, reader, &mut writer).map_err(|source| NodeError::Replay { core, source })?;
         files.discard(&replayed.found.discard).map_err(in_log)?;
+        // What the scan took for durable may still be in the disk's cache, if the process alone died: votes and
+        // acknowledgements will rest on it.
+        files.sync().map_err(in_log)?;
         let found = &replayed.found;
         tracing::info!(
             core = core.0,
@@ -429,6 +444,19 @@ impl CoreStart {
         let index = IndexThread::start(writer, &format!("mgt-index-{core}")).map_err(NodeError::Thread)?;
         let prewriter = Prewriter::start(self.log.clone(), self.log_config, &format!("mgt-segm-{core}")).map_err(NodeError::Thread)?;
         Ok((replayed.core, index, prewriter))
+    }
+
+    fn check_segment_size(&self, files: &SegmentFiles) -> Result<(), NodeError> {
+        let (found, configured) = (files.segment_bytes(1), self.log_config.segment_bytes);
+        // A missing first segment is the scan's to judge.
+        if found == 0 || found == u64::from(configured) {
+            return Ok(());
+        }
+        Err(NodeError::SegmentSize {
+            core: self.core,
+            found,
+            configured,
+        })
     }
 
     fn placement(&self) -> Placement {

@@ -23,6 +23,8 @@ use crate::log::segment::{LogConfig, ReadySegment};
 
 /// Bytes prewritten at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Segments synced at start: the ready ones, the one in use, the one before.
+const SYNCED_AT_START: usize = 5;
 /// Bytes per second at which segments are prewritten while the node serves: well above what a log appends,
 /// well below what a disk does.
 const PACE_BYTES_PER_SECOND: u64 = 256 << 20;
@@ -201,6 +203,22 @@ impl SegmentFiles {
         }
         self.numbers.retain(|number| !numbers.contains(number));
         if numbers.is_empty() { Ok(()) } else { sync_folder(&self.log) }
+    }
+}
+
+impl SegmentFiles {
+    /// Makes what was written to the newest segments durable, whoever wrote it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync(&self) -> io::Result<()> {
+        // The last batch may be in any of the newest ones; older ones were followed by durable writes.
+        let mut newest = self.numbers.clone();
+        newest.sort_unstable_by(|one, other| other.cmp(one));
+        newest
+            .into_iter()
+            .take(SYNCED_AT_START)
+            .try_for_each(|number| File::open(path(&self.log, number))?.sync_data())
     }
 }
 

@@ -16,7 +16,7 @@ use margate_net::frame::{Frame, FrameError, FrameKind};
 use margate_net::handshake::{Goodbye, Hello, Identity as Greeting, Role};
 use margate_net::map::Map;
 use margate_net::message::{CoreStatus, Reply, Success};
-use margate_net::runtime::connection::{Connection, FrameReader, FrameSender, greet};
+use margate_net::runtime::connection::{Closer, Connection, FrameReader, FrameSender, greet};
 use margate_net::runtime::error::{GreetError, ReadError};
 use margate_net::runtime::listener::{Incoming, Listener};
 
@@ -32,8 +32,8 @@ use crate::limits::BUSY_RETRY_MS;
 use crate::shard::answer::ConnectionId;
 use crate::types::Nanos;
 
-/// Connections a core accepts.
-pub const CONNECTIONS_MAX: u32 = 256;
+/// Clients' connections a core accepts; with those of peers they fit 1,024 descriptors for three cores.
+pub const CONNECTIONS_MAX: u32 = 192;
 /// Operations one connection may have under way before it is not read from any more.
 const IN_FLIGHT_MAX: usize = 8_192;
 /// Bytes of replies waiting for one client beyond which its reads are answered `Busy` instead.
@@ -57,6 +57,7 @@ struct Outbox {
     more: Notify,
     room: Notify,
     closed: Cell<bool>,
+    closer: Closer,
 }
 
 /// The client connections of a core.
@@ -96,6 +97,9 @@ impl Clients {
                 });
             }
             outbox.under_way.set(outbox.under_way.get().saturating_sub(1));
+            if outbox.waiting_bytes.get() > REPLY_BYTES_CUT {
+                return outbox.give_up();
+            }
             outbox.waiting_bytes.set(outbox.waiting_bytes.get() + reply_bytes(&reply));
             outbox.replies.borrow_mut().push(reply);
             self.dirty.borrow_mut().insert(connection);
@@ -124,7 +128,7 @@ impl Clients {
         }
     }
 
-    fn add(&self) -> (ConnectionId, Rc<Outbox>) {
+    fn add(&self, closer: Closer) -> (ConnectionId, Rc<Outbox>) {
         self.last.set(self.last.get() + 1);
         let id = ConnectionId(self.last.get());
         let outbox = Rc::new(Outbox {
@@ -135,6 +139,7 @@ impl Clients {
             more: Notify::default(),
             room: Notify::default(),
             closed: Cell::default(),
+            closer,
         });
         self.open.borrow_mut().insert(id, Rc::clone(&outbox));
         (id, outbox)
@@ -166,7 +171,7 @@ async fn serve(incoming: Incoming, server: Rc<Server>) {
     };
     match hello.role {
         Role::Peer => serve_peer(connection.reader, &hello, &server).await,
-        Role::Client | Role::Admin => serve_client(connection, &server).await,
+        Role::Client | Role::Admin => serve_client(connection, hello.role, &server).await,
     }
 }
 
@@ -198,11 +203,15 @@ async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
     }
 }
 
-async fn serve_client(connection: Connection, server: &Rc<Server>) {
-    let (id, outbox) = server.clients.add();
+async fn serve_client(connection: Connection, role: Role, server: &Rc<Server>) {
     let Connection { mut reader, sender } = connection;
+    let (id, outbox) = server.clients.add(sender.closer());
     let writing = glommio::spawn_local(write_replies(sender, Rc::clone(&outbox)));
-    let ended = read_requests(&mut reader, id, &outbox, server).await;
+    let ended = read_requests(&mut reader, role, id, &outbox, server).await;
+    if !matches!(ended, ReadError::Frame(_)) {
+        // Nobody is there to read the rest; a writer that waits for the other side ends with this.
+        outbox.give_up();
+    }
     server.clients.remove(id);
     let sender = writing.await;
     let (ReadError::Frame(error), Some(mut sender)) = (ended, sender) else {
@@ -214,12 +223,13 @@ async fn serve_client(connection: Connection, server: &Rc<Server>) {
     }
 }
 
-async fn read_requests(reader: &mut FrameReader, id: ConnectionId, outbox: &Outbox, server: &Server) -> ReadError {
+async fn read_requests(reader: &mut FrameReader, role: Role, id: ConnectionId, outbox: &Outbox, server: &Server) -> ReadError {
     let mut frames = Vec::new();
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
-            if let Err(error) = take(&frame, id, outbox, server) {
+            let taken = role.check_frame(frame.kind).and_then(|()| take(&frame, id, outbox, server));
+            if let Err(error) = taken {
                 tracing::warn!(%error, "a client sent nonsense; its connection is closed");
                 return ReadError::Frame(error);
             }
@@ -228,7 +238,7 @@ async fn read_requests(reader: &mut FrameReader, id: ConnectionId, outbox: &Outb
             return error;
         }
         room_in_inbox(&server.shared).await;
-        while outbox.under_way.get() >= IN_FLIGHT_MAX && !outbox.closed.get() {
+        while outbox.is_full() && !outbox.closed.get() {
             outbox.room.wait().await;
         }
         if outbox.closed.get() {
@@ -293,23 +303,18 @@ async fn write_replies(mut sender: FrameSender, outbox: Rc<Outbox>) -> Option<Fr
     let mut out = Vec::new();
     loop {
         outbox.more.wait().await;
-        if outbox.waiting_bytes.get() > REPLY_BYTES_CUT {
-            tracing::warn!(
-                bytes = outbox.waiting_bytes.get(),
-                "a client does not take its replies; its connection is closed"
-            );
-            return outbox.give_up(&sender);
-        }
         let replies = std::mem::take(&mut *outbox.replies.borrow_mut());
         out.append(&mut outbox.frames.borrow_mut());
         writer.replies(&mut out, &replies);
         if !out.is_empty() && sender.write_all(&out).await.is_err() {
-            return outbox.give_up(&sender);
+            outbox.give_up();
+            return None;
         }
         out.clear();
         out.shrink_to(1 << 20);
         let written: usize = replies.iter().map(reply_bytes).sum();
         outbox.waiting_bytes.set(outbox.waiting_bytes.get().saturating_sub(written));
+        outbox.room.notify();
         if outbox.closed.get() {
             return Some(sender);
         }
@@ -321,12 +326,23 @@ impl Outbox {
         encode(&mut FrameWriter::new(), &mut self.frames.borrow_mut());
     }
 
-    fn give_up(&self, sender: &FrameSender) -> Option<FrameSender> {
-        self.closed.set(true);
+    /// Whether its client must take replies before it is read from again.
+    fn is_full(&self) -> bool {
+        let waiting = self.waiting_bytes.get() + self.frames.borrow().len();
+        self.under_way.get() >= IN_FLIGHT_MAX || waiting > REPLY_BYTES_MAX
+    }
+
+    /// Closes the connection: what is still said on it is said to nobody.
+    fn give_up(&self) {
+        if !self.closed.replace(true) {
+            let bytes = self.waiting_bytes.get();
+            tracing::debug!(bytes, "a client's connection is closed with replies waiting");
+        }
+        self.replies.borrow_mut().clear();
         self.room.notify();
-        // Ends the reader, which waits for bytes that will not be answered.
-        sender.close();
-        None
+        self.more.notify();
+        // Ends reader and writer, whatever they wait for.
+        self.closer.close();
     }
 }
 

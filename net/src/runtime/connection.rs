@@ -22,7 +22,7 @@ use super::error::{DialError, GreetError, ReadError};
 use super::listener::{Incoming, Slot};
 use crate::codec::{FrameWriter, decode_goodbye, decode_hello, decode_welcome};
 use crate::frame::{Frame, FrameKind, Stage, missing, take_frame};
-use crate::handshake::{Goodbye, HandshakeRefusal, Hello, Identity, Welcome};
+use crate::handshake::{Goodbye, HandshakeRefusal, Hello, Identity, Role, Welcome};
 use crate::limits::{DRAIN_MS_MAX, HANDSHAKE_MS_MAX, READ_BYTES, WRITE_STALL_MS_MAX};
 
 thread_local! {
@@ -46,6 +46,11 @@ pub struct FrameReader {
 
 /// The writing half. The socket is closed when both halves are dropped.
 pub struct FrameSender {
+    socket: Rc<Socket>,
+}
+
+/// Closes a connection whose halves are in other hands.
+pub struct Closer {
     socket: Rc<Socket>,
 }
 
@@ -97,7 +102,8 @@ pub async fn greet(incoming: Incoming, identity: &Identity) -> Result<(Connectio
             return Err(GreetError::Read(error));
         }
     };
-    let admitted = match full {
+    // Peers are few and known, and a core full of clients must still hear them.
+    let admitted = match full.filter(|_| hello.role != Role::Peer) {
         Some(max) => Err(HandshakeRefusal::TooManyConnections { max }),
         None => identity.admit(&hello),
     };
@@ -257,7 +263,17 @@ impl FrameSender {
         self.socket.shutdown(Shutdown::Write)
     }
 
-    /// Closes the connection in both directions at once; the reading half then ends with an error.
+    /// Something to close the connection with while this half is writing.
+    #[must_use]
+    pub fn closer(&self) -> Closer {
+        Closer {
+            socket: Rc::clone(&self.socket),
+        }
+    }
+}
+
+impl Closer {
+    /// Closes the connection in both directions at once; both halves then end with an error.
     pub fn close(&self) {
         // An error means that the other side has closed it already.
         let _ = self.socket.shutdown(Shutdown::Both);

@@ -14,7 +14,7 @@ use glommio::net::{TcpListener, TcpStream};
 use glommio::timer::sleep;
 
 use super::error::BindError;
-use crate::limits::{ACCEPT_RETRY_MS, REFUSALS_MAX};
+use crate::limits::{ACCEPT_RETRY_MS, PEERS_MAX, REFUSALS_MAX};
 
 /// Accepts the connections of one core.
 pub struct Listener {
@@ -76,7 +76,7 @@ impl Listener {
                 sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
                 continue;
             };
-            if self.open.get() < self.max.saturating_add(REFUSALS_MAX) {
+            if self.open.get() < self.max.saturating_add(PEERS_MAX).saturating_add(REFUSALS_MAX) {
                 let slot = Slot::take(&self.open, self.max);
                 return Incoming { stream, slot };
             }

@@ -243,7 +243,7 @@ fn closing_the_sender_wakes_the_own_reader_and_goodbye_reaches_the_other() {
         let (mut client, _server) = pair(&listener).await;
         let mut frames = Vec::new();
         let reading = client.reader.read_frames(&mut frames);
-        let closing = async { client.sender.close() };
+        let closing = async { client.sender.closer().close() };
         let (read, ()) = future::zip(reading, closing).await;
         assert!(matches!(read, Err(ReadError::Closed)));
     });

@@ -141,7 +141,7 @@ impl Node {
                     return seen;
                 }
             }
-            if events.is_empty() && !self.core().deadline().is_some_and(|due| due <= moment.now) {
+            if events.is_empty() && self.core().deadline().is_none_or(|due| due > moment.now) {
                 return seen;
             }
         }
