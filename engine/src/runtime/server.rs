@@ -165,12 +165,21 @@ async fn serve(incoming: Incoming, server: Rc<Server>) {
         Err(GreetError::Read(error)) => return tracing::debug!(%error, "a connection said no hello"),
     };
     match hello.role {
-        Role::Peer => serve_peer(connection.reader, &hello, &server).await,
-        Role::Client | Role::Admin => serve_client(connection, &server).await,
+        Role::Peer => serve_peer(connection, &hello, &server).await,
+        Role::Client | Role::Admin => serve_client(connection, hello.role, &server).await,
     }
 }
 
-async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
+async fn serve_peer(mut connection: Connection, hello: &Hello, server: &Server) {
+    let ended = read_batches(&mut connection.reader, hello, server).await;
+    let ReadError::Frame(error) = ended else {
+        return tracing::debug!(node = hello.node.0, error = %ended, "a peer's connection ended");
+    };
+    tracing::warn!(node = hello.node.0, %error, "a peer sent nonsense; its connection is closed");
+    connection.farewell(&Goodbye::Frame(error)).await;
+}
+
+async fn read_batches(reader: &mut FrameReader, hello: &Hello, server: &Server) -> ReadError {
     let from = PeerName {
         node: hello.node,
         core: hello.core,
@@ -179,7 +188,8 @@ async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
-            match codec::decode_peer(&frame) {
+            let checked = hello.role.check_frame(frame.kind).and_then(|()| codec::decode_peer(&frame));
+            match checked {
                 Ok(batch) => server.shared.push_sized(
                     Event::Peer {
                         from,
@@ -188,21 +198,21 @@ async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
                     },
                     frame.body.len() + frame.payload.len(),
                 ),
-                Err(error) => return tracing::warn!(node = from.node.0, %error, "a peer sent nonsense; its connection is closed"),
+                Err(error) => return error.into(),
             }
         }
         if let Err(error) = result {
-            return tracing::debug!(node = from.node.0, %error, "a peer's connection ended");
+            return error;
         }
         room_in_inbox(&server.shared).await;
     }
 }
 
-async fn serve_client(connection: Connection, server: &Rc<Server>) {
+async fn serve_client(connection: Connection, role: Role, server: &Rc<Server>) {
     let (id, outbox) = server.clients.add();
     let Connection { mut reader, sender } = connection;
     let writing = glommio::spawn_local(write_replies(sender, Rc::clone(&outbox)));
-    let ended = read_requests(&mut reader, id, &outbox, server).await;
+    let ended = read_requests(&mut reader, role, id, &outbox, server).await;
     server.clients.remove(id);
     let sender = writing.await;
     let (ReadError::Frame(error), Some(mut sender)) = (ended, sender) else {
@@ -214,14 +224,15 @@ async fn serve_client(connection: Connection, server: &Rc<Server>) {
     }
 }
 
-async fn read_requests(reader: &mut FrameReader, id: ConnectionId, outbox: &Outbox, server: &Server) -> ReadError {
+async fn read_requests(reader: &mut FrameReader, role: Role, id: ConnectionId, outbox: &Outbox, server: &Server) -> ReadError {
     let mut frames = Vec::new();
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
-            if let Err(error) = take(&frame, id, outbox, server) {
+            let taken = role.check_frame(frame.kind).and_then(|()| take(&frame, id, outbox, server));
+            if let Err(error) = taken {
                 tracing::warn!(%error, "a client sent nonsense; its connection is closed");
-                return ReadError::Frame(error);
+                return error.into();
             }
         }
         if let Err(error) = result {
