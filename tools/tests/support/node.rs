@@ -19,7 +19,12 @@ impl Single {
     /// Makes a new deployment of one node and waits until it serves.
     #[track_caller]
     pub(crate) fn create() -> Self {
-        let (scratch, address) = (scratch(), free_address());
+        Self::create_at(scratch(), free_address())
+    }
+
+    /// Makes one that keeps its data in `scratch` and listens on `address`.
+    #[track_caller]
+    pub(crate) fn create_at(scratch: TempDir, address: String) -> Self {
         let mut command = node(&scratch.path().join("data"), 1, &[(1, &address)]);
         command.arg("--bootstrap");
         let single = Self {
