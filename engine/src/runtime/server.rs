@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use margate_net::handshake::{Goodbye, Hello, Identity as Greeting, Role};
 use margate_net::map::Map;
 use margate_net::message::{CoreStatus, Reply, Success};
 use margate_net::runtime::connection::{Connection, FrameReader, FrameSender, greet};
-use margate_net::runtime::error::{GreetError, ReadError};
+use margate_net::runtime::error::{BindError, GreetError, ReadError};
 use margate_net::runtime::listener::{Incoming, Listener};
 
 use super::clock;
@@ -44,6 +45,8 @@ const REPLY_BYTES_CUT: usize = 2 * REPLY_BYTES_MAX;
 const INBOX_BYTES_MAX: usize = 64 << 20;
 /// Milliseconds between looks whether there is room again.
 const INBOX_LOOK_MS: u64 = 1;
+/// Milliseconds in which a port may still become free.
+const PORT_WAIT_MS: u64 = 1_000;
 /// Milliseconds a stopping core gives its last replies to leave.
 const LAST_REPLIES_MS: u64 = 200;
 
@@ -145,6 +148,21 @@ impl Clients {
             outbox.closed.set(true);
             outbox.more.notify();
             outbox.room.notify();
+        }
+    }
+}
+
+/// Listens on a core's address. A process that has just died, or an executor that has just ended, keeps its port for
+/// some milliseconds, since the kernel takes rings with open sockets apart in the background: that is waited out.
+///
+/// # Errors
+/// [`BindError`] says what to change.
+pub async fn listen(address: SocketAddr) -> Result<Listener, BindError> {
+    let give_up = clock::monotonic().plus(Nanos::from_millis(PORT_WAIT_MS));
+    loop {
+        match Listener::bind(address, CONNECTIONS_MAX) {
+            Err(BindError::InUse { .. }) if clock::monotonic() < give_up => sleep(Duration::from_millis(10)).await,
+            bound => return bound,
         }
     }
 }

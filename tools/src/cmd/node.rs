@@ -1,6 +1,6 @@
 //! `margate node`: one node of a deployment, until it is told to stop.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use clap::CommandFactory as _;
 use margate_engine::runtime::node::{Node, StopHandle};
@@ -12,6 +12,7 @@ use crate::config::file::{self, ClusterSection, FileConfig, LogSection, NodeSect
 use crate::config::{ConfigError, Settings, settings};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::listen::listen;
 use crate::signals::{Ask, Stopping};
 use crate::suggest::nearest;
 use crate::{log, signals};
@@ -129,9 +130,9 @@ fn confine(cpus: Vec<usize>) -> Result<(), Failure> {
     })
 }
 
-/// The cores' own listeners share their ports (SO_REUSEPORT), so they would not notice another program there.
+/// Told before the data directory is touched, and for all cores at once.
 fn check_free(address: SocketAddr) -> Result<(), Failure> {
-    match TcpListener::bind(address) {
+    match listen(address) {
         Ok(_) => Ok(()),
         Err(source) => Err(Failure::Listen { address, source }),
     }
