@@ -27,6 +27,7 @@ pub(crate) fn run(global: &Global, args: NodeArgs) -> Result<(), Failure> {
     abort_on_panic();
     // Before the first thread, so that a stop asked for during the start is not lost.
     let signals = signals::catch(&[]).map_err(|source| system("catch signals", source))?;
+    signals::let_writes_fail().map_err(|source| system("ignore a signal", source))?;
     log::install(log_level, log_format, Some(node.node.0));
     if let Some(cpus) = cpus {
         confine(cpus)?;
