@@ -188,7 +188,7 @@ fn two_of_three_nodes_go_on_and_one_does_not() {
 
 fn one_of_three_serves_nothing_but_stale_reads(cli: &Cli) {
     // Its leaders find out within an election timeout that nobody follows them any more.
-    cli.expect_status(4);
+    cli.expect_leaderless();
     let cli = cli.within("2s");
     cli.assert_fails(&["get", "before"], 4, "not executed, no replica could serve it within");
     for key in EVERYWHERE {

@@ -97,6 +97,16 @@ impl Cli {
         });
     }
 
+    /// Waits until no core that answers believes to lead any shard.
+    #[track_caller]
+    pub(crate) fn expect_leaderless(&self) {
+        eventually("nobody leads", SOON, || {
+            let status = self.status()?;
+            let shards = status["shards"].as_array()?.len();
+            (status["shards_without_leader"] == shards).then_some(())
+        });
+    }
+
     /// Waits until this many cores answer and every shard has a leader.
     #[track_caller]
     pub(crate) fn expect_whole(&self, cores: usize) {
