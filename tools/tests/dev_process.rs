@@ -51,8 +51,8 @@ fn signals_stop_it_even_when_inherited_as_ignored() {
         for node in &nodes {
             node.expect_gone(Duration::ZERO);
         }
-        // Each has stopped by itself, in good order.
-        assert!(!deployment.talk().contains("ended: "), "{}", deployment.talk());
+        // Each has stopped by itself, in good order; one that had hardly begun may just end.
+        assert!(!when_ready || !deployment.talk().contains("ended: "), "{}", deployment.talk());
         assert!(!data.path().join("dev.json").exists());
     }
 }
