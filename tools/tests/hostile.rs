@@ -12,11 +12,8 @@ use margate_net::handshake::{Goodbye, HandshakeRefusal, Hello, Role};
 use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId};
 use margate_net::limits::{BODY_BYTES_MAX, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use support::cli::Cli;
-use support::wire::{Wire, client_hello, frame_of, hello_frame, with_bytes, with_header};
+use support::wire::{Case, Wire, client_hello, frame_of, hello_frame, malformed, spoilt, unexpected, with_header};
 use support::{ready, scratch};
-
-/// What a core must say to some bytes before it hangs up.
-type Case = (&'static str, Vec<u8>, FrameError);
 
 /// A client that behaves, connected all the time.
 struct Bystander(Wire);
@@ -76,89 +73,6 @@ fn assert_all_told(cases: Vec<Case>, open: impl Fn() -> Wire) {
         wire.send(&bytes);
         assert_eq!(wire.expect_goodbye(), Goodbye::Frame(expected), "{what}");
     }
-}
-
-/// What no stream may hold, whoever sends it, made from a frame that is sound.
-fn spoilt(kind: FrameKind, sound: &[u8], body_max: usize, payload_max: usize) -> Vec<Case> {
-    let cap = |bytes: usize| u32::try_from(bytes).expect("caps are small");
-    let (body, payload) = (cap(body_max), cap(payload_max));
-    let unsealed = with_bytes(sound, 8, &[0xff]);
-    let cut = sound.len() - 1;
-    vec![
-        (
-            "magic",
-            with_header(sound, 0, b"GET "),
-            FrameError::BadMagic {
-                found: u32::from_le_bytes(*b"GET "),
-            },
-        ),
-        (
-            "version",
-            with_header(sound, 4, &[9, 0]),
-            FrameError::UnsupportedVersion {
-                found: 9,
-                supported: PROTOCOL_VERSION,
-            },
-        ),
-        ("header checksum", unsealed.clone(), header_checksum(&unsealed)),
-        ("kind", with_header(sound, 6, &[99]), FrameError::UnknownKind { found: 99 }),
-        ("flags", with_header(sound, 7, &[1]), FrameError::UnknownFlags { found: 1 }),
-        (
-            "body length",
-            with_header(sound, 16, &(body + 1).to_le_bytes()),
-            FrameError::BodyTooLong {
-                kind,
-                length: body + 1,
-                max: body,
-            },
-        ),
-        (
-            "payload length",
-            with_header(sound, 20, &u32::MAX.to_le_bytes()),
-            FrameError::PayloadTooLong {
-                kind,
-                length: u32::MAX,
-                max: payload,
-            },
-        ),
-        (
-            "content checksum",
-            with_bytes(sound, cut, &[sound[cut] ^ 1]),
-            content_checksum(kind, sound),
-        ),
-        ("no flatbuffer", frame_of(kind, &[0xff; 16], &[]), malformed(kind)),
-        ("no body", frame_of(kind, &[], &[]), malformed(kind)),
-    ]
-}
-
-fn header_checksum(frame: &[u8]) -> FrameError {
-    FrameError::HeaderChecksum {
-        found: u32::from_le_bytes(frame[28..32].try_into().expect("four bytes")),
-        computed: crc32fast::hash(&frame[..28]),
-    }
-}
-
-/// What is said of a frame whose last byte has its lowest bit flipped.
-fn content_checksum(kind: FrameKind, sound: &[u8]) -> FrameError {
-    let mut content = sound[32..].to_vec();
-    let found = crc32fast::hash(&content);
-    *content.last_mut().expect("a body") ^= 1;
-    FrameError::ContentChecksum {
-        kind,
-        found,
-        computed: crc32fast::hash(&content),
-    }
-}
-
-fn malformed(kind: FrameKind) -> FrameError {
-    FrameError::Malformed {
-        kind,
-        what: "the other side's log says what",
-    }
-}
-
-fn unexpected(found: FrameKind, expected: FrameKind) -> FrameError {
-    FrameError::UnexpectedKind { found, expected }
 }
 
 /// Before the handshake.

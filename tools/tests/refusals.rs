@@ -80,94 +80,59 @@ fn each_bad_operation_is_refused_alone() {
     single.process.stop();
 }
 
+/// Another kind of operation there.
+fn operation<'a>(kind: OperationKind, pieces: [&'a [u8]; 3]) -> RawRequest<'a> {
+    let kind = kind as u8;
+    RawRequest { kind, pieces, ..SET }
+}
+
 fn bad_operations<'a>(key: &'a [u8], value: &'a [u8]) -> Vec<(RawRequest<'a>, Refusal)> {
-    let length = |bytes: &[u8]| bytes.len() as u64;
+    let mut bad = bad_sizes(key, value);
+    bad.extend(bad_flags());
+    bad.extend([0, 99].map(|kind| (RawRequest { kind, ..SET }, invalid(ArgumentFault::UnknownOperation))));
+    let no_rows = operation(OperationKind::List, [b"", b"", b""]);
+    bad.push((no_rows, invalid(ArgumentFault::ZeroLimit)));
+    bad
+}
+
+fn bad_sizes<'a>(key: &'a [u8], value: &'a [u8]) -> Vec<(RawRequest<'a>, Refusal)> {
     let long_key = Refusal::InvalidKey {
-        length: length(key),
+        length: key.len() as u64,
         max: KEY_BYTES_MAX as u64,
     };
     let large = Refusal::ValueTooLarge {
-        length: length(value),
+        length: value.len() as u64,
         max: VALUE_BYTES_MAX as u64,
     };
-    let flags = |flags| RawRequest { flags, ..SET };
-    let list = |pieces, limit| RawRequest {
-        kind: OperationKind::List as u8,
-        pieces,
-        limit,
-        ..SET
-    };
-    let exchange = |pieces| RawRequest {
-        kind: OperationKind::CompareExchange as u8,
-        pieces,
-        ..SET
-    };
-    let delete = RawRequest {
-        kind: OperationKind::Delete as u8,
-        pieces: [b"good", &[], &[]],
-        ..SET
-    };
+    let list = operation(OperationKind::List, [b"", key, b""]);
     vec![
-        (
-            RawRequest {
-                pieces: [key, b"value", &[]],
-                ..SET
-            },
-            long_key,
-        ),
-        (
-            RawRequest {
-                pieces: [key, &[], &[]],
-                ..GET
-            },
-            long_key,
-        ),
-        (
-            RawRequest {
-                pieces: [key, &[], &[]],
-                ..delete
-            },
-            long_key,
-        ),
-        (list([b"", key, &[]], 1), long_key),
-        (
-            RawRequest {
-                pieces: [b"refused", value, &[]],
-                ..SET
-            },
-            large,
-        ),
-        (exchange([b"good", value, b"2"]), large),
-        (exchange([b"good", b"1", value]), large),
-        (
-            flags(flag::CREATE_ONLY | flag::MODIFY_ONLY),
-            invalid(ArgumentFault::CreateAndModify),
-        ),
-        (
-            flags(flag::CREATE_ONLY | flag::MODIFY_ONLY | flag::AT_VERSION),
-            invalid(ArgumentFault::CreateAndModify),
-        ),
-        (flags(flag::CREATE_ONLY | flag::AT_VERSION), invalid(ArgumentFault::CreateAtVersion)),
-        (flags(flag::STALE), invalid(ArgumentFault::UnexpectedFlag)),
-        (flags(1 << 15), invalid(ArgumentFault::UnexpectedFlag)),
-        (
-            RawRequest {
-                flags: flag::CREATE_ONLY,
-                ..delete
-            },
-            invalid(ArgumentFault::UnexpectedFlag),
-        ),
-        (
-            RawRequest {
-                flags: flag::KEYS_ONLY,
-                ..GET
-            },
-            invalid(ArgumentFault::UnexpectedFlag),
-        ),
-        (RawRequest { kind: 0, ..SET }, invalid(ArgumentFault::UnknownOperation)),
-        (RawRequest { kind: 99, ..SET }, invalid(ArgumentFault::UnknownOperation)),
-        (list([b"", b"", &[]], 0), invalid(ArgumentFault::ZeroLimit)),
+        (operation(OperationKind::Set, [key, b"value", b""]), long_key),
+        (operation(OperationKind::Get, [key, b"", b""]), long_key),
+        (operation(OperationKind::Delete, [key, b"", b""]), long_key),
+        (operation(OperationKind::Size, [key, b"", b""]), long_key),
+        (RawRequest { limit: 1, ..list }, long_key),
+        (operation(OperationKind::Set, [b"refused", value, b""]), large),
+        (operation(OperationKind::CompareExchange, [b"good", value, b"2"]), large),
+        (operation(OperationKind::CompareExchange, [b"good", b"1", value]), large),
     ]
+}
+
+fn bad_flags() -> Vec<(RawRequest<'static>, Refusal)> {
+    let delete = operation(OperationKind::Delete, [b"good", b"", b""]);
+    let exchange = operation(OperationKind::CompareExchange, [b"good", b"1", b"2"]);
+    let all = flag::CREATE_ONLY | flag::MODIFY_ONLY | flag::AT_VERSION;
+    let bad = [
+        (SET, flag::CREATE_ONLY | flag::MODIFY_ONLY, ArgumentFault::CreateAndModify),
+        (SET, all, ArgumentFault::CreateAndModify),
+        (SET, flag::CREATE_ONLY | flag::AT_VERSION, ArgumentFault::CreateAtVersion),
+        (SET, flag::STALE, ArgumentFault::UnexpectedFlag),
+        (SET, 1 << 15, ArgumentFault::UnexpectedFlag),
+        (delete, flag::CREATE_ONLY, ArgumentFault::UnexpectedFlag),
+        (exchange, flag::MODIFY_ONLY, ArgumentFault::UnexpectedFlag),
+        (GET, flag::KEYS_ONLY, ArgumentFault::UnexpectedFlag),
+    ];
+    bad.map(|(operation, flags, fault)| (RawRequest { flags, ..operation }, invalid(fault)))
+        .into()
 }
 
 /// A key outside the shard, an epoch that is over, a shard that is not there.

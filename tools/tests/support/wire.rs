@@ -5,11 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 
 use bytes::BytesMut;
 use margate_net::codec::{FrameWriter, decode_goodbye, decode_welcome};
-use margate_net::frame::{Frame, FrameKind, MAGIC, PROTOCOL_VERSION, Stage, take_frame};
+use margate_net::frame::{Frame, FrameError, FrameKind, MAGIC, PROTOCOL_VERSION, Stage, take_frame};
 use margate_net::handshake::{Goodbye, Hello, Role, Welcome};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, NodeId};
 
 use super::SOON;
+
+/// What a core must say to some bytes before it hangs up.
+pub(crate) type Case = (&'static str, Vec<u8>, FrameError);
 
 /// One end of a connection to a core.
 pub(crate) struct Wire {
@@ -122,4 +125,89 @@ pub(crate) fn with_bytes(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut changed = frame.to_vec();
     changed[at..at + bytes.len()].copy_from_slice(bytes);
     changed
+}
+
+/// What no stream may hold, whoever sends it, made from a frame that is sound.
+pub(crate) fn spoilt(kind: FrameKind, sound: &[u8], body_max: usize, payload_max: usize) -> Vec<Case> {
+    let cap = |bytes: usize| u32::try_from(bytes).expect("caps are small");
+    let (body, payload) = (cap(body_max), cap(payload_max));
+    let unsealed = with_bytes(sound, 8, &[0xff]);
+    let cut = sound.len() - 1;
+    vec![
+        (
+            "magic",
+            with_header(sound, 0, b"GET "),
+            FrameError::BadMagic {
+                found: u32::from_le_bytes(*b"GET "),
+            },
+        ),
+        (
+            "version",
+            with_header(sound, 4, &[9, 0]),
+            FrameError::UnsupportedVersion {
+                found: 9,
+                supported: PROTOCOL_VERSION,
+            },
+        ),
+        ("header checksum", unsealed.clone(), header_checksum(&unsealed)),
+        ("kind", with_header(sound, 6, &[99]), FrameError::UnknownKind { found: 99 }),
+        ("flags", with_header(sound, 7, &[1]), FrameError::UnknownFlags { found: 1 }),
+        (
+            "body length",
+            with_header(sound, 16, &(body + 1).to_le_bytes()),
+            FrameError::BodyTooLong {
+                kind,
+                length: body + 1,
+                max: body,
+            },
+        ),
+        (
+            "payload length",
+            with_header(sound, 20, &u32::MAX.to_le_bytes()),
+            FrameError::PayloadTooLong {
+                kind,
+                length: u32::MAX,
+                max: payload,
+            },
+        ),
+        (
+            "content checksum",
+            with_bytes(sound, cut, &[sound[cut] ^ 1]),
+            content_checksum(kind, sound),
+        ),
+        ("no flatbuffer", frame_of(kind, &[0xff; 16], &[]), malformed(kind)),
+        ("no body", frame_of(kind, &[], &[]), malformed(kind)),
+    ]
+}
+
+fn header_checksum(frame: &[u8]) -> FrameError {
+    FrameError::HeaderChecksum {
+        found: u32::from_le_bytes(frame[28..32].try_into().expect("four bytes")),
+        computed: crc32fast::hash(&frame[..28]),
+    }
+}
+
+/// What is said of a frame whose last byte has its lowest bit flipped.
+fn content_checksum(kind: FrameKind, sound: &[u8]) -> FrameError {
+    let mut content = sound[32..].to_vec();
+    let found = crc32fast::hash(&content);
+    *content.last_mut().expect("a body") ^= 1;
+    FrameError::ContentChecksum {
+        kind,
+        found,
+        computed: crc32fast::hash(&content),
+    }
+}
+
+/// What is said of contents that make no sense.
+pub(crate) fn malformed(kind: FrameKind) -> FrameError {
+    FrameError::Malformed {
+        kind,
+        what: "the other side's log says what",
+    }
+}
+
+/// What is said of a frame that its sender may not send.
+pub(crate) fn unexpected(found: FrameKind, expected: FrameKind) -> FrameError {
+    FrameError::UnexpectedKind { found, expected }
 }
