@@ -13,6 +13,7 @@ mod config;
 mod error;
 mod exit;
 mod key;
+mod listen;
 mod log;
 mod output;
 mod signals;

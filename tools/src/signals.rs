@@ -49,6 +49,18 @@ pub(crate) fn catch(more: &[i32]) -> io::Result<Signals> {
     Ok(signals)
 }
 
+/// Lets a write beyond the limit on file sizes (`ulimit -f`) fail, so that the node says what failed where; the signal
+/// would end it without a word.
+pub(crate) fn let_writes_fail() -> io::Result<()> {
+    // SAFETY: ignoring a signal installs no handler, so no code of ours ever runs in one.
+    let former = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    if former == libc::SIG_ERR {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Lets ctrl-c end a short command with code 130, also where SIGINT was inherited as ignored.
 pub(crate) fn end_on_interrupt() -> io::Result<()> {
     let always = Arc::new(AtomicBool::new(true));

@@ -1,17 +1,18 @@
 //! The command line as users meet it: usage, exit codes, precedence, messages. No deployment is needed.
 
+mod support;
+
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use support::{free_address, margate as command, scratch};
 
 fn margate(arguments: &[&str]) -> Output {
     with_environment(&[], arguments)
 }
 
 fn with_environment(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_margate"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MARGATE_")) {
-        command.env_remove(name);
-    }
+    let mut command = command();
     command.envs(environment.iter().copied()).args(arguments);
     command.output().expect("the binary runs")
 }
@@ -28,12 +29,6 @@ fn assert_fails(output: &Output, code: i32, message: &str) {
     assert_eq!(actual, Some(code), "{stdout}{stderr}");
     assert!(stderr.contains(message), "{stderr:?} must contain {message:?}");
     assert!(stdout.is_empty(), "a failure printed {stdout:?}");
-}
-
-/// An address where nobody listens: it was free a moment ago.
-fn closed_endpoint() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").to_string()
 }
 
 #[test]
@@ -70,7 +65,7 @@ fn wrong_arguments_end_with_2() {
 
 #[test]
 fn a_deployment_that_is_not_there_ends_with_4() {
-    let endpoint = closed_endpoint();
+    let endpoint = free_address();
     for words in [
         &["set", "k", "v"][..],
         &["get", "k"],
@@ -88,7 +83,7 @@ fn a_deployment_that_is_not_there_ends_with_4() {
 
 #[test]
 fn json_failures_are_json_on_standard_error() {
-    let endpoint = closed_endpoint();
+    let endpoint = free_address();
     let output = margate(&["get", "k", "--endpoints", &endpoint, "--timeout", "300ms", "-o", "json"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stderr).expect("one document");
     assert_eq!(document["exit_code"], 4);
@@ -97,7 +92,7 @@ fn json_failures_are_json_on_standard_error() {
 
 #[test]
 fn flags_win_over_the_environment() {
-    let endpoint = closed_endpoint();
+    let endpoint = free_address();
     let environment = [
         ("MARGATE_ENDPOINTS", "nonsense"),
         ("MARGATE_TIMEOUT", "300ms"),
@@ -111,7 +106,7 @@ fn flags_win_over_the_environment() {
 
 #[test]
 fn a_nodes_settings_come_from_file_environment_and_flags() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = scratch();
     let file = dir.path().join("node.toml");
     let nodes = r#"nodes = [{ id = 1, cores = ["127.0.0.1:7400"] }]"#;
     std::fs::write(&file, format!("[node]\nid = 97\n[cluster]\n{nodes}\n")).expect("written");
@@ -132,7 +127,7 @@ fn a_nodes_settings_come_from_file_environment_and_flags() {
 
 #[test]
 fn a_nodes_misspelt_settings_are_refused() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = scratch();
     let file = dir.path().join("node.toml");
     std::fs::write(&file, "[node]\nid = 1\n\n[raft]\nelecton = \"1s\"\n").expect("written");
     let config = file.to_str().expect("text");
@@ -153,7 +148,7 @@ fn a_nodes_misspelt_settings_are_refused() {
 
 #[test]
 fn a_node_binds_only_what_it_may() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = scratch();
     let data = dir.path().join("data");
     let data = data.to_str().expect("text");
     let open = margate(&["node", "--id", "1", "--data", data, "--nodes", "1=0.0.0.0:7400"]);

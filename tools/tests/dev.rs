@@ -1,136 +1,123 @@
 //! The whole way: a deployment of three nodes, every command against it, kills and restarts.
 
-mod deployment;
+mod support;
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use deployment::{Deployment, Listed, ask, eventually, expect_gone, listed, signal_node};
-use rustix::process::Signal;
 use serde_json::Value;
-
-const READY: Duration = Duration::from_secs(30);
-const SOON: Duration = Duration::from_secs(20);
-
-/// Starts a deployment and waits until it says that it is ready.
-fn ready(data: &Path, flags: &[&str]) -> (Deployment, Vec<Listed>) {
-    let mut deployment = Deployment::start(data, flags);
-    deployment.expect_line("ready", READY);
-    (deployment, listed(data))
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The output of a command that must succeed.
-#[track_caller]
-fn told(nodes: &[Listed], words: &[&str]) -> String {
-    let output = ask(nodes, words);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{words:?}: {stderr}");
-    stdout(&output)
-}
-
-#[track_caller]
-fn assert_ends_with(nodes: &[Listed], words: &[&str], code: i32) {
-    let output = ask(nodes, words);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
-    assert!(stdout(&output).is_empty(), "{words:?} printed {}", stdout(&output));
-}
-
-#[track_caller]
-fn json(nodes: &[Listed], words: &[&str]) -> Value {
-    let words = [words, &["-o", "json"]].concat();
-    serde_json::from_str(&told(nodes, &words)).expect("one document")
-}
+use support::cli::{Cli, assert_failed, stderr, stdout};
+use support::{SOON, ready, scratch};
 
 #[test]
 fn every_command_answers() {
-    let data = tempfile::tempdir().expect("a directory");
+    let data = scratch();
     let (mut deployment, nodes) = ready(data.path(), &["--port-base", "auto"]);
-    writes_and_reads(&nodes);
-    conditions_hold(&nodes);
-    lists_are_ordered(&nodes);
-    a_closed_pipe_is_no_failure(&nodes);
-    let status = json(&nodes, &["status"]);
+    let cli = Cli::of(&nodes);
+    writes_and_reads(&cli);
+    limits_hold(&cli);
+    conditions_hold(&cli);
+    lists_are_ordered(&cli);
+    a_closed_pipe_is_no_failure(&cli);
+    let status = cli.json(&["status"]);
     assert_eq!(status["shards_without_leader"], 0);
     assert_eq!(status["shards"].as_array().map(Vec::len), Some(4));
     assert_eq!(status["cores"].as_array().map(Vec::len), Some(3));
-    assert!(told(&nodes, &["status"]).contains("leader"));
-    deployment.signal(Signal::INT);
-    assert!(deployment.expect_end(SOON).success(), "{}", deployment.talk());
+    assert!(cli.told(&["status"]).contains("leader"));
+    deployment.stop();
 }
 
-fn writes_and_reads(nodes: &[Listed]) {
-    assert!(told(nodes, &["set", "hello", "world"]).starts_with("version "));
-    assert_eq!(told(nodes, &["get", "hello"]), "world\n");
-    assert_eq!(told(nodes, &["get", "hello", "--raw"]), "world");
-    assert_eq!(told(nodes, &["get", "0x68656c6c6f"]), "world\n");
-    assert_eq!(told(nodes, &["size", "hello"]), "5\n");
-    let found = json(nodes, &["get", "hello"]);
+fn writes_and_reads(cli: &Cli) {
+    assert!(cli.told(&["set", "hello", "world"]).starts_with("version "));
+    assert_eq!(cli.told(&["get", "hello"]), "world\n");
+    assert_eq!(cli.told(&["get", "hello", "--raw"]), "world");
+    assert_eq!(cli.told(&["get", "0x68656c6c6f"]), "world\n");
+    assert_eq!(cli.told(&["size", "hello"]), "5\n");
+    let found = cli.json(&["get", "hello"]);
     assert_eq!(
         (&found["key"], &found["value_encoding"]),
         (&Value::from("hello"), &Value::from("utf8"))
     );
     let version = found["version"].to_string();
-    assert_eq!(told(nodes, &["get", "hello", "--version", &version]), "world\n");
-    assert_ends_with(nodes, &["get", "missing"], 3);
-    assert_ends_with(nodes, &["size", "missing"], 3);
-    let written = json(nodes, &["set", "hello", "again", "--return-old-value"]);
+    assert_eq!(cli.told(&["get", "hello", "--version", &version]), "world\n");
+    cli.assert_fails(&["get", "missing"], 3, "");
+    cli.assert_fails(&["size", "missing"], 3, "");
+    let written = cli.json(&["set", "hello", "again", "--return-old-value"]);
     assert_eq!(written["old_value"], "world");
-    assert_ends_with(nodes, &["set", &"k".repeat(1_025), "v"], 2);
 }
 
-fn conditions_hold(nodes: &[Listed]) {
-    told(nodes, &["set", "once", "1", "--create-only"]);
-    assert_ends_with(nodes, &["set", "once", "2", "--create-only"], 6);
-    assert_ends_with(nodes, &["set", "never", "1", "--modify-only"], 3);
-    assert_ends_with(nodes, &["set", "once", "2", "--at-version", "1"], 6);
-    assert_ends_with(nodes, &["cas", "once", "other", "2"], 6);
-    told(nodes, &["cas", "once", "1", "2"]);
-    assert_eq!(told(nodes, &["get", "once"]), "2\n");
-    assert_ends_with(nodes, &["delete", "once", "--at-version", "1"], 6);
-    told(nodes, &["delete", "once"]);
-    assert_ends_with(nodes, &["delete", "once"], 3);
+fn limits_hold(cli: &Cli) {
+    let (key, value) = ("k".repeat(1_024), vec![b'v'; 1 << 20]);
+    let written = cli.run_with_input(&["set", &key, "--stdin"], &value);
+    assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
+    assert_eq!(cli.told(&["size", &key]), "1048576\n");
+    assert!(cli.told(&["get", &key, "--raw"]).into_bytes() == value, "another value came back");
+    cli.told(&["delete", &key]);
+    for words in [
+        &["set", "K", "v"][..],
+        &["get", "K"],
+        &["delete", "K"],
+        &["cas", "K", "a", "b"],
+        &["size", "K"],
+    ] {
+        let long = "k".repeat(1_025);
+        let words: Vec<&str> = words.iter().map(|word| if *word == "K" { &long } else { *word }).collect();
+        cli.assert_fails(&words, 2, "the key has 1025 bytes and at most 1024 are allowed; shorten it");
+    }
+    let refused = cli.run_with_input(&["set", "large", "--stdin"], &[&value[..], b"v"].concat());
+    assert_failed(&refused, 2, "the value has 1048577 bytes and at most 1048576 are allowed; split it");
+    let refused = cli.run_with_input(&["set", "large", "--stdin", "-o", "json"], &[&value[..], b"v"].concat());
+    let said: Value = serde_json::from_slice(&refused.stderr).expect("one document");
+    assert_eq!(said["exit_code"], 2);
+    cli.assert_fails(&["get", "large"], 3, "does not exist");
 }
 
-fn lists_are_ordered(nodes: &[Listed]) {
+fn conditions_hold(cli: &Cli) {
+    cli.told(&["set", "once", "1", "--create-only"]);
+    cli.assert_fails(&["set", "once", "2", "--create-only"], 6, "");
+    cli.assert_fails(&["set", "never", "1", "--modify-only"], 3, "");
+    cli.assert_fails(&["set", "once", "2", "--at-version", "1"], 6, "");
+    cli.assert_fails(&["cas", "once", "other", "2"], 6, "");
+    cli.told(&["cas", "once", "1", "2"]);
+    assert_eq!(cli.told(&["get", "once"]), "2\n");
+    cli.assert_fails(&["delete", "once", "--at-version", "1"], 6, "");
+    cli.told(&["delete", "once"]);
+    cli.assert_fails(&["delete", "once"], 3, "");
+}
+
+fn lists_are_ordered(cli: &Cli) {
     // Keys in all four shards of the even cut.
     for key in ["0x10", "list/a", "list/b", "list/c", "0x90", "0xd0"] {
-        told(nodes, &["set", key, "v"]);
+        cli.told(&["set", key, "v"]);
     }
-    assert_eq!(told(nodes, &["list", "--prefix", "list/"]), "list/a\tv\nlist/b\tv\nlist/c\tv\n");
+    assert_eq!(cli.told(&["list", "--prefix", "list/"]), "list/a\tv\nlist/b\tv\nlist/c\tv\n");
     assert_eq!(
-        told(nodes, &["list", "--prefix", "list/", "--keys-only", "--reverse", "--limit", "2"]),
+        cli.told(&["list", "--prefix", "list/", "--keys-only", "--reverse", "--limit", "2"]),
         "list/c\nlist/b\n"
     );
     assert_eq!(
-        told(nodes, &["list", "--prefix", "list/", "--from", "list/b", "--keys-only"]),
+        cli.told(&["list", "--prefix", "list/", "--from", "list/b", "--keys-only"]),
         "list/b\nlist/c\n"
     );
-    let all: Vec<String> = told(nodes, &["list", "--keys-only"]).lines().map(str::to_owned).collect();
+    let all: Vec<String> = cli.told(&["list", "--keys-only"]).lines().map(str::to_owned).collect();
     assert_eq!(all, ["0x10", "hello", "list/a", "list/b", "list/c", "0x90", "0xd0"]);
-    let reversed: Vec<String> = told(nodes, &["list", "--keys-only", "--reverse"])
+    let reversed: Vec<String> = cli
+        .told(&["list", "--keys-only", "--reverse"])
         .lines()
         .rev()
         .map(str::to_owned)
         .collect();
     assert_eq!(all, reversed);
-    assert_eq!(json(nodes, &["list"])["rows"].as_array().map(Vec::len), Some(all.len()));
+    assert_eq!(cli.json(&["list"])["rows"].as_array().map(Vec::len), Some(all.len()));
 }
 
-fn a_closed_pipe_is_no_failure(nodes: &[Listed]) {
+fn a_closed_pipe_is_no_failure(cli: &Cli) {
     // Far more than a pipe holds, so that the writer meets the closed end.
     let value = "x".repeat(100_000);
     for key in ["pipe/1", "pipe/2", "pipe/3"] {
-        told(nodes, &["set", key, &value]);
+        cli.told(&["set", key, &value]);
     }
-    let endpoints: Vec<&str> = nodes.iter().map(|node| node.endpoint.as_str()).collect();
-    let mut listing = Command::new(env!("CARGO_BIN_EXE_margate"))
-        .args(["list", "--prefix", "pipe/", "--endpoints", &endpoints.join(",")])
+    let mut listing = cli
+        .command(&["list", "--prefix", "pipe/"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -138,70 +125,94 @@ fn a_closed_pipe_is_no_failure(nodes: &[Listed]) {
     drop(listing.stdout.take());
     let output = listing.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", stderr(&output));
 }
 
 #[test]
 fn acknowledged_writes_survive_stops_and_kills() {
-    let data = tempfile::tempdir().expect("a directory");
-    let (mut deployment, nodes) = ready(data.path(), &["--port-base", "auto"]);
-    told(&nodes, &["set", "first", "1"]);
-    deployment.signal(Signal::TERM);
-    assert!(deployment.expect_end(SOON).success(), "{}", deployment.talk());
+    for flags in [
+        &["--port-base", "auto"][..],
+        &["--nodes", "1", "--cores", "2", "--port-base", "auto"],
+    ] {
+        let data = scratch();
+        let (mut deployment, nodes) = ready(data.path(), flags);
+        Cli::of(&nodes).told(&["set", "first", "1"]);
+        deployment.stop();
 
-    let (mut deployment, nodes) = ready(data.path(), &[]);
-    assert_eq!(told(&nodes, &["get", "first"]), "1\n");
-    told(&nodes, &["set", "second", "2"]);
-    deployment.signal(Signal::KILL);
-    deployment.expect_end(SOON);
-    for node in &nodes {
-        expect_gone(node, SOON);
+        let (mut deployment, nodes) = ready(data.path(), &[]);
+        let cli = Cli::of(&nodes);
+        assert_eq!(cli.told(&["get", "first"]), "1\n");
+        cli.told(&["set", "second", "2"]);
+        // The nodes die with it.
+        deployment.kill();
+        for node in &nodes {
+            node.expect_gone(SOON);
+        }
+
+        let (_deployment, nodes) = ready(data.path(), &[]);
+        let cli = Cli::of(&nodes);
+        assert_eq!(cli.told(&["get", "first"]), "1\n");
+        assert_eq!(cli.told(&["get", "second"]), "2\n");
+        cli.told(&["set", "third", "3"]);
     }
-
-    let (_deployment, nodes) = ready(data.path(), &[]);
-    assert_eq!(told(&nodes, &["get", "first"]), "1\n");
-    assert_eq!(told(&nodes, &["get", "second"]), "2\n");
 }
 
+/// Keys in all four shards of the even cut.
+const EVERYWHERE: [&str; 4] = ["0x10", "middle", "0x90", "0xd0"];
+
 #[test]
-fn two_of_three_nodes_go_on() {
-    let data = tempfile::tempdir().expect("a directory");
-    let (_deployment, mut nodes) = ready(data.path(), &["--port-base", "auto"]);
-    told(&nodes, &["set", "before", "1"]);
-    let dead = nodes.remove(0);
-    assert!(!dead.command.iter().any(|word| word == "--bootstrap"));
-    signal_node(&dead, Signal::KILL);
-    expect_gone(&dead, SOON);
+fn two_of_three_nodes_go_on_and_one_does_not() {
+    let data = scratch();
+    let (_deployment, nodes) = ready(data.path(), &["--port-base", "auto"]);
+    let cli = Cli::of(&nodes);
+    cli.told(&["set", "before", "1"]);
+    assert!(!nodes[0].command.iter().any(|word| word == "--bootstrap"));
+    nodes[0].kill();
     // Every shard gets a leader among the other two; commands wait for it no longer than their timeout.
-    eventually("the others lead", SOON, || ask(&nodes, &["status"]).status.success().then_some(()));
-    assert_eq!(told(&nodes, &["get", "before"]), "1\n");
-    for key in ["0x10", "after", "0x90", "0xd0"] {
-        told(&nodes, &["set", key, "2"]);
-        assert_eq!(told(&nodes, &["get", key]), "2\n");
+    cli.expect_status(0);
+    assert_eq!(cli.told(&["get", "before"]), "1\n");
+    for key in EVERYWHERE {
+        cli.told(&["set", key, "2"]);
+        assert_eq!(cli.told(&["get", key]), "2\n");
     }
-    let mut again = Command::new(&dead.command[0])
-        .args(&dead.command[1..])
-        .spawn()
-        .expect("the recorded command starts it");
-    eventually("the node is back", SOON, || {
-        let status = ask(&nodes, &["status", "-o", "json"]);
-        let document: Value = serde_json::from_slice(&status.stdout).ok()?;
-        let cores = document["cores"].as_array()?;
-        (cores.len() == 3 && cores.iter().all(|core| core.get("error").is_none())).then_some(())
-    });
-    again.kill().expect("it runs");
-    again.wait().expect("it ends");
+    nodes[1].kill();
+    one_of_three_serves_nothing_but_stale_reads(&cli);
+    let _first = nodes[0].again(&[]);
+    let _second = nodes[1].again(&[]);
+    cli.expect_whole(3);
+    for key in EVERYWHERE {
+        assert_eq!(cli.told(&["get", key]), "2\n");
+        cli.told(&["set", key, "3"]);
+    }
+}
+
+fn one_of_three_serves_nothing_but_stale_reads(cli: &Cli) {
+    // Its leaders find out within an election timeout that nobody follows them any more.
+    cli.expect_leaderless();
+    let cli = cli.within("2s");
+    cli.assert_fails(&["get", "before"], 4, "not executed, no replica could serve it within");
+    for key in EVERYWHERE {
+        // Refused as not executed, not of unknown outcome: nobody leads, so nobody took it.
+        cli.assert_fails(&["set", key, "lost"], 4, "not executed, no replica could serve it within");
+    }
+    assert_eq!(cli.told(&["get", "before", "--stale"]), "1\n");
+    let output = cli.run(&["status"]);
+    assert_failed(&output, 4, "4 of 4 shards have no leader that answers; start the missing nodes");
+    assert!(
+        stdout(&output).contains("no answer:"),
+        "the dead nodes are shown: {}",
+        stdout(&output)
+    );
 }
 
 #[test]
 fn one_node_is_a_deployment_too() {
-    let data = tempfile::tempdir().expect("a directory");
-    let (_deployment, nodes) = ready(
-        data.path(),
-        &["--nodes", "1", "--cores", "2", "--bounds", "g,n,t", "--port-base", "auto"],
-    );
+    let data = scratch();
+    let flags = ["--nodes", "1", "--cores", "2", "--bounds", "g,n,t", "--port-base", "auto"];
+    let (_deployment, nodes) = ready(data.path(), &flags);
+    let cli = Cli::of(&nodes);
     for key in ["a", "h", "o", "z"] {
-        told(&nodes, &["set", key, "v"]);
+        cli.told(&["set", key, "v"]);
     }
-    assert_eq!(told(&nodes, &["list", "--keys-only"]), "a\nh\no\nz\n");
+    assert_eq!(cli.told(&["list", "--keys-only"]), "a\nh\no\nz\n");
 }

@@ -1,138 +1,149 @@
 //! `margate dev` as a parent of processes: signals, locks, ports, the data directory. None of these tests
 //! waits for a leader.
 
-mod deployment;
+mod support;
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use deployment::{Deployment, expect_gone, listed, signal_node};
 use rustix::process::Signal;
+use support::cli::assert_failed;
+use support::{Process, SOON, eventually, listed, prepared, scratch};
 
-const SOON: Duration = Duration::from_secs(15);
 const AUTO: [&str; 4] = ["--nodes", "2", "--port-base", "auto"];
 
-fn dev(data: &Path, flags: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_margate"));
-    command
-        .arg("dev")
-        .arg("--data")
-        .arg(data)
-        .args(flags)
-        .output()
-        .expect("the binary runs")
+fn start(data: &Path, flags: &[&str]) -> Process {
+    Process::start(support::dev(data, flags))
 }
 
-#[track_caller]
-fn assert_refused(output: &Output, code: i32, message: &str) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains(message), "{stderr:?} must contain {message:?}");
+fn dev(data: &Path, flags: &[&str]) -> Output {
+    support::dev(data, flags).output().expect("the binary runs")
+}
+
+/// From a shell that ignores the signals dev is stopped with.
+fn start_with_signals_ignored(data: &Path, flags: &[&str]) -> Process {
+    let mut command = prepared(Command::new("sh"));
+    command.args(["-c", r#"trap "" INT TERM; exec "$0" "$@""#, env!("CARGO_BIN_EXE_margate")]);
+    command.arg("dev").arg("--data").arg(data).args(flags);
+    Process::start(command)
 }
 
 #[test]
 fn signals_stop_it_even_when_inherited_as_ignored() {
-    for signal in [Signal::INT, Signal::TERM] {
-        let data = tempfile::tempdir().expect("a directory");
-        let mut deployment = Deployment::start_with_signals_ignored(data.path(), &AUTO);
+    for (signal, when_ready) in [
+        (Signal::INT, true),
+        (Signal::TERM, true),
+        (Signal::INT, false),
+        (Signal::TERM, false),
+    ] {
+        let data = scratch();
+        let mut deployment = start_with_signals_ignored(data.path(), &AUTO);
         let nodes = listed(data.path());
         assert_eq!(nodes.len(), 2);
+        if when_ready {
+            deployment.expect_ready(&nodes);
+        }
         deployment.signal(signal);
         let status = deployment.expect_end(SOON);
         assert!(status.success(), "{status}: {}", deployment.talk());
         for node in &nodes {
-            expect_gone(node, Duration::ZERO);
+            node.expect_gone(Duration::ZERO);
         }
+        // Each has stopped by itself, in good order; one that had hardly begun may just end.
+        assert!(!when_ready || !deployment.talk().contains("ended: "), "{}", deployment.talk());
         assert!(!data.path().join("dev.json").exists());
     }
 }
 
 #[test]
 fn a_second_interrupt_kills_at_once() {
-    let data = tempfile::tempdir().expect("a directory");
-    let mut deployment = Deployment::start(data.path(), &AUTO);
+    let data = scratch();
+    let mut deployment = start(data.path(), &AUTO);
     let nodes = listed(data.path());
     // A node that hangs does not stop when it is asked to.
-    signal_node(&nodes[0], Signal::STOP);
+    nodes[0].signal(Signal::STOP);
     deployment.signal(Signal::INT);
-    std::thread::sleep(Duration::from_secs(1));
-    deployment.signal(Signal::INT);
-    assert_eq!(deployment.expect_end(Duration::from_secs(5)).code(), Some(130));
-    expect_gone(&nodes[0], SOON);
+    deployment.expect_talk("stopping node 1, node 2");
+    // One that comes at once counts as the same ctrl-c. Left alone, it would give the node ten seconds.
+    let status = eventually("an interrupt kills", Duration::from_secs(8), || {
+        deployment.signal(Signal::INT);
+        deployment.ended()
+    });
+    assert_eq!(status.code(), Some(130), "{}", deployment.talk());
+    nodes[0].expect_gone(SOON);
 }
 
 #[test]
 fn the_nodes_die_with_it() {
-    let data = tempfile::tempdir().expect("a directory");
-    let mut deployment = Deployment::start(data.path(), &AUTO);
+    let data = scratch();
+    let mut deployment = start(data.path(), &AUTO);
     let nodes = listed(data.path());
-    deployment.signal(Signal::KILL);
-    deployment.expect_end(SOON);
+    deployment.kill();
     for node in &nodes {
-        expect_gone(node, SOON);
+        node.expect_gone(SOON);
     }
 }
 
 #[test]
 fn it_names_a_dead_node_and_ends_with_the_last() {
-    let data = tempfile::tempdir().expect("a directory");
-    let mut deployment = Deployment::start(data.path(), &AUTO);
+    let data = scratch();
+    let mut deployment = start(data.path(), &AUTO);
     let nodes = listed(data.path());
-    signal_node(&nodes[1], Signal::KILL);
-    expect_gone(&nodes[1], SOON);
-    signal_node(&nodes[0], Signal::KILL);
-    let status = deployment.expect_end(SOON);
-    assert_eq!(status.code(), Some(1));
-    let talk = deployment.talk();
-    assert!(talk.contains("node 2 ended: signal: 9"), "{talk}");
-    assert!(talk.contains("node 1 ended: signal: 9"), "{talk}");
-    assert!(talk.contains("all nodes have ended"), "{talk}");
+    nodes[1].kill();
+    nodes[0].signal(Signal::KILL);
+    deployment.expect_failure(1, "node 2 ended: signal: 9");
+    deployment.expect_talk("node 1 ended: signal: 9");
+    deployment.expect_talk("all nodes have ended");
 }
 
 #[test]
 fn a_second_dev_on_the_same_data_is_refused() {
-    let data = tempfile::tempdir().expect("a directory");
-    let _deployment = Deployment::start(data.path(), &AUTO);
+    let data = scratch();
+    let _deployment = start(data.path(), &AUTO);
     listed(data.path());
-    assert_refused(&dev(data.path(), &AUTO), 1, "in use by another 'margate dev' (process ");
-    assert_refused(&dev(data.path(), &["--fresh"]), 1, "in use");
+    assert_failed(&dev(data.path(), &AUTO), 1, "in use by another 'margate dev' (process ");
+    assert_failed(&dev(data.path(), &["--fresh"]), 1, "in use");
 }
 
 #[test]
 fn the_topology_is_kept_until_fresh() {
-    let data = tempfile::tempdir().expect("a directory");
-    let first = Deployment::start(data.path(), &AUTO);
-    let ports: Vec<String> = listed(data.path()).into_iter().map(|node| node.endpoint).collect();
+    let data = scratch();
+    let first = start(data.path(), &AUTO);
+    let nodes = listed(data.path());
     drop(first);
-    assert_refused(&dev(data.path(), &["--nodes", "3"]), 2, "--nodes 2, and 3 is asked for");
-    assert_refused(&dev(data.path(), &["--shards", "9"]), 2, "--fresh");
+    for node in &nodes {
+        node.expect_gone(SOON);
+    }
+    let ports: Vec<String> = nodes.into_iter().map(|node| node.endpoint).collect();
+    assert_failed(&dev(data.path(), &["--nodes", "3"]), 2, "--nodes 2, and 3 is asked for");
+    assert_failed(&dev(data.path(), &["--shards", "9"]), 2, "--fresh");
     std::fs::remove_file(data.path().join("dev.json")).expect("the kill left it");
-    let again = Deployment::start(data.path(), &[]);
+    let again = start(data.path(), &[]);
     let same: Vec<String> = listed(data.path()).into_iter().map(|node| node.endpoint).collect();
     assert_eq!(ports, same);
     drop(again);
-    let _fresh = Deployment::start(data.path(), &["--fresh", "--nodes", "1", "--port-base", "auto"]);
-    deployment::eventually("one node is listed", SOON, || (listed(data.path()).len() == 1).then_some(()));
+    let _fresh = start(data.path(), &["--fresh", "--nodes", "1", "--port-base", "auto"]);
+    eventually("one node is listed", SOON, || (listed(data.path()).len() == 1).then_some(()));
 }
 
 #[test]
 fn foreign_directories_and_taken_ports_are_refused() {
-    let data = tempfile::tempdir().expect("a directory");
+    let data = scratch();
     std::fs::write(data.path().join("thesis.txt"), "years of work").expect("written");
-    assert_refused(&dev(data.path(), &["--fresh"]), 1, "was not made by 'margate dev'");
+    assert_failed(&dev(data.path(), &["--fresh"]), 1, "was not made by 'margate dev'");
     assert!(data.path().join("thesis.txt").exists());
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let empty = data.path().join("empty");
     let output = dev(&empty, &["--nodes", "1", "--port-base", &port]);
-    assert_refused(&output, 1, &format!("port {port} on 127.0.0.1"));
+    assert_failed(&output, 1, &format!("port {port} on 127.0.0.1"));
 }
 
 #[test]
 fn impossible_deployments_are_usage_errors() {
-    let data = tempfile::tempdir().expect("a directory");
+    let data = scratch();
     for (flags, message) in [
         (&["--nodes", "0"][..], "--nodes is 0"),
         (&["--cores", "65"], "--cores is 65"),
@@ -140,6 +151,6 @@ fn impossible_deployments_are_usage_errors() {
         (&["--bounds", "b,a"], "rising order"),
         (&["--port-base", "65500"], "above 65535"),
     ] {
-        assert_refused(&dev(data.path(), flags), 2, message);
+        assert_failed(&dev(data.path(), flags), 2, message);
     }
 }

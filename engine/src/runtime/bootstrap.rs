@@ -21,7 +21,7 @@ use margate_net::runtime::listener::{Incoming, Listener};
 use super::directory::{DataDirectory, DirectoryError};
 use super::node::{NodeError, Start};
 use super::notify::Notify;
-use super::server::CONNECTIONS_MAX;
+use super::server;
 use crate::bootstrap::identity::{Creation, Identity};
 use crate::bootstrap::machine::{Bootstrap, BootstrapError, Effect, Event};
 
@@ -73,7 +73,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
         questions: RefCell::default(),
         machine: RefCell::new(machine),
     });
-    let listener = Listener::bind(start.address(CoreId(0))?, CONNECTIONS_MAX)?;
+    let listener = server::listen(start.address(CoreId(0))?).await?;
     let greeting = start.greeting(CoreId(0), ClusterId::UNKNOWN, MapEpoch(0));
     let accepting = glommio::spawn_local(accept(listener, Rc::clone(&shared), greeting));
     let own_directory = shared.machine.borrow().identity().directory;

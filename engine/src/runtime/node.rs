@@ -21,7 +21,6 @@ use margate_net::handshake::{Hello, Identity as Greeting, Role};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId};
 use margate_net::map::{Map, MapNode};
 use margate_net::runtime::error::BindError;
-use margate_net::runtime::listener::Listener;
 use rand::{Rng, RngExt};
 
 use super::bootstrap::become_member;
@@ -35,7 +34,7 @@ use super::index_thread::IndexThread;
 use super::links::{self, Link};
 use super::preflight::{self, PreflightError};
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
-use super::server::{self, CONNECTIONS_MAX, Clients, Server};
+use super::server::{self, Clients, Server};
 use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
@@ -468,7 +467,7 @@ impl CoreStart {
     }
 
     async fn serve(self, core: Core<HeedReader>, index: IndexThread, prewriter: Prewriter) -> Result<(), NodeError> {
-        let listener = Listener::bind(self.start.address(self.core)?, CONNECTIONS_MAX)?;
+        let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
         let core = Rc::new(RefCell::new(core));
         let clients = Rc::new(Clients::default());

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use margate_net::handshake::{Goodbye, Hello, Identity as Greeting, Role};
 use margate_net::map::Map;
 use margate_net::message::{CoreStatus, Reply, Success};
 use margate_net::runtime::connection::{Closer, Connection, FrameReader, FrameSender, greet};
-use margate_net::runtime::error::{GreetError, ReadError};
+use margate_net::runtime::error::{BindError, GreetError, ReadError};
 use margate_net::runtime::listener::{Incoming, Listener};
 
 use super::clock;
@@ -44,6 +45,8 @@ const REPLY_BYTES_CUT: usize = 2 * REPLY_BYTES_MAX;
 const INBOX_BYTES_MAX: usize = 64 << 20;
 /// Milliseconds between looks whether there is room again.
 const INBOX_LOOK_MS: u64 = 1;
+/// Milliseconds in which a port may still become free.
+const PORT_WAIT_MS: u64 = 1_000;
 /// Milliseconds a stopping core gives its last replies to leave.
 const LAST_REPLIES_MS: u64 = 200;
 
@@ -154,6 +157,21 @@ impl Clients {
     }
 }
 
+/// Listens on a core's address. A process that has just died, or an executor that has just ended, keeps its port for
+/// some milliseconds, since the kernel takes rings with open sockets apart in the background: that is waited out.
+///
+/// # Errors
+/// [`BindError`] says what to change.
+pub async fn listen(address: SocketAddr) -> Result<Listener, BindError> {
+    let give_up = clock::monotonic().plus(Nanos::from_millis(PORT_WAIT_MS));
+    loop {
+        match Listener::bind(address, CONNECTIONS_MAX) {
+            Err(BindError::InUse { .. }) if clock::monotonic() < give_up => sleep(Duration::from_millis(10)).await,
+            bound => return bound,
+        }
+    }
+}
+
 /// Accepts connections for as long as the executor runs.
 pub async fn accept(listener: Listener, server: Rc<Server>) {
     loop {
@@ -170,12 +188,21 @@ async fn serve(incoming: Incoming, server: Rc<Server>) {
         Err(GreetError::Read(error)) => return tracing::debug!(%error, "a connection said no hello"),
     };
     match hello.role {
-        Role::Peer => serve_peer(connection.reader, &hello, &server).await,
+        Role::Peer => serve_peer(connection, &hello, &server).await,
         Role::Client | Role::Admin => serve_client(connection, hello.role, &server).await,
     }
 }
 
-async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
+async fn serve_peer(mut connection: Connection, hello: &Hello, server: &Server) {
+    let ended = read_batches(&mut connection.reader, hello, server).await;
+    let ReadError::Frame(error) = ended else {
+        return tracing::debug!(node = hello.node.0, error = %ended, "a peer's connection ended");
+    };
+    tracing::warn!(node = hello.node.0, %error, "a peer sent nonsense; its connection is closed");
+    connection.farewell(&Goodbye::Frame(error)).await;
+}
+
+async fn read_batches(reader: &mut FrameReader, hello: &Hello, server: &Server) -> ReadError {
     let from = PeerName {
         node: hello.node,
         core: hello.core,
@@ -184,7 +211,8 @@ async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
-            match codec::decode_peer(&frame) {
+            let checked = hello.role.check_frame(frame.kind).and_then(|()| codec::decode_peer(&frame));
+            match checked {
                 Ok(batch) => server.shared.push_sized(
                     Event::Peer {
                         from,
@@ -193,11 +221,11 @@ async fn serve_peer(mut reader: FrameReader, hello: &Hello, server: &Server) {
                     },
                     frame.body.len() + frame.payload.len(),
                 ),
-                Err(error) => return tracing::warn!(node = from.node.0, %error, "a peer sent nonsense; its connection is closed"),
+                Err(error) => return error.into(),
             }
         }
         if let Err(error) = result {
-            return tracing::debug!(node = from.node.0, %error, "a peer's connection ended");
+            return error;
         }
         room_in_inbox(&server.shared).await;
     }
@@ -231,7 +259,7 @@ async fn read_requests(reader: &mut FrameReader, role: Role, id: ConnectionId, o
             let taken = role.check_frame(frame.kind).and_then(|()| take(&frame, id, outbox, server));
             if let Err(error) = taken {
                 tracing::warn!(%error, "a client sent nonsense; its connection is closed");
-                return ReadError::Frame(error);
+                return error.into();
             }
         }
         if let Err(error) = result {

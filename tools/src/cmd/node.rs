@@ -1,6 +1,6 @@
 //! `margate node`: one node of a deployment, until it is told to stop.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use clap::CommandFactory as _;
 use margate_engine::runtime::node::{Node, StopHandle};
@@ -12,6 +12,7 @@ use crate::config::file::{self, ClusterSection, FileConfig, LogSection, NodeSect
 use crate::config::{ConfigError, Settings, settings};
 use crate::error::Failure;
 use crate::exit::Exit;
+use crate::listen::listen;
 use crate::signals::{Ask, Stopping};
 use crate::suggest::nearest;
 use crate::{log, signals};
@@ -26,6 +27,7 @@ pub(crate) fn run(global: &Global, args: NodeArgs) -> Result<(), Failure> {
     abort_on_panic();
     // Before the first thread, so that a stop asked for during the start is not lost.
     let signals = signals::catch(&[]).map_err(|source| system("catch signals", source))?;
+    signals::let_writes_fail().map_err(|source| system("ignore a signal", source))?;
     log::install(log_level, log_format, Some(node.node.0));
     if let Some(cpus) = cpus {
         confine(cpus)?;
@@ -129,9 +131,9 @@ fn confine(cpus: Vec<usize>) -> Result<(), Failure> {
     })
 }
 
-/// The cores' own listeners share their ports (SO_REUSEPORT), so they would not notice another program there.
+/// Told before the data directory is touched, and for all cores at once.
 fn check_free(address: SocketAddr) -> Result<(), Failure> {
-    match TcpListener::bind(address) {
+    match listen(address) {
         Ok(_) => Ok(()),
         Err(source) => Err(Failure::Listen { address, source }),
     }

@@ -102,7 +102,7 @@ impl Dialer {
     pub(super) async fn ask_status(&self, address: SocketAddr, node: NodeId, core: CoreId) -> Result<CoreStatus, LinkFault> {
         let reach = Reach::Core(node, core);
         let frame = self
-            .ask(address, Role::Admin, reach, |writer, out| writer.status_request(out, 1))
+            .ask(address, Role::Client, reach, |writer, out| writer.status_request(out, 1))
             .await?;
         Ok(decode_status_reply(&frame)?)
     }

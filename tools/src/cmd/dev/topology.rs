@@ -15,6 +15,7 @@ use crate::config::file::{ClusterNode, ClusterSection, FileConfig, LogSection, N
 use crate::config::settings::{REPLICATION, shard_bounds};
 use crate::error::Failure;
 use crate::key::show;
+use crate::listen::listen;
 
 /// Nodes, cores and ports, and where shards meet. The data directory keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -115,7 +116,7 @@ impl Topology {
 
     /// Finds a taken port before any node is started.
     pub(crate) fn check_ports_free(&self) -> Result<(), DevError> {
-        self.ports.iter().flatten().try_for_each(|port| listen(*port).map(|_| ()))
+        self.ports.iter().flatten().try_for_each(|port| take(*port).map(|_| ()))
     }
 
     /// Each node's configuration, in order; `shares` are the CPUs of each, without them nothing is pinned.
@@ -182,7 +183,7 @@ fn ruled_ports(base: u16, nodes: u16, cores: u16) -> Result<Vec<Vec<u16>>, DevEr
 fn free_ports(nodes: u16, cores: u16) -> Result<Vec<Vec<u16>>, DevError> {
     let mut held = Vec::new();
     let mut free = || {
-        let listener = listen(0)?;
+        let listener = take(0)?;
         let address = listener.local_addr().map_err(|source| DevError::Port { port: 0, source })?;
         held.push(listener);
         Ok(address.port())
@@ -190,8 +191,8 @@ fn free_ports(nodes: u16, cores: u16) -> Result<Vec<Vec<u16>>, DevError> {
     (0..nodes).map(|_| (0..cores).map(|_| free()).collect()).collect()
 }
 
-fn listen(port: u16) -> Result<TcpListener, DevError> {
-    TcpListener::bind(loopback(port)).map_err(|source| DevError::Port { port, source })
+fn take(port: u16) -> Result<TcpListener, DevError> {
+    listen(loopback(port)).map_err(|source| DevError::Port { port, source })
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -1,0 +1,143 @@
+//! Machines that cannot run a node: what is said, with which code, and that nothing was touched.
+
+mod support;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use support::node::{Single, node};
+use support::{Process, dev, free_address, scratch};
+
+/// The node must end with code 1 and this message, having made no data directory.
+#[track_caller]
+fn assert_refused(mut command: Command, data: &Path, message: &str) {
+    command.arg("--bootstrap");
+    Process::start(command).expect_failure(1, message);
+    assert!(!data.exists(), "{message:?} came after the data directory was made");
+}
+
+/// The command with a lower limit.
+fn limited(mut command: Command, resource: Resource, limit: u64) -> Command {
+    let lower = move || {
+        Ok(setrlimit(
+            resource,
+            Rlimit {
+                current: Some(limit),
+                maximum: Some(limit),
+            },
+        )?)
+    };
+    // SAFETY: between fork and exec the closure makes one system call and neither allocates nor locks.
+    unsafe { command.pre_exec(lower) };
+    command
+}
+
+/// The command in a sandbox where io_uring_setup fails with this error.
+fn without_io_uring(mut command: Command, errno: i32) -> Command {
+    let filter = io_uring_filter(errno);
+    // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks; it owns the
+    // filter, which the kernel copies.
+    unsafe { command.pre_exec(move || forbid(&filter)) };
+    command
+}
+
+/// Loads the number of the system call; if it is io_uring_setup fails it, else allows it.
+fn io_uring_filter(errno: i32) -> [libc::sock_filter; 4] {
+    let code = |code: u32| u16::try_from(code).expect("codes have 16 bits");
+    let statement = |operation, k| libc::sock_filter {
+        code: code(operation),
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let number = u32::try_from(libc::SYS_io_uring_setup).expect("a small number");
+    let failed = libc::SECCOMP_RET_ERRNO | u32::try_from(errno).expect("a small number");
+    [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter {
+            jf: 1,
+            ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number)
+        },
+        statement(libc::BPF_RET | libc::BPF_K, failed),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+fn forbid(filter: &[libc::sock_filter; 4]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: 4,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    // SAFETY: both calls change only this process; the program and its filter outlive the second, which reads them.
+    let forbidden = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+    };
+    if forbidden { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[test]
+fn a_machine_that_lacks_something_is_told_what() {
+    let scratch = scratch();
+    let (data, address) = (scratch.path().join("data"), free_address());
+    let command = || node(&data, 1, &[(1, &address)]);
+    let locked = limited(command(), Resource::Memlock, 64 << 10);
+    assert_refused(
+        locked,
+        &data,
+        "the limit of locked memory is 65536 bytes and a core needs 524288; raise it (ulimit -l",
+    );
+    let files = limited(command(), Resource::Nofile, 64);
+    assert_refused(
+        files,
+        &data,
+        "the limit of open files is 64 and 1 cores need 320; raise it (ulimit -n",
+    );
+    // What a container's filter says, and what a kernel without it says.
+    let forbidden = without_io_uring(command(), libc::EPERM);
+    assert_refused(forbidden, &data, "io_uring is forbidden: ");
+    let missing = without_io_uring(command(), libc::ENOSYS);
+    assert_refused(missing, &data, "this kernel has no io_uring (error 38); Margate needs Linux 5.8");
+    // What was lacking is there again, and the same command works.
+    let mut single = Single::create_at(scratch, address);
+    single.cli().told(&["set", "a", "1"]);
+    single.process.stop();
+}
+
+#[test]
+fn dev_passes_on_what_its_nodes_lack() {
+    let data = scratch();
+    let command = limited(dev(data.path(), &["--port-base", "auto"]), Resource::Memlock, 64 << 10);
+    let mut deployment = Process::start(command);
+    deployment.expect_failure(1, "all nodes have ended; the messages above say why");
+    deployment.expect_talk("the limit of locked memory is 65536 bytes");
+    deployment.expect_talk("node 3 ended: exit status: 1");
+}
+
+#[test]
+fn ports_and_directories_in_use_are_left_alone() {
+    let mut single = Single::create();
+    single.cli().told(&["set", "a", "1"]);
+    let other = free_address();
+    let same_data = node(&single.data(), 1, &[(1, &other)]);
+    let in_use = format!("{} is in use by another process; stop that node", single.data().display());
+    Process::start(same_data).expect_failure(1, &in_use);
+
+    let elsewhere = single.scratch.path().join("elsewhere");
+    let taken = format!("cannot listen on {}", single.address);
+    assert_refused(node(&elsewhere, 1, &[(1, &single.address)]), &elsewhere, &taken);
+    // Another program's port is no different, nor is one that only a later core would need.
+    let program = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let cores = format!("{other}+{}", program.local_addr().expect("bound"));
+    assert_refused(node(&elsewhere, 1, &[(1, &cores)]), &elsewhere, "cannot listen on ");
+
+    assert_eq!(single.cli().told(&["get", "a"]), "1\n");
+    single.cli().told(&["set", "a", "2"]);
+    single.process.stop();
+    single.start_again();
+    assert_eq!(single.cli().told(&["get", "a"]), "2\n");
+}
