@@ -31,7 +31,8 @@ pub(crate) fn row(version: u32) -> Row {
             segment: 1,
             offset: version,
         },
-        size: version.into(),
+        // Never more than a value may have.
+        size: u64::from(version & 0xF_FFFF),
         flags: RowFlags::NONE,
         hash: ValueHash::of(&version.to_le_bytes()),
     }

@@ -35,7 +35,8 @@ fn batch() -> Vec<u8> {
 /// The bytes of the table under "One batch, drawn": offset, hexadecimal bytes, meaning.
 fn drawn() -> Vec<u8> {
     let page = include_str!("../../../../docs/format.md");
-    let table = page.split("## One batch, drawn").nth(1).expect("the section is there");
+    let section = page.split("## One batch, drawn").nth(1).expect("the section is there");
+    let table = section.split("\n## ").next().unwrap_or(section);
     let mut bytes = Vec::new();
     for row in table.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
