@@ -34,4 +34,4 @@ mod replaying;
 pub mod values;
 
 #[cfg(test)]
-mod schedule_tests;
+mod tests;

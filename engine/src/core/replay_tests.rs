@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use margate_net::ids::{ClusterId, DirectoryId, LogIndex, ReplicaId, Space, Term};
-use margate_net::map::MapNode;
+use margate_net::ids::{LogIndex, ReplicaId, Space, Term};
 use margate_net::message::EntryKind;
 
 use super::*;
-use crate::config::static_map;
 use crate::core::creation::checkpoints;
+use crate::core::tests::fixture;
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::overlay::Overlay;
 use crate::index::store::{Generation, ReplicaMarks};
 use crate::log::record::Record;
-use crate::log::segment::ReadySegment;
-use crate::log::writer::{FlushStep, Resume};
+use crate::log::writer::FlushStep;
 use crate::sim::disk::Disk;
 use crate::types::{HardState, Nanos};
 
@@ -40,41 +38,15 @@ struct Written {
 impl Written {
     /// A log that holds the creation of both replicas.
     fn created() -> Self {
-        let node = MapNode {
-            id: NodeId(1),
-            cores: vec![([127, 0, 0, 1], 7_000).into()],
-        };
-        let map = static_map(ClusterId(1), &[node], &[Bytes::from_static(b"m")], 1).expect("one node serves two shards");
-        let log = LogConfig {
-            cluster: ClusterId(1),
-            directory: DirectoryId(1),
-            node: NodeId(1),
-            core: CoreId(0),
-            segment_bytes: 1 << 18,
-            ready_min: 1,
-        };
-        let first = ReadySegment { number: 1, salt: 7 };
-        let mut disk = Disk::new(log);
-        disk.begin_segment(first);
-        disk.finish_segment(1);
-        let mut writer = LogWriter::new(log, Resume::fresh());
-        writer.segment_ready(first);
-        let records = checkpoints(&map, log.node, log.core, Nanos(1));
-        let config = CoreConfig {
-            log,
-            map,
-            election_ticks: 10,
-            seed: 1,
-            planted: Planted::NONE,
-        };
-        let mut written = Self {
+        let config = fixture::config(1, &["m"], 1 << 18);
+        let mut disk = fixture::created(&config);
+        let end = scan(&mut disk, &config.log, None, &mut |_| {}).expect("a new log is whole");
+        Self {
+            log: LogWriter::new(config.log, end.resume),
             config,
             disk,
-            log: writer,
             index: MemoryStore::new(),
-        };
-        written.batch(records);
-        written
+        }
     }
 
     /// One more batch; says where it lies.
@@ -106,7 +78,7 @@ impl Written {
 
     /// The index holds a replica up to an entry, the other not at all, and wants the scan to begin there.
     fn marked(&mut self, applied: u64, commit: u64, replay: BatchPlace) {
-        let states = checkpoints(&self.config.map, NodeId(1), CoreId(0), Nanos(1));
+        let states = checkpoints(&self.config.map, NodeId(1), CoreId(0), fixture::CREATED);
         let marks = states.into_iter().filter_map(|record| match record {
             Record::Checkpoint { name, space, state, .. } => Some((name, space, state)),
             Record::Entry { .. } | Record::HardState { .. } => None,

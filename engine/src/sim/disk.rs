@@ -117,6 +117,13 @@ impl Disk {
         }
     }
 
+    /// Rot: one bit of a durable byte flips.
+    #[cfg(test)]
+    pub(crate) fn rot(&mut self, at: Position) {
+        let file = self.segments.get_mut(&at.segment).expect("only what is there rots");
+        file[at.offset as usize] ^= 1;
+    }
+
     /// The power goes: what was being written is left as the dice fall. Says what became of the batch in flight.
     pub(crate) fn crash(&mut self, dice: &mut Dice) -> Option<Remains> {
         for segment in std::mem::take(&mut self.preparing).into_values() {

@@ -1,0 +1,149 @@
+//! What is damaged, or lost what it acknowledged, stays out of its group, and the core's others go on.
+
+use margate_net::error::Refusal;
+
+use super::driven::Driven;
+use super::peers::{Append, Peer};
+use crate::index::store::IndexReader;
+use crate::log::limits::BLOCK_BYTES;
+use crate::types::Position;
+
+/// Leads the shard whose replica loses entries.
+const LEADER: Peer = Peer {
+    shard: 1,
+    node: 2,
+    term: 5,
+};
+/// Leads the other shard.
+const OTHER: Peer = Peer {
+    shard: 2,
+    node: 2,
+    term: 1,
+};
+
+/// A node alone: it leads both shards.
+fn alone() -> Driven {
+    let mut core = Driven::created(1, &["m"]);
+    core.tick(25);
+    core
+}
+
+/// An acknowledged write rots; after a restart the core's other replica goes on and moves the marks past it; the
+/// core starts again.
+#[test]
+fn a_damaged_replica_stays_damaged_over_restarts() {
+    let mut core = alone();
+    core.set(1, "a", b"one");
+    core.set(2, "z", b"zed");
+    core.fill_index();
+    assert_eq!(core.commits, 1);
+    core.set(2, "zz", b"lead-in");
+    core.set(1, "acked", b"must survive");
+    core.set(2, "zzz", b"after");
+    core.rot(b"must survive");
+    let mut core = core.restarted();
+    assert_eq!((core.running(), core.damaged()), (vec![2], vec![1]));
+    core.tick(25);
+    core.set(2, "zzzz", b"more");
+    core.fill_index();
+    assert!(core.commits >= 1);
+    let mut core = core.restarted();
+    core.tick(25);
+    assert_eq!(core.stale(1, "acked"), Err(Refusal::Damaged));
+    assert_eq!(core.stale(2, "zzzz").as_deref(), Ok(&b"more"[..]));
+    assert_eq!((core.running(), core.damaged()), (vec![2], vec![1]));
+}
+
+/// The index has marks, and the batch they tell a restart to begin at rots: it is that of the write to shard 1.
+#[test]
+fn rot_at_the_replay_mark_stops_only_the_replica_it_hurts() {
+    let mut core = alone();
+    core.set(1, "acked", b"must survive");
+    core.pass(1);
+    core.pass(6_000);
+    core.set(2, "z", b"zed");
+    let marks = core.index.reader().core_marks().expect("memory never fails");
+    let begin = marks.expect("a generation was committed").replay;
+    let batch = core.disk.read_at(begin, BLOCK_BYTES).expect("it is there");
+    assert!(batch.windows(12).any(|bytes| bytes == b"must survive"));
+    core.disk.rot(Position {
+        offset: begin.offset + 60,
+        ..begin
+    });
+    let mut core = core.restarted();
+    assert_eq!((core.running(), core.damaged()), (vec![2], vec![1]));
+    core.tick(25);
+    assert_eq!(core.stale(1, "acked"), Err(Refusal::Damaged));
+    assert_eq!(core.stale(2, "z").as_deref(), Ok(&b"zed"[..]));
+}
+
+/// The core goes on with its other replica over a generation and a restart.
+fn stays_stopped(mut core: Driven) {
+    assert_eq!((core.running(), core.damaged()), (vec![2], vec![1]));
+    core.append(
+        OTHER,
+        Append {
+            after: (1, 1),
+            entries: vec![OTHER.put("y", 2)],
+            commit: 2,
+        },
+    );
+    core.pass(6_000);
+    core.pass(6_000);
+    assert!(core.commits >= 1);
+    let before = core.standings();
+    let core = core.restarted();
+    assert_eq!(core.damaged(), [1]);
+    assert_eq!(core.standings(), before);
+}
+
+/// A shard's replica, told of a commit beyond its log, is stopped; nothing of it was in the index.
+#[test]
+fn a_replica_that_lost_entries_stays_stopped_over_restarts() {
+    let mut core = Driven::created(3, &["m"]);
+    let appends = [
+        (OTHER, (0, 0), vec![OTHER.put("x", 1)]),
+        (LEADER, (0, 0), vec![LEADER.put("a", 1)]),
+        (LEADER, (1, 5), vec![LEADER.put("b", 2), LEADER.put("c", 3)]),
+    ];
+    for (leader, after, entries) in appends {
+        core.append(leader, Append { after, entries, commit: 1 });
+    }
+    core.heartbeat(LEADER, 9);
+    stays_stopped(core);
+}
+
+/// The same after a generation was committed, under a new leader, whose term stands only in the log.
+#[test]
+fn a_replica_that_lost_entries_after_a_generation_stays_stopped_over_restarts() {
+    let mut core = Driven::created(3, &["m"]);
+    let next = Peer {
+        node: 3,
+        term: 6,
+        ..LEADER
+    };
+    for (leader, entry) in [(OTHER, OTHER.put("x", 1)), (LEADER, LEADER.put("a", 1))] {
+        core.append(
+            leader,
+            Append {
+                after: (0, 0),
+                entries: vec![entry],
+                commit: 1,
+            },
+        );
+    }
+    core.pass(1);
+    core.pass(6_000);
+    for entries in [Vec::new(), vec![next.put("b", 2), next.put("c", 3)]] {
+        core.append(
+            next,
+            Append {
+                after: (1, 5),
+                entries,
+                commit: 1,
+            },
+        );
+    }
+    core.heartbeat(next, 9);
+    stays_stopped(core);
+}

@@ -1,0 +1,16 @@
+//! Schedules that once broke an invariant of design section 12, kept as tests: one core driven by hand, while the test
+//! speaks for its peers and its clients.
+//!
+//! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
+//! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
+//! - `appends`, `damage`, `laggards`, `tails`: the schedules.
+//!
+//! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
+
+mod appends;
+mod damage;
+mod driven;
+pub(super) mod fixture;
+mod laggards;
+mod peers;
+mod tails;

@@ -1,0 +1,151 @@
+//! What other members of a shard say to the driven core.
+//!
+//! Not here, on purpose: what they would do with its answers.
+
+use bytes::Bytes;
+use margate_net::ids::{CoreId, Incarnation, LogIndex, NodeId, ShardId, Term, Version};
+use margate_net::message::{EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind};
+
+use super::driven::Driven;
+use super::fixture::CLUSTER;
+use crate::consensus::group::Role;
+use crate::core::event::{Event, PeerName};
+use crate::log::effects::EntryDataBuilder;
+use crate::types::{Nanos, ValueHash};
+
+/// A member of a shard on another node, in some term.
+#[derive(Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) shard: u64,
+    pub(super) node: u64,
+    pub(super) term: u64,
+}
+
+/// An append: entries that follow the entry `after`, given by index and term, and the leader's commit.
+pub(super) struct Append {
+    pub(super) after: (u64, u64),
+    pub(super) entries: Vec<Bytes>,
+    pub(super) commit: u64,
+}
+
+impl Peer {
+    /// An entry that sets one key to itself.
+    pub(super) fn put(self, key: &str, version: u64) -> Bytes {
+        self.put_value(key, key.as_bytes(), version)
+    }
+
+    /// An entry that sets one key.
+    pub(super) fn put_value(self, key: &str, value: &[u8], version: u64) -> Bytes {
+        let mut builder = EntryDataBuilder::new(CLUSTER, ShardId(self.shard), Nanos(5));
+        builder.put(key.as_bytes(), value, Version(version), ValueHash::of(value));
+        builder.finish().into()
+    }
+}
+
+impl Driven {
+    /// Hears an append, and settles; panics unless its entries are taken.
+    pub(super) fn append(&mut self, from: Peer, append: Append) {
+        let (after, count) = (append.after, append.entries.len() as u64);
+        let last = (after.0 + count, if count > 0 { from.term } else { after.1 });
+        let event = self.append_event(from, append);
+        self.hear(event);
+        let replica = self.core.replicas().find(|replica| replica.name().shard.0 == from.shard);
+        let group = replica.expect("it goes on").group();
+        assert_eq!(group.term_at(LogIndex(last.0)), Some(Term(last.1)), "entry {} is not taken", last.0);
+    }
+
+    /// An append as an event, for a test that makes the turns itself.
+    pub(super) fn append_event(&self, from: Peer, append: Append) -> Event {
+        let (index, log_term) = append.after;
+        let entries = append.entries.into_iter().zip(index + 1..).map(|(data, index)| PeerEntry {
+            term: Term(from.term),
+            index: LogIndex(index),
+            kind: EntryKind::Normal,
+            data,
+        });
+        let message = PeerMessage {
+            index: LogIndex(index),
+            log_term: Term(log_term),
+            commit: LogIndex(append.commit),
+            entries: entries.collect(),
+            ..self.message(from, PeerMessageKind::Append)
+        };
+        spoken(from, message)
+    }
+
+    /// Hears a leader's beat.
+    pub(super) fn heartbeat(&mut self, from: Peer, commit: u64) {
+        let message = self.message(from, PeerMessageKind::Heartbeat);
+        let commit = LogIndex(commit);
+        self.hear(spoken(from, PeerMessage { commit, ..message }));
+    }
+
+    /// Hears a member's answer to its beat.
+    pub(super) fn heartbeat_answered(&mut self, from: Peer) {
+        let message = self.message(from, PeerMessageKind::HeartbeatResponse);
+        self.hear(spoken(from, message));
+    }
+
+    /// Hears a member that has no entry at all refuse an append that follows entry `index`.
+    pub(super) fn refused_by_empty_log(&mut self, from: Peer, index: u64) {
+        let message = self.message(from, PeerMessageKind::AppendResponse);
+        let (index, reject) = (LogIndex(index), true);
+        self.hear(spoken(from, PeerMessage { index, reject, ..message }));
+    }
+
+    /// The core's only replica gets the votes of node 2 and leads; says in which term.
+    pub(super) fn elected(&mut self) -> u64 {
+        self.tick(25);
+        for kind in [PeerMessageKind::PreVoteResponse, PeerMessageKind::VoteResponse] {
+            let term = self.sent.iter().map(|(_, message)| message.term.0).max().expect("it campaigns");
+            let voter = Peer { shard: 1, node: 2, term };
+            let message = self.message(voter, kind);
+            self.hear(spoken(voter, message));
+        }
+        self.sent.clear();
+        let replica = self.core.replicas().next().expect("it runs");
+        assert_eq!(replica.group().role(), Role::Leader);
+        replica.group().term().0
+    }
+
+    /// Indexes of the entries sent to a node, in the order they left.
+    pub(super) fn sent_entries(&self, node: u64) -> Vec<u64> {
+        let to_node = self.sent.iter().filter(|(to, _)| to.node == NodeId(node));
+        let entries = to_node.flat_map(|(_, message)| &message.entries);
+        entries.map(|entry| entry.index.0).collect()
+    }
+
+    fn message(&self, from: Peer, kind: PeerMessageKind) -> PeerMessage {
+        PeerMessage {
+            shard: ShardId(from.shard),
+            from: self.replica_on(from.shard, from.node),
+            to: self.replica_on(from.shard, 1),
+            kind,
+            term: Term(from.term),
+            log_term: Term(0),
+            index: LogIndex(0),
+            commit: LogIndex(0),
+            commit_term: Term(0),
+            reject: false,
+            reject_hint: LogIndex(0),
+            priority: 0,
+            context: Bytes::new(),
+            entries: Vec::new(),
+        }
+    }
+}
+
+fn spoken(from: Peer, message: PeerMessage) -> Event {
+    Event::Peer {
+        from: PeerName {
+            node: NodeId(from.node),
+            core: CoreId(0),
+        },
+        incarnation: Incarnation(1),
+        batch: PeerBatch {
+            round: 1,
+            echo: 0,
+            messages: vec![message],
+        },
+    }
+}
