@@ -10,6 +10,9 @@ use margate_engine::log::scan::{ReadFault, ReadSegments};
 use margate_engine::log::segment::{LogConfig, ReadySegment};
 use margate_engine::types::Position;
 
+/// A byte of every batch's header.
+const HEADER_BYTE: usize = 40;
+
 /// A batch on its way to the disk, or on it.
 struct Written {
     sequence: u64,
@@ -97,11 +100,15 @@ impl Disk {
         }
     }
 
-    /// One bit of a batch turns.
-    pub(crate) fn rot(&mut self, sequence: u64) {
+    /// One bit of a batch turns: of its header, or of some text in it.
+    pub(crate) fn rot(&mut self, sequence: u64, text: Option<&str>) {
         let (at, length) = self.batches[&sequence];
         let file = self.files.get_mut(&at.segment).expect("batches lie in files");
-        file[at.offset as usize + length / 2 / BLOCK_BYTES * BLOCK_BYTES + 40] ^= 1;
+        let batch = &mut file[at.offset as usize..][..length];
+        let place = text.map_or(Some(HEADER_BYTE), |text| {
+            batch.windows(text.len()).position(|found| found == text.as_bytes())
+        });
+        batch[place.expect("the batch holds the text")] ^= 1;
     }
 
     /// The disk forgets a batch it had promised to keep, and all after it.

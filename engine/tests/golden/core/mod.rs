@@ -5,7 +5,7 @@
 //! - `N: OPERATION; OPERATION …`, `fill N COUNT OPERATION` (`@` in it becomes a number)
 //! - `flush N`, `commit-index N`, `deliver A B [COUNT]`, `settle`
 //! - `drop A B`, `duplicate A B`, `reverse A B`, `cut N`, `heal`, `lost A B`
-//! - `rot N BATCH`, `forget N BATCH`, `wipe-log N`
+//! - `rot N BATCH [TEXT]`, `forget N BATCH`, `wipe-log N`
 //! - `quietly COMMAND`: shows only answers and halts; `repeat TIMES COMMAND | COMMAND …`
 //!
 //! `settle` lets everything under way arrive, but for what is under way on nodes that are cut off.
@@ -96,7 +96,7 @@ fn of_node(world: &mut World, command: &Command<'_>, trace: &mut Trace) {
             elect(world, node, trace);
             settle(world, trace);
         }
-        "rot" => world.node(node).disk.rot(command.number(2)),
+        "rot" => world.node(node).disk.rot(command.number(2), command.words().get(3).copied()),
         "start" => world.start(node, trace),
         "stop" => world.stop(node, trace),
         "tick" => (0..command.number_or(2, 1)).for_each(|_| world.tick(node, trace)),
