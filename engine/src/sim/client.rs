@@ -238,7 +238,7 @@ impl World {
         });
         open.attempt += 1;
         open.sent = Some((place.node, self.nodes[place.node].life));
-        let left_ms = open.expires.since(now).0 / 1_000_000;
+        let left_ms = open.expires.since(now).0 * self.options.haste / 1_000_000;
         let request = Request {
             id: call.0 * ATTEMPTS_MAX + open.attempt,
             shard: shard.id,

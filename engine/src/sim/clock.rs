@@ -7,7 +7,7 @@ use crate::types::Nanos;
 /// Wall time of a node whose clock is right, at virtual time zero.
 const WALL_AT_START: u64 = 1_700_000_000_000_000_000;
 /// A rate of one: local nanoseconds per million real ones.
-const MILLION: u64 = 1_000_000;
+pub(crate) const MILLION: u64 = 1_000_000;
 
 /// One node's clocks.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Clocks that are right.
-    pub(crate) fn new() -> Self {
+    /// Clocks that run at a rate: local nanoseconds per million real ones.
+    pub(crate) fn new(rate: u64) -> Self {
         Self {
             since: Nanos(0),
             local: Nanos(0),
-            rate: MILLION,
+            rate,
             wall_at_zero: WALL_AT_START,
         }
     }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_change_of_rate_never_moves_the_present() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::new(MILLION);
         clock.set_rate(Nanos(1_000_000), 1_100_000);
         assert_eq!(clock.monotonic(Nanos(1_000_000)), Nanos(1_000_000));
         assert_eq!(clock.monotonic(Nanos(2_000_000)), Nanos(2_100_000));
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn real_time_is_when_the_clock_shows_it() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::new(MILLION);
         clock.set_rate(Nanos(7), 950_001);
         for local in [100, 12_345, 99_999_999] {
             assert!(clock.monotonic(clock.real(Nanos(local))) >= Nanos(local));

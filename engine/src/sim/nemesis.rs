@@ -3,6 +3,7 @@
 //!
 //! Not here, on purpose: message faults, which are the network's rates; what a crash does to a write (`disk`).
 
+use super::clock::MILLION;
 use super::faults::Fault;
 use super::network::Spot;
 use super::node::Place;
@@ -149,6 +150,7 @@ impl World {
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
         self.network.heal();
         let now = self.now();
+        let rate = self.options.haste * MILLION;
         let power_cut = self.dice.chance(400);
         for node in 0..self.nodes.len() {
             if power_cut && self.nodes[node].is_up() {
@@ -159,7 +161,7 @@ impl World {
             self.resume(node, life);
             self.restart(node, life)?;
             let state = &mut self.nodes[node];
-            state.clock.set_rate(now, 1_000_000);
+            state.clock.set_rate(now, rate);
             (state.disk_slower, state.index_slower) = (1, 1);
         }
         Ok(())
@@ -297,7 +299,7 @@ impl World {
 
     fn drift(&mut self, node: usize) {
         self.faults.count(Fault::ClockDrift);
-        let (now, rate) = (self.now(), self.dice.between(900_000, 1_100_000));
+        let (now, rate) = (self.now(), self.options.haste * self.dice.between(900_000, 1_100_000));
         self.nodes[node].clock.set_rate(now, rate);
     }
 

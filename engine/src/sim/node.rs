@@ -8,7 +8,7 @@ use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
 use margate_net::map::Map;
 
 use super::check::witness::Witness;
-use super::clock::Clock;
+use super::clock::{Clock, MILLION};
 use super::dice::Dice;
 use super::disk::{Disk, Remains};
 use super::faults::{Fault, FaultCounts};
@@ -99,7 +99,7 @@ impl Node {
             segment_bytes: options.segment_bytes,
             ready_min: options.segments_ready,
         };
-        let clock = Clock::new();
+        let clock = Clock::new(options.haste * MILLION);
         Self {
             hosts: cores.map(|core| Host::create(log(core), map, clock.wall(Nanos(0)), dice)).collect(),
             life: 0,

@@ -27,6 +27,8 @@ pub(crate) struct Options {
     /// Whether everything passes through the codec of the wire.
     pub(crate) wire: bool,
     pub(crate) tick: Nanos,
+    /// How many times faster all nodes' clocks run, so that what waits for seconds comes often.
+    pub(crate) haste: u64,
     pub(crate) segment_bytes: u32,
     pub(crate) segments_ready: usize,
     /// How long faults go on.
@@ -129,6 +131,7 @@ impl Options {
             value_bytes_max,
             mix: Mix::draw(dice),
             wire: dice.chance(300),
+            haste: *dice.pick(&[1, 5, 20]),
             tick: Nanos::from_millis(*dice.pick(&[20, 50, 50])),
             segment_bytes,
             segments_ready: dice.index(2) + 1,
@@ -207,7 +210,7 @@ impl NemesisOptions {
             kinds,
             pace: (Nanos::from_millis(50), Nanos::from_millis(slowest)),
             kill_in_write_per_mille: rate(12),
-            kill_in_commit_per_mille: rate(300),
+            kill_in_commit_per_mille: rate(100),
             index_lost_per_mille: rate(150),
         }
     }

@@ -105,7 +105,7 @@ impl World {
 
     fn plan_tick(&mut self, place: Place) {
         let clock = &self.nodes[place.node].clock;
-        let due = clock.real(clock.monotonic(self.now()).plus(self.options.tick));
+        let due = clock.real(clock.monotonic(self.now()).plus(Nanos(self.options.tick.0 * self.options.haste)));
         self.plan(place, due, ForCore::Tick);
     }
 
