@@ -167,11 +167,8 @@ impl<R: IndexReader> Core<R> {
     /// Whether a stopping core has handed over what it led and has nothing under way.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let leads = self
-            .running
-            .values()
-            .any(|running| running.replica.leads() && running.replica.group().best_successor().is_some());
-        self.stopping && !leads && self.nothing_waits() && self.log.deadline().is_none() && self.generations.is_idle()
+        let handed_over = self.running.values().all(|running| running.replica.may_end());
+        self.stopping && handed_over && self.nothing_waits() && self.log.deadline().is_none() && self.generations.is_idle()
     }
 
     /// What it tells `margate status`, but for what only its node knows.

@@ -27,6 +27,8 @@ use crate::bootstrap::machine::{Bootstrap, BootstrapError, Effect, Event};
 
 /// Milliseconds between tries to reach peers that have not answered.
 const RETRY_MS: u64 = 200;
+/// Milliseconds a peer has to answer; it is asked again.
+const ANSWER_MS_MAX: u64 = 2_000;
 /// Answers gathered for one creation record: the dialler sends it again if it hears nothing.
 const ANSWERS_MAX: usize = 64;
 
@@ -77,7 +79,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
     let greeting = start.greeting(CoreId(0), ClusterId::UNKNOWN, MapEpoch(0));
     let accepting = glommio::spawn_local(accept(listener, Rc::clone(&shared), greeting));
     let own_directory = shared.machine.borrow().identity().directory;
-    tracing::info!(directory = %own_directory, bootstrap = start.config.bootstrap, "not part of a deployment yet: waiting for the other nodes");
+    tracing::warn!(directory = %own_directory, bootstrap = start.config.bootstrap, "not part of a deployment yet: waiting for the other nodes");
     let result = loop {
         let events = std::mem::take(&mut *shared.inbox.borrow_mut());
         let mut effects = Vec::new();
@@ -189,7 +191,11 @@ async fn question(address: SocketAddr, hello: &Hello, creation: Option<Creation>
         }
     }
     connection.sender.write_all(&out).await.ok()?;
-    let frame = connection.reader.read_frame().await.ok()?;
+    let silence = async {
+        sleep(Duration::from_millis(ANSWER_MS_MAX)).await;
+        None
+    };
+    let frame = future::or(async { connection.reader.read_frame().await.ok() }, silence).await?;
     match creation {
         None => codec::decode_probe_reply(&frame).ok().map(Answer::Probe),
         Some(_) => codec::decode_create_reply(&frame).ok().map(Answer::Create),

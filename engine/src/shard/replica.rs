@@ -31,6 +31,9 @@ use crate::limits;
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
 
+/// Ticks for which a stopping leader looks for a successor.
+const LONELY_STOPS_MAX: u32 = 5;
+
 /// What a replica is made of at start.
 pub struct ReplicaParts {
     /// The deployment.
@@ -78,6 +81,8 @@ pub struct Replica {
     reads: ReadQueue,
     led_term: Option<Term>,
     stopping: bool,
+    /// Tries to hand over that found nobody: raft forgets who is active once per election timeout, for a moment.
+    lonely_stops: u32,
 }
 
 impl Replica {
@@ -105,6 +110,7 @@ impl Replica {
             reads: ReadQueue::default(),
             led_term: None,
             stopping: false,
+            lonely_stops: 0,
         }
     }
 
@@ -266,12 +272,19 @@ impl Replica {
     /// Takes no more operations, and hands leadership to the member best prepared for it.
     pub fn stop(&mut self) {
         self.stopping = true;
-        if self.leads()
-            && !self.group.handing_over()
-            && let Some(successor) = self.group.best_successor()
-        {
-            self.group.hand_over(successor);
+        if !self.leads() || self.group.handing_over() {
+            return;
         }
+        match self.group.best_successor() {
+            Some(successor) => self.group.hand_over(successor),
+            None => self.lonely_stops += 1,
+        }
+    }
+
+    /// Whether a stop need not wait for it: it does not lead, or nobody has been there to hand over to for some ticks.
+    #[must_use]
+    pub fn may_end(&self) -> bool {
+        !self.leads() || self.state.voters.len() == 1 || self.lonely_stops > LONELY_STOPS_MAX
     }
 
     /// The range its rows must lie in.
@@ -337,7 +350,14 @@ impl Replica {
             });
         }
         if self.stopping {
-            return Some(Refusal::ShuttingDown);
+            // While it still leads nobody else will take a write.
+            let waits = request.operation.is_write() && self.group.handing_over();
+            let retry_after_ms = limits::NOT_READY_RETRY_MS;
+            return Some(if waits {
+                Refusal::NotReady { retry_after_ms }
+            } else {
+                Refusal::ShuttingDown
+            });
         }
         let stale = !request.operation.is_write() && consistency(&request.operation) == Consistency::Stale;
         (!self.leads() && !stale).then(|| Refusal::NotLeader { leader: self.leader() })
@@ -345,18 +365,10 @@ impl Replica {
 
     /// Writes that would only wait in the queue are told so at once.
     fn refuse_write(&self, request: &Request, overlay_full: bool) -> Option<Refusal> {
-        if !request.operation.is_write() {
-            None
-        } else if overlay_full {
-            Some(Refusal::Busy {
-                queue: Queue::Overlay,
-                retry_after_ms: limits::OVERLAY_RETRY_MS,
-            })
-        } else {
-            self.group.handing_over().then_some(Refusal::NotReady {
-                retry_after_ms: limits::NOT_READY_RETRY_MS,
-            })
-        }
+        (request.operation.is_write() && overlay_full).then_some(Refusal::Busy {
+            queue: Queue::Overlay,
+            retry_after_ms: limits::OVERLAY_RETRY_MS,
+        })
     }
 
     fn covers(&self, operation: &Operation) -> bool {
