@@ -69,14 +69,6 @@ pub struct Progress {
     pub reads: Vec<(u64, LogIndex)>,
 }
 
-impl Progress {
-    /// Whether something of it must reach the disk before it counts.
-    #[must_use]
-    pub fn must_sync(&self) -> bool {
-        self.hard_state.is_some() || !self.entries.is_empty()
-    }
-}
-
 /// A message from a peer was not stepped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StepFault {
