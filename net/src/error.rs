@@ -1,7 +1,7 @@
 //! What a server refuses and why: one enum, one table to wire codes, each with who caused it and a
 //! retry class.
 //!
-//! A refusal is a fact with numbers in it. On the wire it is a code and three 64-bit arguments
+//! A refusal is a fact with numbers in it. On the wire it is a code and two 64-bit arguments
 //! (`docs/protocol.md` lists them); [`Refusal::to_wire`] and [`Refusal::from_wire`] are the one table.
 //!
 //! Not here, on purpose: what breaks a connection (`frame.rs`, `handshake.rs`) and what stops a node
@@ -114,9 +114,6 @@ pub enum ArgumentFault {
     /// A list must ask for at least one row.
     #[error("the limit of a list must be at least 1")]
     ZeroLimit = 5,
-    /// A version was asked for where only the latest can be read.
-    #[error("only the latest version can be read with this operation")]
-    VersionNotReadable = 6,
 }
 
 /// The queues that can be full.
@@ -135,12 +132,6 @@ pub enum Queue {
     /// Index rows applied and not yet committed to disk.
     #[error("the core's overlay of uncommitted index rows")]
     Overlay = 4,
-    /// The client's own limit of operations in flight.
-    #[error("the client's window of operations in flight")]
-    InFlight = 5,
-    /// Connections accepted by a core.
-    #[error("the core's table of connections")]
-    Connections = 6,
 }
 
 /// When an operation may be sent again.
@@ -297,7 +288,6 @@ impl ArgumentFault {
             Self::UnknownOperation,
             Self::UnexpectedFlag,
             Self::ZeroLimit,
-            Self::VersionNotReadable,
         ]
         .into_iter()
         .find(|fault| *fault as u64 == value)
@@ -306,16 +296,9 @@ impl ArgumentFault {
 
 impl Queue {
     fn from_wire(value: u64) -> Option<Self> {
-        [
-            Self::Operations,
-            Self::Proposals,
-            Self::Reads,
-            Self::Overlay,
-            Self::InFlight,
-            Self::Connections,
-        ]
-        .into_iter()
-        .find(|queue| *queue as u64 == value)
+        [Self::Operations, Self::Proposals, Self::Reads, Self::Overlay]
+            .into_iter()
+            .find(|queue| *queue as u64 == value)
     }
 }
 

@@ -40,7 +40,6 @@ Exit codes:
     4  unavailable: no server answers, or a shard has no leader
     5  timeout
     6  conflict: a condition did not hold
-    7  a check found problems
   130  interrupted";
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut};
 use margate_net::codec::{decode_map, encode_map};
 use margate_net::ids::{ClusterId, DirectoryId, NodeId};
-use margate_net::limits::{BODY_BYTES_MAX, NODES_MAX};
+use margate_net::limits::{DOCUMENT_BYTES_MAX, NODES_MAX};
 use margate_net::map::Map;
 
 /// First bytes of the file.
@@ -178,7 +178,7 @@ fn take_creation(rest: &mut &[u8]) -> Option<Creation> {
         .map(|_| Some((NodeId(rest.try_get_u64_le().ok()?), DirectoryId(rest.try_get_u128_le().ok()?))))
         .collect::<Option<_>>()?;
     let length = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
-    if length > BODY_BYTES_MAX || length > rest.len() {
+    if length > DOCUMENT_BYTES_MAX || length > rest.len() {
         return None;
     }
     let (map, left) = rest.split_at(length);
@@ -230,6 +230,24 @@ mod tests {
         for identity in all {
             assert_eq!(Identity::decode(&identity.encode()), Ok(identity));
         }
+    }
+
+    #[test]
+    fn a_deployment_of_many_shards_survives_its_bytes() {
+        let nodes = [MapNode {
+            id: NodeId(1),
+            cores: vec![([127, 0, 0, 1], 7400).into()],
+        }];
+        let bounds: Vec<_> = (1..12_000u32).map(|at| at.to_be_bytes().repeat(25).into()).collect();
+        let map = static_map(ClusterId(5), &nodes, &bounds, 3).expect("a sound topology");
+        let creation = Creation {
+            directories: vec![(NodeId(1), DirectoryId(9))],
+            map,
+        };
+        let identity = identity(|_| Membership::Creating(creation.clone()));
+        let bytes = identity.encode();
+        assert!(bytes.len() > 1 << 20, "larger than a frame's body: {}", bytes.len());
+        assert_eq!(Identity::decode(&bytes), Ok(identity));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::row::RowError;
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// The map is nearly full; nothing of this generation was written.
-    #[error("the index uses {used} of {map} bytes: delete data, or restart with a larger index map")]
+    #[error("the index uses {used} of {map} bytes: restart the node with a larger storage.index_map_size")]
     Full {
         /// Bytes in use.
         used: u64,

@@ -60,7 +60,7 @@ pub enum Record {
         kind: EntryKind,
         /// Its data, at most `ENTRY_DATA_BYTES_MAX`.
         data: Bytes,
-        /// The leader's wall clock, ns.
+        /// Wall clock of the node that wrote it, ns.
         timestamp: Nanos,
     },
     /// A replica's term and vote.

@@ -4,6 +4,7 @@
 //! that the node is not part of a deployment yet. When the node is a member it gives the address back.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ struct Shared {
     answers: RefCell<Vec<(u64, CreateAnswer)>>,
     answered: RefCell<Vec<Rc<Notify>>>,
     questions: RefCell<u64>,
+    /// Peers that have a question of ours.
+    asked: RefCell<BTreeSet<NodeId>>,
     machine: RefCell<Bootstrap>,
 }
 
@@ -73,6 +76,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
         answers: RefCell::default(),
         answered: RefCell::default(),
         questions: RefCell::default(),
+        asked: RefCell::default(),
         machine: RefCell::new(machine),
     });
     let listener = server::listen(start.address(CoreId(0))?).await?;
@@ -156,9 +160,14 @@ fn ask(node: NodeId, creation: Option<Creation>, start: &Start, shared: &Rc<Shar
         CoreId(0),
         (node, CoreId(0)),
     );
+    if !shared.asked.borrow_mut().insert(node) {
+        return;
+    }
     let shared = Rc::clone(shared);
     glommio::spawn_local(async move {
-        match question(address, &hello, creation).await {
+        let answer = question(address, &hello, creation).await;
+        shared.asked.borrow_mut().remove(&node);
+        match answer {
             Some(Answer::Probe(answer)) => shared.push(Event::ProbeAnswered { answer }),
             Some(Answer::Create(answer)) => shared.push(Event::CreateAnswered { node, answer }),
             None => {}

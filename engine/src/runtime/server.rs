@@ -256,6 +256,10 @@ async fn read_requests(reader: &mut FrameReader, role: Role, id: ConnectionId, o
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
+            // One read may hold many small questions with large answers.
+            while outbox.is_full() && !outbox.closed.get() {
+                outbox.room.wait().await;
+            }
             let taken = role.check_frame(frame.kind).and_then(|()| take(&frame, id, outbox, server));
             if let Err(error) = taken {
                 tracing::warn!(%error, "a client sent nonsense; its connection is closed");
@@ -266,9 +270,6 @@ async fn read_requests(reader: &mut FrameReader, role: Role, id: ConnectionId, o
             return error;
         }
         room_in_inbox(&server.shared).await;
-        while outbox.is_full() && !outbox.closed.get() {
-            outbox.room.wait().await;
-        }
         if outbox.closed.get() {
             return ReadError::Closed;
         }

@@ -118,7 +118,7 @@ pub enum HandshakeRefusal {
     /// Two nodes run Raft at different speeds, which would let one take leadership it must not.
     #[error(
         "the peer ticks every {theirs_tick_ms} ms with {theirs_election_ticks} ticks to an election and this node every \
-         {ours_tick_ms} ms with {ours_election_ticks}; give all nodes the same tick and election_ticks"
+         {ours_tick_ms} ms with {ours_election_ticks}; give all nodes the same raft.tick and raft.election"
     )]
     TimingDiffers {
         /// Milliseconds between the dialler's ticks.

@@ -286,7 +286,8 @@ fn replication(given: Option<usize>, nodes: usize) -> Result<usize, ConfigError>
 }
 
 fn segment_bytes(text: &str) -> Result<u32, ConfigError> {
-    let problem = "it must be a multiple of 4KiB, from 8MiB to 2GiB";
+    let (low, high) = (SEGMENT_BYTES_MIN >> 20, SEGMENT_BYTES_MAX >> 20);
+    let problem = format!("it must be a multiple of 4KiB, from {low}MiB to {high}MiB");
     let bytes = size("storage.segment_size", text)?;
     u32::try_from(bytes)
         .ok()
@@ -441,7 +442,9 @@ mod tests {
             refused(|config| config.log.format = Some("xml".into())),
             "log.format is \"xml\": write one of text, json"
         );
-        assert!(refused(|config| config.storage.segment_size = Some("1MiB".into())).contains("8MiB"));
+        for wrong in ["2MiB", "2GiB", "5000KiB"] {
+            assert!(refused(|config| config.storage.segment_size = Some(wrong.into())).contains("from 4MiB to 1024MiB"));
+        }
         assert!(refused(|config| config.cluster.bounds = Some(vec!["b".into(), "a".into()])).contains("rising order"));
         assert!(refused(|config| config.cluster.nodes = Some(vec![listed(1, "localhost")])).contains("IP:PORT"));
         let twice = vec![listed(1, "127.0.0.1:1"), listed(2, "127.0.0.1:1")];
