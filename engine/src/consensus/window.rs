@@ -9,7 +9,7 @@
 //! `applied` leaves; `term` is answered from memory for every index, since raft asks anywhere.
 //!
 //! Not here, on purpose: reading older entries. Raft is told `LogTemporarilyUnavailable`, the core fetches
-//! them from the log, [`EntryWindow::provide`] puts them here and raft asks again.
+//! them from the log, `EntryWindow::provide` puts them here and raft asks again.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -40,7 +40,7 @@ struct Zeros {
 pub enum Pace {
     /// As fast as the disk goes: nobody is served meanwhile.
     Full,
-    /// At [`PACE_BYTES_PER_SECOND`].
+    /// At `PACE_BYTES_PER_SECOND`.
     Limited,
 }
 

@@ -1,6 +1,6 @@
 //! A node's configuration: defaults < file < environment < flags, merged and checked once.
 //!
-//! [`file`] reads TOML, [`settings`] merges and checks. Both speak of [`file::FileConfig`], so a flag and
+//! [`mod@file`] reads TOML, [`settings`] merges and checks. Both speak of [`file::FileConfig`], so a flag and
 //! a key of the file are the same text and fail with the same message.
 
 pub(crate) mod file;
