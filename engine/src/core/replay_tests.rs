@@ -77,14 +77,14 @@ impl Written {
     }
 
     /// The index holds a replica up to an entry, the other not at all, and wants the scan to begin there.
-    fn marked(&mut self, applied: u64, commit: u64, replay: BatchPlace) {
+    fn marked(&mut self, (applied, term): (u64, u64), commit: u64, replay: BatchPlace) {
         let states = checkpoints(&self.config.map, NodeId(1), CoreId(0), fixture::CREATED);
         let marks = states.into_iter().filter_map(|record| match record {
             Record::Checkpoint { name, space, state, .. } => Some((name, space, state)),
             Record::Entry { .. } | Record::HardState { .. } => None,
         });
         let replicas = marks.map(|(name, space, state)| {
-            let (applied, commit) = if name == ONE { (applied, commit) } else { (0, 0) };
+            let (applied, term, commit) = if name == ONE { (applied, term, commit) } else { (0, 0, 0) };
             ReplicaMarks {
                 name,
                 damaged: false,
@@ -92,10 +92,10 @@ impl Written {
                 low: Bytes::new(),
                 high: Bytes::new(),
                 applied: LogIndex(applied),
-                applied_term: Term(u64::from(applied > 0)),
+                applied_term: Term(term),
                 hard_state: HardState::default(),
                 commit: LogIndex(commit),
-                term_runs: vec![(LogIndex(0), Term(0)), (LogIndex(1), Term(1))],
+                term_runs: [(0, 0), (1, term)].map(|(first, term)| (LogIndex(first), Term(term))).into(),
                 state,
             }
         });
@@ -145,7 +145,7 @@ fn entries_met_early_for_another_replica_are_passed_over() {
     written.entry(ONE, 3, 1);
     written.entry(ONE, 2, 2);
     written.entry(ONE, 3, 2);
-    written.marked(1, 1, replay);
+    written.marked((1, 1), 1, replay);
     let core = written.replayed();
     assert_eq!(core.damaged().count(), 0);
     assert_eq!(
@@ -155,12 +155,25 @@ fn entries_met_early_for_another_replica_are_passed_over() {
 }
 
 #[test]
+fn entries_replaced_at_the_mark_stay_replaced() {
+    let mut written = Written::created();
+    written.entry(ONE, 1, 1);
+    let replay = written.entry(TWO, 1, 1);
+    written.entry(ONE, 2, 1);
+    // Another leader's first entry, which the index holds: the second went with the one it replaced.
+    written.entry(ONE, 1, 2);
+    written.marked((1, 2), 1, replay);
+    let core = written.replayed();
+    assert_eq!(terms(&core, ONE, 2), [Some(Term(0)), Some(Term(2)), None]);
+}
+
+#[test]
 fn committed_entries_that_are_not_found_are_damage() {
     let mut written = Written::created();
     written.entry(ONE, 1, 1);
     let replay = written.entry(TWO, 1, 1);
     written.entry(ONE, 3, 1);
-    written.marked(1, 3, replay);
+    written.marked((1, 1), 3, replay);
     let core = written.replayed();
     assert_eq!(core.damaged().collect::<Vec<_>>(), [ONE]);
     assert_eq!(terms(&core, TWO, 1), [Some(Term(0)), Some(Term(1))]);

@@ -14,7 +14,8 @@ use margate_net::map::{Map, MapShard};
 use margate_net::message::{Consistency, Direction, Operation, ReadVersion, Row, Success};
 
 use super::acknowledged::Deeds;
-use super::linearizable::{Call, Old, Saw, Step, Value, Verdict, check};
+use super::linearizable::{Verdict, check};
+use super::register::{Call, Old, Saw, Step, Value};
 use crate::sim::history::{History, Outcome, Record, value_number};
 use crate::sim::violation::Violation;
 

@@ -1,8 +1,11 @@
 //! Histories made by hand, good and bad: the checker must tell them apart.
 
+use margate_net::ids::Version;
+use margate_net::message::Precondition;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sim::check::register::{Call, Old, Saw, Value};
 
 fn step(invoked: u64, returned: u64, call: Call, saw: Saw) -> Step {
     Step {

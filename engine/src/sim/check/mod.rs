@@ -5,8 +5,8 @@
 //! - [`single_leader`]: one leader per shard and term.
 //! - [`state_hash`]: replicas at equal applied index hold equal rows.
 //! - [`marks`]: the index never runs ahead of the commits on disk.
-//! - [`linearizable`]: every key's operations have an order that explains what clients saw; [`calls`] cuts the
-//!   history into keys.
+//! - [`linearizable`]: every key's operations have an order that explains what clients saw; [`register`] says which
+//!   answers are right, [`calls`] cuts the history into keys.
 //! - [`acknowledged`]: what was acknowledged is in the log, once; what was refused is not; what was read is.
 //! - [`liveness`]: after all faults everything finishes and all replicas agree.
 //!
@@ -18,6 +18,7 @@ pub(crate) mod linearizable;
 pub(crate) mod liveness;
 pub(crate) mod log_agreement;
 pub(crate) mod marks;
+pub(crate) mod register;
 pub(crate) mod single_leader;
 pub(crate) mod state_hash;
 pub(crate) mod witness;

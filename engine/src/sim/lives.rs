@@ -1,0 +1,148 @@
+//! Nodes' lives: killed, stopped, paused, started again, and all made well at the end.
+//!
+//! Not here, on purpose: when (`nemesis`), what a crash does to what is being written (`disk`).
+
+use super::clock::MILLION;
+use super::faults::Fault;
+use super::network::Spot;
+use super::node::Place;
+use super::violation::Violation;
+use super::world::{Happening, World};
+use crate::core::event::Event;
+use crate::index::memory::MemoryStore;
+use crate::types::Nanos;
+
+/// How long a node stays down.
+const DOWN: (Nanos, Nanos) = (Nanos::from_millis(10), Nanos::from_millis(3_000));
+/// How long a node is paused.
+const PAUSED: (Nanos, Nanos) = (Nanos::from_millis(20), Nanos::from_millis(2_500));
+/// How often a stopping node is looked at, and how long it may take.
+const STOPPING: (Nanos, Nanos) = (Nanos::from_millis(5), Nanos::from_millis(3_000));
+
+impl World {
+    /// Whether something that has just begun should be met by a kill.
+    pub(crate) fn may_kill(&mut self, per_mille: u64) -> bool {
+        per_mille > 0 && !self.settle.has_begun() && self.dice.chance(per_mille)
+    }
+
+    /// Plans a kill within so much time.
+    pub(crate) fn plan_kill(&mut self, node: usize, within: Nanos) {
+        let (span, life) = (self.dice.span(Nanos(0), within), self.nodes[node].life);
+        self.schedule.after(span, Happening::Kill { node, life });
+    }
+
+    /// A planned kill comes.
+    pub(crate) fn kill_life(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life == life && !self.settle.has_begun() {
+            self.kill(node, Fault::Kill);
+        }
+    }
+
+    /// Kills a node if it runs; it comes back later.
+    pub(crate) fn kill(&mut self, node: usize, kind: Fault) {
+        if self.nodes[node].is_up() {
+            self.faults.count(kind);
+            self.crash(node);
+            let span = self.dice.span(DOWN.0, DOWN.1);
+            let life = self.nodes[node].life;
+            self.schedule.after(span, Happening::Restart { node, life });
+        }
+    }
+
+    /// A node comes back, unless it has already.
+    pub(crate) fn restart(&mut self, node: usize, life: u64) -> Result<(), Violation> {
+        if self.nodes[node].life != life || self.nodes[node].is_up() {
+            return Ok(());
+        }
+        self.faults.count(Fault::Restart);
+        if self.dice.chance(self.options.nemesis.index_lost_per_mille) {
+            self.faults.count(Fault::IndexLost);
+            let hosts = self.nodes[node].hosts.iter_mut();
+            hosts.for_each(|host| host.index = MemoryStore::new());
+        }
+        self.start(node)
+    }
+
+    /// A paused node goes on.
+    pub(crate) fn resume(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life == life && self.nodes[node].paused {
+            self.nodes[node].paused = false;
+            for core in 0..self.nodes[node].hosts.len() {
+                self.wake(Place { node, core }, Nanos(0));
+            }
+        }
+    }
+
+    /// A stopping node is done, or has taken too long.
+    pub(crate) fn stopping(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life != life || !self.nodes[node].is_up() {
+            return;
+        }
+        let processes = self.nodes[node].hosts.iter().filter_map(|host| host.process.as_ref());
+        let stopped = processes.into_iter().all(|process| process.core.is_stopped());
+        let overdue = self.nodes[node].stop_by.is_some_and(|by| by <= self.now());
+        if stopped || overdue {
+            self.crash(node);
+            let span = self.dice.span(DOWN.0, DOWN.1);
+            self.schedule.after(span, Happening::Restart { node, life });
+        } else {
+            self.schedule.after(STOPPING.0, Happening::Stopping { node, life });
+        }
+    }
+
+    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first.
+    pub(crate) fn heal(&mut self) -> Result<(), Violation> {
+        self.network.heal();
+        let now = self.now();
+        let rate = self.options.haste * MILLION;
+        let power_cut = self.dice.chance(400);
+        for node in 0..self.nodes.len() {
+            if power_cut && self.nodes[node].is_up() {
+                self.faults.count(Fault::KillAll);
+                self.crash(node);
+            }
+            let life = self.nodes[node].life;
+            self.resume(node, life);
+            self.restart(node, life)?;
+            let state = &mut self.nodes[node];
+            state.clock.set_rate(now, rate);
+            (state.disk_slower, state.index_slower) = (1, 1);
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, node: usize) {
+        let life = self.nodes[node].life;
+        self.nodes[node].crash(&mut self.dice, &mut self.faults);
+        for client in 0..self.clients.len() {
+            if !self.network.is_cut((Spot::Node(node), Spot::Client(client))) {
+                let span = self.network.latency(&mut self.dice);
+                self.schedule.after(span, Happening::Broken { client, node, life });
+            }
+        }
+    }
+
+    /// Tells a node to stop, as its operator would.
+    pub(crate) fn stop(&mut self, node: usize) {
+        if !self.nodes[node].is_up() || self.nodes[node].stop_by.is_some() {
+            return;
+        }
+        self.faults.count(Fault::Stop);
+        self.nodes[node].stop_by = Some(self.now().plus(STOPPING.1));
+        for core in 0..self.nodes[node].hosts.len() {
+            self.heard(Place { node, core }, Event::Stop);
+        }
+        let life = self.nodes[node].life;
+        self.schedule.after(STOPPING.0, Happening::Stopping { node, life });
+    }
+
+    /// Pauses a node: its clocks go on, it does not.
+    pub(crate) fn pause(&mut self, node: usize) {
+        if self.nodes[node].is_up() && !self.nodes[node].paused {
+            self.faults.count(Fault::Pause);
+            self.nodes[node].paused = true;
+            let (span, life) = (self.dice.span(PAUSED.0, PAUSED.1), self.nodes[node].life);
+            self.schedule.after(span, Happening::Resume { node, life });
+        }
+    }
+}
