@@ -175,7 +175,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 }
 
 pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
-    (1u16..=16, 1u64..=6, 1u64..=1_000)
+    (1u16..=16, 1u64..=4, 1u64..=1_000)
         .prop_map(|(code, a, b)| Refusal::from_wire(WireRefusal { code, a, b }).expect("codes and arguments are dense here"))
 }
 
