@@ -442,7 +442,7 @@ mod tests {
             refused(|config| config.log.format = Some("xml".into())),
             "log.format is \"xml\": write one of text, json"
         );
-        for wrong in ["2MiB", "2GiB", "5000KiB"] {
+        for wrong in ["2MiB", "2GiB", "5001KiB"] {
             assert!(refused(|config| config.storage.segment_size = Some(wrong.into())).contains("from 4MiB to 1024MiB"));
         }
         assert!(refused(|config| config.cluster.bounds = Some(vec!["b".into(), "a".into()])).contains("rising order"));
