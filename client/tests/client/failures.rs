@@ -108,8 +108,8 @@ async fn silence_is_unknown_for_writes_and_a_timeout_for_reads_in_time() {
         );
         let spent = began.elapsed();
         assert!(
-            (Duration::from_millis(280)..Duration::from_millis(900)).contains(&spent),
-            "{spent:?}"
+            (Duration::from_millis(290)..Duration::from_secs(3)).contains(&spent),
+            "each waits for its own deadline, not for the client's: {spent:?}"
         );
     }
     deployment.follow(|_, request| Act::Answer(plausible(request)));
@@ -118,12 +118,12 @@ async fn silence_is_unknown_for_writes_and_a_timeout_for_reads_in_time() {
 
 #[tokio::test]
 async fn an_answer_that_comes_too_late_is_nobody_elses() {
-    let late = Duration::from_millis(120);
+    let late = Duration::from_millis(500);
     let deployment = Deployment::start(1, &[], move |_, _| Act::Later(late, written(666))).await;
     let client = deployment.client().await;
     let set = client.set("k", "v").timeout(Duration::from_millis(50)).await;
     assert_eq!(set, Err(unknown(UnknownCause::DeadlineExceeded)));
-    deployment.follow(|_, _| Act::Later(Duration::from_millis(200), written(7)));
+    deployment.follow(|_, _| Act::Later(Duration::from_secs(1), written(7)));
     let next = client.set("k", "v").await.expect("its own answer comes");
     assert_eq!(next.version.0, 7);
 }
@@ -141,7 +141,11 @@ async fn a_read_leaves_a_node_that_hangs_and_so_does_the_next_write() {
     let client = deployment.client().await;
     let began = Instant::now();
     client.get("k").await.expect("node 2 answers");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "an attempt ends before its operation: {:?}",
+        began.elapsed()
+    );
     client.set("k", "v").await.expect("node 2 answers");
     assert_eq!(deployment.heard_by(1, "k"), 1);
 }
@@ -168,25 +172,49 @@ async fn refusals_for_now_are_waited_out() {
 
 #[tokio::test]
 async fn only_obstacles_until_the_deadline_is_unavailable_and_names_the_last() {
-    let refusal = Refusal::NotLeader { leader: None };
-    let deployment = Deployment::start(1, &[], |_, _| not_leader(None)).await;
+    let timeout = Duration::from_secs(1);
+    // The last of them asks for more time than is left, so no attempt is under way when the deadline comes.
+    let last_refusal = Refusal::Busy {
+        queue: Queue::Operations,
+        retry_after_ms: 60_000,
+    };
+    let left = Mutex::new(vec![last_refusal, Refusal::NotLeader { leader: None }]);
+    let script = move |_, _: &_| Act::Answer(Err(lock(&left).pop().unwrap_or(last_refusal)));
+    let deployment = Deployment::start(1, &[], script).await;
     let client = deployment.client().await;
     let address = deployment.addresses[0];
-    match client.set("k", "v").timeout(Duration::from_millis(200)).await {
+    match client.set("k", "v").timeout(timeout).await {
         Err(Error::Unavailable { after, last }) => {
+            let refusal = last_refusal;
             assert_eq!(last, Obstacle::Refused { address, refusal });
-            assert!(after <= Duration::from_millis(300), "{after:?}");
+            assert!(after < timeout, "nothing is waited for that comes too late: {after:?}");
         }
-        other => panic!("nobody leads, so {other:?} is wrong"),
+        other => panic!("everybody refuses, so {other:?} is wrong"),
     }
+    assert_eq!(deployment.heard().len(), 2);
+}
+
+#[tokio::test]
+async fn a_node_that_is_gone_until_the_deadline_is_unavailable_and_names_the_link() {
+    let deployment = Deployment::start(1, &[], |_, request| Act::Answer(plausible(request))).await;
+    let client = deployment.client().await;
+    let address = deployment.addresses[0];
     deployment.kill(1);
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let down = client.set("k", "v").timeout(Duration::from_millis(200)).await;
     let fault = LinkFault::Connect(ErrorKind::ConnectionRefused);
-    assert!(
-        matches!(down, Err(Error::Unavailable { last, .. }) if last == Obstacle::Link { address, fault }),
-        "{down:?}"
-    );
+    let gone = |outcome: &Error| matches!(outcome, Error::Unavailable { last, .. } if *last == Obstacle::Link { address, fault });
+    // A read may be lost with the old connection; once one is refused by the machine, that connection is known to be gone.
+    let read = client
+        .get("k")
+        .timeout(Duration::from_millis(500))
+        .await
+        .expect_err("nobody is there");
+    assert!(gone(&read), "{read:?}");
+    let write = client
+        .set("k", "v")
+        .timeout(Duration::from_millis(200))
+        .await
+        .expect_err("nobody is there");
+    assert!(gone(&write), "{write:?}");
 }
 
 #[tokio::test]
@@ -224,7 +252,7 @@ async fn operations_beyond_the_window_wait_for_room() {
     let deployment = Deployment::start(1, &[], |_, _| Act::Silence).await;
     let client = deployment.client_with(|config| config.in_flight_max = 4).await;
     let first: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(client.set("k", "v").timeout(Duration::from_millis(300)).into_future()))
+        .map(|_| tokio::spawn(client.set("k", "v").timeout(Duration::from_secs(1)).into_future()))
         .collect();
     deployment.hear(4).await;
     let second: Vec<_> = (0..6).map(|_| tokio::spawn(client.set("k", "v").into_future())).collect();
@@ -247,12 +275,12 @@ async fn operations_beyond_the_window_wait_for_room() {
 
 #[tokio::test]
 async fn futures_that_are_dropped_give_their_room_back() {
-    let deployment = Deployment::start(1, &[], |_, _| Act::Later(Duration::from_millis(50), written(1))).await;
+    let deployment = Deployment::start(1, &[], |_, _| Act::Later(Duration::from_millis(200), written(1))).await;
     let client = deployment.client_with(|config| config.in_flight_max = 2).await;
     for round in 1..=3 {
         for _ in 0..2 {
             let dropped = tokio::time::timeout(Duration::from_millis(5), client.set("dropped", "v").into_future()).await;
-            assert!(dropped.is_err(), "the answer takes 50 ms");
+            assert!(dropped.is_err(), "the answer takes 200 ms");
         }
         client.set("kept", "v").await.expect("the answers to the dropped ones make room");
         assert_eq!(deployment.heard_by(1, "kept"), round);
@@ -276,9 +304,7 @@ async fn a_connection_that_dies_frees_dropped_futures_too() {
     }
     assert_eq!(client.set("bang", "v").await, Err(unknown(UnknownCause::ConnectionLost)));
     deployment.follow(|_, _| Act::Later(Duration::from_millis(10), written(1)));
-    let tasks: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(client.set("k", "v").timeout(Duration::from_millis(500)).into_future()))
-        .collect();
+    let tasks: Vec<_> = (0..3).map(|_| tokio::spawn(client.set("k", "v").into_future())).collect();
     for task in tasks {
         task.await.expect("no panic").expect("all three have room");
     }
@@ -341,7 +367,7 @@ async fn deadlines_hold_while_a_connection_is_being_made() {
     let addresses = [mute.local_addr().expect("it is bound")];
     deployment.remap_to(2, &addresses);
     let client = deployment
-        .client_with(|config| config.connect_timeout = Duration::from_secs(2))
+        .client_with(|config| config.connect_timeout = Duration::from_secs(30))
         .await;
     let began = Instant::now();
     let set = client.set("k", "v").timeout(Duration::from_millis(100)).await;
@@ -355,7 +381,7 @@ async fn deadlines_hold_while_a_connection_is_being_made() {
         ),
         "{set:?}"
     );
-    assert!(began.elapsed() < Duration::from_millis(800), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -363,7 +389,7 @@ async fn no_deployment_is_said_with_each_endpoint_and_its_fault() {
     let config = |endpoints, cluster| ClientConfig {
         endpoints,
         cluster,
-        timeout: Duration::from_millis(150),
+        timeout: Duration::from_secs(3),
         ..ClientConfig::default()
     };
     assert_eq!(
