@@ -46,6 +46,9 @@ pub const ENTRY_FETCH_BYTES: usize = 1 << 20;
 pub const POSITION_EVERY_ENTRIES: u64 = 64;
 /// Raft ticks between heartbeats.
 pub const HEARTBEAT_TICKS: usize = 1;
+/// How much a clock (CLOCK_BOOTTIME) may run fast or slow, in thousandths, for tenure to be safe: Linux keeps
+/// within 0.5 (adjtimex(2)); quartz alone strays by less than 0.1.
+pub const CLOCK_DRIFT_PER_MILLE: u64 = 10;
 /// Milliseconds a client is told to wait when a queue is full: about one group commit under full load.
 pub const BUSY_RETRY_MS: u32 = 5;
 /// Milliseconds a client is told to wait when the index lags behind: commits take tens of milliseconds.

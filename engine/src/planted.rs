@@ -10,12 +10,22 @@ pub enum Bug {
     AckBeforeFlush,
     /// Nothing is wrong, but a checker is told that every history is bad: the simulator must fail.
     Canary,
+    /// Nothing is wrong but the world: clocks stray further than tenure allows for.
+    ClocksBeyondBound,
     /// The index takes entries whose commit is not durable in the log.
     IndexAheadOfCommit,
     /// Reads are answered without asking a quorum whether this replica still leads.
     ReadUnconfirmed,
     /// Conditions are decided without the effects that are proposed and not yet applied.
     ResolveIgnoresPending,
+    /// Tenure begins when a round is confirmed, not when it began.
+    TenureFromConfirmation,
+    /// A leader that told another to campaign keeps its tenure.
+    TenureSurvivesTransfer,
+    /// Tenure is longer than the time others keep still.
+    TenureTooLong,
+    /// A replica that has just started gives votes.
+    VotesRightAfterStart,
     /// Term and vote are never written.
     VoteNotPersisted,
 }
@@ -26,12 +36,17 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
         Self::ResolveIgnoresPending,
         Self::IndexAheadOfCommit,
+        Self::TenureTooLong,
+        Self::TenureFromConfirmation,
+        Self::TenureSurvivesTransfer,
+        Self::VotesRightAfterStart,
+        Self::ClocksBeyondBound,
         Self::Canary,
     ];
 
@@ -41,9 +56,14 @@ impl Bug {
         match self {
             Self::AckBeforeFlush => "ack-before-flush",
             Self::Canary => "canary",
+            Self::ClocksBeyondBound => "clocks-beyond-bound",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
             Self::ReadUnconfirmed => "read-unconfirmed",
             Self::ResolveIgnoresPending => "resolve-ignores-pending",
+            Self::TenureFromConfirmation => "tenure-from-confirmation",
+            Self::TenureSurvivesTransfer => "tenure-survives-transfer",
+            Self::TenureTooLong => "tenure-too-long",
+            Self::VotesRightAfterStart => "votes-right-after-start",
             Self::VoteNotPersisted => "vote-not-persisted",
         }
     }
@@ -69,6 +89,10 @@ impl Planted {
         self.0 == Some(Bug::AckBeforeFlush)
     }
 
+    pub(crate) fn clocks_beyond_bound(self) -> bool {
+        self.0 == Some(Bug::ClocksBeyondBound)
+    }
+
     pub(crate) fn index_ahead_of_commit(self) -> bool {
         self.0 == Some(Bug::IndexAheadOfCommit)
     }
@@ -79,6 +103,22 @@ impl Planted {
 
     pub(crate) fn resolve_ignores_pending(self) -> bool {
         self.0 == Some(Bug::ResolveIgnoresPending)
+    }
+
+    pub(crate) fn tenure_from_confirmation(self) -> bool {
+        self.0 == Some(Bug::TenureFromConfirmation)
+    }
+
+    pub(crate) fn tenure_survives_transfer(self) -> bool {
+        self.0 == Some(Bug::TenureSurvivesTransfer)
+    }
+
+    pub(crate) fn tenure_too_long(self) -> bool {
+        self.0 == Some(Bug::TenureTooLong)
+    }
+
+    pub(crate) fn votes_right_after_start(self) -> bool {
+        self.0 == Some(Bug::VotesRightAfterStart)
     }
 
     pub(crate) fn vote_not_persisted(self) -> bool {

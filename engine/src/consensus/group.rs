@@ -31,6 +31,8 @@ pub struct GroupConfig {
     pub voters: Vec<ReplicaId>,
     /// Ticks without a leader before an election: the timeout is drawn from `[election_ticks, 2 * election_ticks)`.
     pub election_ticks: u32,
+    /// Whether it votes for nobody for a while after a start: it may have promised so to a leader and forgotten.
+    pub quiet_start: bool,
     /// Whether this replica should win the first election when all start together.
     pub preferred: bool,
     /// Seed of its dice.
@@ -98,6 +100,12 @@ pub enum StepFault {
         /// The entry.
         index: LogIndex,
     },
+    /// It asks for a vote, and this replica started so lately that it may have promised a leader not to give one.
+    #[error("it asks for a vote {ticks} ticks too early after this replica's start")]
+    TooEarly {
+        /// How many more it must wait.
+        ticks: usize,
+    },
     /// The window of entries not yet applied is full; the leader will send again.
     #[error("the window of entries not yet applied is full with {bytes} bytes")]
     WindowFull {
@@ -124,6 +132,8 @@ pub struct Group {
     raw: RawNode<EntryWindow>,
     election_ticks: usize,
     preferred: bool,
+    /// Ticks for which it gives no vote.
+    quiet_ticks: usize,
     dice: StdRng,
     role: (Term, Role),
     unflushed: VecDeque<u64>,
@@ -143,6 +153,8 @@ impl Group {
         let applied = restored.applied;
         assert!(applied <= restored.commit, "mark {applied} is above the commit {}", restored.commit);
         let written = restored.hard_state;
+        // In term 0 it has never heard a leader.
+        let promised = config.quiet_start && written.term > Term(0);
         let window = EntryWindow::new(config.voters.clone(), restored, limits::WINDOW_KEEP_BYTES);
         let election_ticks = config.election_ticks as usize;
         let raft_config = raft::Config {
@@ -172,6 +184,7 @@ impl Group {
             raw,
             election_ticks,
             preferred: config.preferred,
+            quiet_ticks: if promised { 2 * election_ticks } else { 0 },
             dice: StdRng::seed_from_u64(config.seed),
             role: (Term(0), Role::Follower),
             unflushed: VecDeque::new(),
@@ -283,6 +296,7 @@ impl Group {
 
     /// One tick of the deployment's length. Ticks that were missed are dropped, never replayed.
     pub fn tick(&mut self) {
+        self.quiet_ticks = self.quiet_ticks.saturating_sub(1);
         // A slow disk must not make a follower campaign on a vote it has not yet stored.
         if self.role() != Role::Leader && !self.unflushed.is_empty() {
             return;
@@ -469,6 +483,10 @@ impl Group {
                 commit: message.commit,
                 last: self.last(),
             }),
+            // Where the old leader handed over, it has given its tenure up.
+            PeerMessageKind::PreVote | PeerMessageKind::Vote if self.quiet_ticks > 0 && message.context != CAMPAIGN_TRANSFER => {
+                Err(StepFault::TooEarly { ticks: self.quiet_ticks })
+            }
             PeerMessageKind::AppendResponse
             | PeerMessageKind::Heartbeat
             | PeerMessageKind::HeartbeatResponse
@@ -515,6 +533,9 @@ impl Group {
         self.raw.raft.set_randomized_election_timeout(self.dice.random_range(range));
     }
 }
+
+/// What the raft crate writes into the vote requests of a member that was told to campaign.
+const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 
 /// Whether the log takes an entry of this size.
 fn fits(data: &Bytes) -> bool {

@@ -7,12 +7,14 @@
 //!            Progress: entries and hard state to append, messages (now | once durable), committed, reads
 //! ```
 //! - [`group`]: one replica's RawNode, with our dice and our rules before every step.
+//! - [`tenure`]: the time in which a leader may answer reads alone.
 //! - [`window`]: the entries raft may ask for, in memory; older ones are fetched from the log.
 //! - [`convert`]: raft's messages to and from the wire's.
 //!
 //! Not here, on purpose: what entries mean (`shard`), where they are written (`log`), membership changes
-//! and tenure (later).
+//! (later).
 
 pub mod convert;
 pub mod group;
+pub mod tenure;
 pub mod window;

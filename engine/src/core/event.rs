@@ -12,10 +12,12 @@ use crate::log::segment::ReadySegment;
 use crate::shard::answer::ConnectionId;
 use crate::types::{Nanos, Position};
 
-/// The present, as the driver reads it once per call.
+/// The present, as the driver reads it once per turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// Monotonic time, for timers and deadlines.
+    /// Monotonic time, for timers, deadlines and tenure. It is read after the events it goes with have arrived: a read is then
+    /// answered from a state that was current at this moment, which lies between its call and its return, however long the
+    /// process is stopped afterwards.
     pub now: Nanos,
     /// Wall time, for leader timestamps; it decides nothing but the shard clock.
     pub wall: Nanos,

@@ -266,6 +266,7 @@ impl<R: IndexReader> Core<R> {
                 | StepFault::Insane { .. }
                 | StepFault::BadEntry { .. }),
             ) => tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped"),
+            Err(fault @ StepFault::TooEarly { .. }) => tracing::debug!(shard = shard.0, %fault, "a request was not answered"),
             Err(fault @ StepFault::WindowFull { .. }) => {
                 tracing::debug!(shard = shard.0, %fault, "an append was dropped, the leader will send it again");
             }
@@ -351,9 +352,11 @@ impl<R: IndexReader> Core<R> {
         let mut unfit = Vec::new();
         for running in self.running.values_mut() {
             let replica = &mut running.replica;
-            replica.confirm_reads();
+            replica.confirm_reads(moment.now);
             for _ in 0..PROGRESS_PER_TURN_MAX {
-                let Some(progress) = replica.progress(&mut answers) else { break };
+                let Some(progress) = replica.progress(moment.now, &mut answers) else {
+                    break;
+                };
                 let vote_kept = !self.planted.vote_not_persisted();
                 log_progress(replica, &progress, vote_kept, moment, &mut self.log, || {
                     running.waiting.queued(&mut self.durability)

@@ -1,4 +1,4 @@
-//! Messages for other cores, one batch per core and turn, with the rounds that tenure will rest on.
+//! Messages for other cores, one batch per core and turn, numbered and echoed, so that each side knows what has arrived.
 
 use std::collections::BTreeMap;
 

@@ -30,7 +30,7 @@ use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
 use crate::shard::state::{ShardState, StateFault};
-use crate::types::{Position, ReplicaName};
+use crate::types::{Nanos, Position, ReplicaName};
 
 /// What a core is told at start.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct CoreConfig {
     pub map: Map,
     /// Ticks without a leader before an election.
     pub election_ticks: u32,
+    /// Time between ticks, by which tenure is measured; zero for no tenure: every read asks a quorum.
+    pub tick: Nanos,
     /// Seed of all dice of this core.
     pub seed: u64,
     /// The bug to show, [`Planted::NONE`] in production.

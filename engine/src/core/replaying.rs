@@ -18,6 +18,7 @@ use raft::eraftpb::Entry;
 use super::generations::Contribution;
 use super::replay::{CoreConfig, ReplayError};
 use crate::consensus::group::{Group, GroupConfig};
+use crate::consensus::tenure::Tenure;
 use crate::consensus::window::{Place, RestoredLog};
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::{Index, OwnedRange};
@@ -226,6 +227,7 @@ impl Replaying {
             name: self.name,
             voters: self.state.voters.clone(),
             election_ticks: config.election_ticks,
+            quiet_start: config.tick > Nanos(0) && !config.planted.votes_right_after_start(),
             preferred: self.state.voters.first() == Some(&self.name.replica),
             seed: config.seed ^ self.name.shard.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
@@ -240,6 +242,7 @@ impl Replaying {
             cluster: config.log.cluster,
             space: self.space,
             group: Group::new(&group_config, restored),
+            tenure: Tenure::new(config.election_ticks, config.tick, config.planted),
             state: self.state,
             applied: (self.applied, self.applied_term),
             homes,

@@ -423,6 +423,7 @@ impl CoreStart {
             log: self.log_config,
             map: self.map.clone(),
             election_ticks: self.start.config.election_ticks,
+            tick: Nanos::from_millis(u64::from(self.start.config.tick_ms)),
             seed: rand::rng().next_u64(),
             planted: Planted::NONE,
         };

@@ -6,6 +6,7 @@ use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, RangeEpoch, ReplicaId, 
 use margate_net::message::{Operation, PeerMessage, PeerMessageKind, Precondition, Request, Returning, Success};
 
 use crate::consensus::group::{Group, GroupConfig, entry_parts};
+use crate::consensus::tenure::Tenure;
 use crate::consensus::window::{BatchPlace, Place, RestoredLog};
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::view::Index;
@@ -58,6 +59,7 @@ impl Leader {
             name,
             voters: voters.clone(),
             election_ticks: 10,
+            quiet_start: false,
             preferred: true,
             seed: 1,
         };
@@ -74,6 +76,7 @@ impl Leader {
             cluster: ClusterId(1),
             space: Space(1),
             group: Group::new(&config, RestoredLog::default()),
+            tenure: Tenure::new(10, Nanos(0), Planted::NONE),
             state,
             applied: (LogIndex(0), Term(0)),
             homes: Vec::new(),
@@ -93,8 +96,8 @@ impl Leader {
         replica
             .propose_queued(LATER, LATER, index, answers)
             .expect("the index is in memory");
-        replica.confirm_reads();
-        while let Some(progress) = replica.progress(answers) {
+        replica.confirm_reads(Nanos(0));
+        while let Some(progress) = replica.progress(Nanos(0), answers) {
             for entry in &progress.entries {
                 let (term, at, _, _) = entry_parts(entry);
                 let place = Place {

@@ -3,8 +3,9 @@
 //! ```text
 //!   waiting ──(one round at a time)──► confirming ──(quorum echoes)──► confirmed at an index ──(applied)──► answered
 //! ```
-//! One ReadIndex round serves everything that waited when it started; while it runs the next ones gather, so a
-//! round is paid per batch. What was lost on the way (leadership, a crash) is refused, never answered.
+//! A leader with tenure answers alone what has arrived ([`ReadQueue::serve_alone`]). Otherwise one ReadIndex round
+//! serves everything that waited when it started; while it runs the next ones gather, so a round is paid per batch.
+//! What was lost on the way (leadership, a crash) is refused, never answered.
 
 use std::collections::VecDeque;
 
@@ -37,13 +38,22 @@ pub enum Waiting {
     },
 }
 
+/// A ReadIndex round under way.
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    /// Monotonic time before its heartbeats left.
+    began: Nanos,
+    reads: Vec<Waiting>,
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct ReadQueue {
     waiting: Vec<Waiting>,
-    confirming: Option<(u64, Vec<Waiting>)>,
+    confirming: Option<Round>,
     confirmed: VecDeque<(LogIndex, Vec<Waiting>)>,
-    /// Answers that are confirmed and rest on later entries than their round's.
+    /// What is confirmed and waits only for the entry it rests on.
     resting: Vec<(LogIndex, Waiting)>,
     held: usize,
     last_round: u64,
@@ -66,24 +76,40 @@ impl ReadQueue {
         Ok(())
     }
 
-    /// Starts a round for all that waits, unless one runs; the number is new in every attempt.
-    pub fn start_round(&mut self) -> Option<u64> {
-        if self.confirming.is_some() || self.waiting.is_empty() {
+    /// This replica has tenure: what waits needs no round, only what it rests on.
+    pub fn serve_alone(&mut self) {
+        self.resting
+            .extend(self.waiting.drain(..).map(|waiting| (waiting.rests_on(), waiting)));
+    }
+
+    /// Whether a round could begin and something waits for one.
+    #[must_use]
+    pub fn wants_round(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Starts a round for all that waits, unless one runs; the number is new in every attempt. `now` is monotonic.
+    pub fn start_round(&mut self, now: Nanos) -> Option<u64> {
+        if self.confirming.is_some() {
             return None;
         }
         self.last_round += 1;
-        self.confirming = Some((self.last_round, std::mem::take(&mut self.waiting)));
+        self.confirming = Some(Round {
+            number: self.last_round,
+            began: now,
+            reads: std::mem::take(&mut self.waiting),
+        });
         Some(self.last_round)
     }
 
-    /// The round is confirmed: its reads may be answered once `index` is applied.
-    pub fn confirmed(&mut self, round: u64, index: LogIndex) {
-        if let Some((_, reads)) = self.confirming.take_if(|(number, _)| *number == round) {
-            let (resting, reads): (Vec<_>, Vec<_>) = reads.into_iter().partition(|waiting| waiting.rests_on() > index);
-            self.confirmed.push_back((index, reads));
-            self.resting
-                .extend(resting.into_iter().map(|waiting| (waiting.rests_on(), waiting)));
-        }
+    /// The round is confirmed: its reads may be answered once `index` is applied. Returns when it began, if it was running.
+    pub fn confirmed(&mut self, round: u64, index: LogIndex) -> Option<Nanos> {
+        let Round { began, reads, .. } = self.confirming.take_if(|running| running.number == round)?;
+        let (resting, reads): (Vec<_>, Vec<_>) = reads.into_iter().partition(|waiting| waiting.rests_on() > index);
+        self.confirmed.push_back((index, reads));
+        self.resting
+            .extend(resting.into_iter().map(|waiting| (waiting.rests_on(), waiting)));
+        Some(began)
     }
 
     /// What may be answered now.
@@ -116,7 +142,7 @@ impl ReadQueue {
 
     /// Leadership is lost: takes everything out, unanswered.
     pub fn drain(&mut self) -> Vec<Ticket> {
-        let confirming = self.confirming.take().map(|(_, reads)| reads).unwrap_or_default();
+        let confirming = self.confirming.take().map(|round| round.reads).unwrap_or_default();
         let confirmed = self.confirmed.drain(..).flat_map(|(_, reads)| reads);
         let tickets = self
             .waiting

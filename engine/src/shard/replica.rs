@@ -23,6 +23,7 @@ use super::reads::{ReadQueue, Waiting};
 use super::resolve::returned_key;
 use super::state::ShardState;
 use crate::consensus::group::{Group, Progress, Role};
+use crate::consensus::tenure::Tenure;
 use crate::index::error::IndexError;
 use crate::index::row::{Row, Slot};
 use crate::index::store::IndexReader;
@@ -42,6 +43,8 @@ pub struct ReplicaParts {
     pub space: Space,
     /// Its Raft.
     pub group: Group,
+    /// When it may answer reads alone.
+    pub tenure: Tenure,
     /// Its state as of `applied`.
     pub state: ShardState,
     /// Highest entry applied, and its term.
@@ -79,6 +82,7 @@ pub struct Replica {
     pub(crate) clock_next: Nanos,
     pub(crate) planted: Planted,
     reads: ReadQueue,
+    tenure: Tenure,
     led_term: Option<Term>,
     stopping: bool,
     /// Tries to hand over that found nobody: raft forgets who is active once per election timeout, for a moment.
@@ -108,6 +112,7 @@ impl Replica {
             backlog: VecDeque::new(),
             planted: parts.planted,
             reads: ReadQueue::default(),
+            tenure: parts.tenure,
             led_term: None,
             stopping: false,
             lonely_stops: 0,
@@ -209,25 +214,42 @@ impl Replica {
     }
 
     /// What consensus did since the last call. Committed entries wait in the backlog for [`Replica::apply`].
-    pub fn progress(&mut self, out: &mut Vec<Answer>) -> Option<Progress> {
+    pub fn progress(&mut self, now: Nanos, out: &mut Vec<Answer>) -> Option<Progress> {
         let mut progress = self.group.progress();
         if let Some(progress) = &mut progress {
             self.backlog.extend(std::mem::take(&mut progress.committed));
         }
         self.settle(out);
         for (round, index) in progress.iter_mut().flat_map(|progress| progress.reads.drain(..)) {
-            self.reads.confirmed(round, index);
+            if let Some(began) = self.reads.confirmed(round, index) {
+                let began = if self.planted.tenure_from_confirmation() { now } else { began };
+                self.tenure.extend(self.group.term(), began);
+            }
         }
         progress
     }
 
-    /// Starts a confirmation for the reads that wait, if one may start.
-    pub fn confirm_reads(&mut self) {
-        if self.is_ready()
-            && let Some(round) = self.reads.start_round()
+    /// Lets the reads that wait go on under tenure, or starts a confirmation for them; starts one too when tenure
+    /// wants to be prolonged. `now` is monotonic and no earlier than the arrival of anything that waits.
+    pub fn confirm_reads(&mut self, now: Nanos) {
+        if !self.is_ready() {
+            return;
+        }
+        let term = self.group.term();
+        if self.tenure.holds(term, now) {
+            self.reads.serve_alone();
+        }
+        if (self.reads.wants_round() || self.tenure.wants_round(term, now))
+            && let Some(round) = self.reads.start_round(now)
         {
             self.group.confirm_read(round);
         }
+    }
+
+    /// Whether it may answer reads alone at this moment, for checkers.
+    #[must_use]
+    pub fn has_tenure(&self, now: Nanos) -> bool {
+        self.is_ready() && self.tenure.holds(self.group.term(), now)
     }
 
     /// Answers the reads that are confirmed and whose index is applied.
@@ -276,7 +298,10 @@ impl Replica {
             return;
         }
         match self.group.best_successor() {
-            Some(successor) => self.group.hand_over(successor),
+            Some(successor) => {
+                self.tenure.forfeit(self.group.term());
+                self.group.hand_over(successor);
+            }
             None => self.lonely_stops += 1,
         }
     }

@@ -8,6 +8,8 @@ use std::fmt;
 /// What can go wrong, and what should have been reached by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
+    /// The only peer a node could talk to was killed and came back at once.
+    BridgeKill,
     /// A client lost its link to a node.
     ClientCut,
     /// Messages of a link were held back and came all at once.
@@ -44,6 +46,8 @@ pub enum Fault {
     SlowDisk,
     /// A node was stopped gracefully.
     Stop,
+    /// A node was stopped gracefully and did not hear what came of it.
+    StopUnheard,
     /// What a node said was cut off, and what it was told came late.
     Strand,
     /// A crash left some sectors of a batch in flight.
@@ -76,10 +80,12 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
+        Self::StopUnheard,
+        Self::BridgeKill,
         Self::Restart,
         Self::Pause,
         Self::Partition,
@@ -113,6 +119,7 @@ impl Fault {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::BridgeKill => "bridge-kill",
             Self::ClientCut => "client-cut",
             Self::Clog => "clog",
             Self::ClockDrift => "clock-drift",
@@ -131,6 +138,7 @@ impl Fault {
             Self::SlowIndex => "slow-index",
             Self::SlowDisk => "slow-disk",
             Self::Stop => "stop",
+            Self::StopUnheard => "stop-unheard",
             Self::Strand => "strand",
             Self::WriteTorn => "write-torn",
             Self::WriteLost => "write-lost",

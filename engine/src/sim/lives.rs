@@ -40,10 +40,21 @@ impl World {
 
     /// Kills a node if it runs; it comes back later.
     pub(crate) fn kill(&mut self, node: usize, kind: Fault) {
+        self.kill_for(node, kind, DOWN);
+    }
+
+    /// A node is killed and comes back within a tick.
+    pub(crate) fn bounce(&mut self, node: usize) {
+        if !self.settle.has_begun() {
+            self.kill_for(node, Fault::Kill, (Nanos(0), self.options.tick));
+        }
+    }
+
+    fn kill_for(&mut self, node: usize, kind: Fault, (least, most): (Nanos, Nanos)) {
         if self.nodes[node].is_up() {
             self.faults.count(kind);
             self.crash(node);
-            let span = self.dice.span(DOWN.0, DOWN.1);
+            let span = self.dice.span(least, most);
             let life = self.nodes[node].life;
             self.schedule.after(span, Happening::Restart { node, life });
         }

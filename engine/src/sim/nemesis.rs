@@ -3,9 +3,11 @@
 //!
 //! Not here, on purpose: message faults, which are the network's rates; nodes' ends and beginnings (`lives`).
 
+use super::clock::MILLION;
 use super::faults::Fault;
 use super::network::Spot;
 use super::world::{Happening, World};
+use crate::limits::CLOCK_DRIFT_PER_MILLE;
 use crate::types::Nanos;
 
 /// How long links are cut or clogged.
@@ -33,7 +35,9 @@ impl World {
         match kind {
             Fault::Kill => self.kill(node, Fault::Kill),
             Fault::KillAll => (0..self.nodes.len()).for_each(|node| self.kill(node, Fault::KillAll)),
+            Fault::BridgeKill => self.kill_bridge(node),
             Fault::Stop => self.stop(node),
+            Fault::StopUnheard => self.stop_unheard(node),
             Fault::Pause => self.pause(node),
             Fault::Partition => self.partition(),
             Fault::PartitionOneWay => self.partition_one_way(),
@@ -107,18 +111,68 @@ impl World {
         });
     }
 
-    /// Cuts what a node says, and holds back what it is told for about as long as it takes to replace a leader.
+    /// Holds back what a node is told for about as long as it takes to replace a leader, by all as long or by each as
+    /// long as it likes; and cuts what it says, at once or when some of the answers to it are being held back.
     fn strand(&mut self, node: usize) {
         self.faults.count(Fault::Strand);
-        let hold = self.dice.between(8, 22);
-        let until = self.now().plus(Nanos(self.options.tick.0 * hold));
+        self.hold_back(node);
+        let wait = Nanos(self.options.tick.0 * *self.dice.pick(&[0, 3, 6]));
+        self.schedule.after(wait, Happening::Silence { node });
+    }
+
+    /// Cuts what a node says.
+    pub(crate) fn silence(&mut self, node: usize) {
+        if !self.settle.has_begun() {
+            self.cut_where(|from, _| from == node);
+        }
+    }
+
+    fn hold_back(&mut self, node: usize) {
+        let together = self.dice.chance(300);
+        let mut hold = self.dice.between(8, 22);
         for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
+            if !together {
+                hold = self.dice.between(8, 22);
+            }
+            let until = self.now().plus(Nanos(self.options.tick.0 * hold));
             self.network.clog((Spot::Node(peer), Spot::Node(node)), until);
         }
-        self.cut_where(|from, _| from == node);
+    }
+
+    /// Stops a node gracefully, and it does not hear what becomes of what it led.
+    fn stop_unheard(&mut self, node: usize) {
+        self.faults.count(Fault::StopUnheard);
+        self.hold_back(node);
+        self.stop(node);
+    }
+
+    /// Leaves a node a single peer it can talk to, and kills that one a few times when the others have had the time to give the node up:
+    /// what the peer had promised the node is forgotten with its process. Clients do not reach the node, so that the others'
+    /// logs stay as good as the peer's.
+    fn kill_bridge(&mut self, node: usize) {
+        let bridge = self.dice.index(self.nodes.len());
+        if bridge == node || !self.nodes[bridge].is_up() {
+            return;
+        }
+        self.faults.count(Fault::BridgeKill);
+        let wait = Nanos(self.options.tick.0 * self.dice.between(10, 22));
+        let long_enough = Nanos(self.options.tick.0 * 36);
+        self.cut_for(long_enough, |from, to| [from, to].contains(&node) && ![from, to].contains(&bridge));
+        for client in 0..self.options.clients {
+            self.network.cut(Spot::Client(client), Spot::Node(node));
+        }
+        for ticks in [0, 2, 4, 6, 8] {
+            let later = Nanos(self.options.tick.0 * ticks);
+            self.schedule.after(wait.plus(later), Happening::Bounce { node: bridge });
+        }
     }
 
     fn cut_where(&mut self, cut: impl Fn(usize, usize) -> bool) {
+        let span = self.dice.span(CUT.0, CUT.1);
+        self.cut_for(span, cut);
+    }
+
+    fn cut_for(&mut self, span: Nanos, cut: impl Fn(usize, usize) -> bool) {
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
                 if from != to && cut(from, to) {
@@ -126,7 +180,6 @@ impl World {
                 }
             }
         }
-        let span = self.dice.span(CUT.0, CUT.1);
         self.schedule.after(span, Happening::Mend);
     }
 
@@ -164,7 +217,13 @@ impl World {
 
     fn drift(&mut self, node: usize) {
         self.faults.count(Fault::ClockDrift);
-        let (now, rate) = (self.now(), self.options.haste * self.dice.between(900_000, 1_100_000));
+        let most = if self.planted.clocks_beyond_bound() {
+            700
+        } else {
+            CLOCK_DRIFT_PER_MILLE
+        };
+        let (slowest, fastest) = (MILLION / 1_000 * (1_000 - most), MILLION / 1_000 * (1_000 + most));
+        let (now, rate) = (self.now(), self.options.haste * self.dice.between(slowest, fastest));
         self.nodes[node].clock.set_rate(now, rate);
     }
 

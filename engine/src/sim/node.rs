@@ -118,7 +118,13 @@ impl Node {
     }
 
     /// Starts all cores from what the disks hold.
-    pub(crate) fn start(&mut self, map: &Map, planted: Planted, dice: &mut Dice, faults: &mut FaultCounts) -> Result<(), Violation> {
+    pub(crate) fn start(
+        &mut self,
+        (map, tick): (&Map, Nanos),
+        planted: Planted,
+        dice: &mut Dice,
+        faults: &mut FaultCounts,
+    ) -> Result<(), Violation> {
         self.life += 1;
         self.incarnation = Incarnation(dice.any());
         (self.paused, self.stop_by) = (false, None);
@@ -127,6 +133,7 @@ impl Node {
                 log: host.log,
                 map: map.clone(),
                 election_ticks: 10,
+                tick,
                 seed: dice.any(),
                 planted,
             };

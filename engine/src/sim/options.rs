@@ -86,10 +86,12 @@ pub(crate) struct NemesisOptions {
 }
 
 /// What the nemesis does by itself; the other kinds follow from these or from the network's rates.
-const KINDS: [Fault; 13] = [
+const KINDS: [Fault; 15] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Stop,
+    Fault::StopUnheard,
+    Fault::BridgeKill,
     Fault::Pause,
     Fault::Partition,
     Fault::PartitionOneWay,
@@ -140,6 +142,11 @@ impl Options {
             disk: DiskOptions::draw(dice),
             nemesis: NemesisOptions::draw(dice),
         }
+    }
+
+    /// Time between two ticks on a node's clock.
+    pub(crate) fn local_tick(&self) -> Nanos {
+        Nanos(self.tick.0 * self.haste)
     }
 
     /// Bounds that cut the keys' first bytes evenly.

@@ -6,7 +6,7 @@
 use margate_net::ids::LogIndex;
 use margate_net::message::PeerBatch;
 
-use super::check::marks;
+use super::check::{marks, single_leader};
 use super::faults::Fault;
 use super::network::Spot;
 use super::node::{Host, Place, Process};
@@ -26,7 +26,8 @@ const SLOWEST: Nanos = Nanos::from_millis(6_000);
 impl World {
     /// Starts a node's process.
     pub(crate) fn start(&mut self, node: usize) -> Result<(), Violation> {
-        self.nodes[node].start(&self.map, self.planted, &mut self.dice, &mut self.faults)?;
+        let tick = self.options.local_tick();
+        self.nodes[node].start((&self.map, tick), self.planted, &mut self.dice, &mut self.faults)?;
         for core in 0..self.nodes[node].hosts.len() {
             let place = Place { node, core };
             self.plan_tick(place);
@@ -105,7 +106,7 @@ impl World {
 
     fn plan_tick(&mut self, place: Place) {
         let clock = &self.nodes[place.node].clock;
-        let due = clock.real(clock.monotonic(self.now()).plus(Nanos(self.options.tick.0 * self.options.haste)));
+        let due = clock.real(clock.monotonic(self.now()).plus(self.options.local_tick()));
         self.plan(place, due, ForCore::Tick);
     }
 
@@ -259,8 +260,25 @@ impl World {
         }
     }
 
+    /// Nobody else may have tenure where a replica of this core has.
+    fn observe_tenure(&self, place: Place) -> Result<(), Violation> {
+        let replicas = |node: usize| {
+            let shown = self.nodes[node].clock.monotonic(self.now());
+            let processes = self.nodes[node].hosts.iter().filter_map(|host| host.process.as_ref());
+            processes.flat_map(move |process| process.core.replicas().map(move |replica| (replica, shown)))
+        };
+        let host = self.nodes[place.node].hosts[place.core].process.as_ref();
+        let shown = self.nodes[place.node].clock.monotonic(self.now());
+        for replica in host.into_iter().flat_map(|process| process.core.replicas()) {
+            let others = (0..self.nodes.len()).filter(|node| *node != place.node).flat_map(replicas);
+            single_leader::check_tenure((replica, shown), others)?;
+        }
+        Ok(())
+    }
+
     /// The checkers look at a core after its turn.
     fn observe(&mut self, place: Place) -> Result<(), Violation> {
+        self.observe_tenure(place)?;
         let host = &mut self.nodes[place.node].hosts[place.core];
         let Some(process) = host.process.as_mut() else { return Ok(()) };
         if let Some(name) = process.core.damaged().next() {

@@ -131,6 +131,14 @@ pub enum Violation {
         /// The other.
         other: u64,
     },
+    /// Two replicas might answer reads alone at one instant.
+    #[error("{name} and replica {other} have tenure of shard {} at the same time", .name.shard)]
+    TwoTenures {
+        /// The one looked at.
+        name: ReplicaName,
+        /// The other.
+        other: u64,
+    },
     /// Two replicas differ at one applied index.
     #[error("{name} at applied index {index} holds other rows than another replica did")]
     StatesDisagree {
@@ -183,6 +191,7 @@ impl Violation {
             }
             Self::LogsDisagree { .. } | Self::AppliedNotDurable { .. } => "log-agreement",
             Self::TwoLeaders { .. } => "single-leader",
+            Self::TwoTenures { .. } => "single-tenure",
             Self::StatesDisagree { .. } => "state-hash",
             Self::IndexAhead { .. } => "marks",
             Self::NotLive { .. } => "liveness",

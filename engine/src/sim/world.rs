@@ -50,6 +50,8 @@ pub(crate) enum Happening {
     Answered { client: usize, reply: Reply },
     /// A client's connection to a node broke.
     Broken { client: usize, node: usize, life: u64 },
+    /// A node is killed and comes back almost at once.
+    Bounce { node: usize },
     /// A client asks something new.
     Client { client: usize },
     /// A disk, an index or a link has something for a core; dropped if its process is another by then.
@@ -77,6 +79,8 @@ pub(crate) enum Happening {
     Retry { client: usize, call: CallId, attempt: u64 },
     /// After the faults: is everything done?
     Settle,
+    /// What a node says from now on is lost for a while.
+    Silence { node: usize },
     /// A stopping node may be done.
     Stopping { node: usize, life: u64 },
     /// Disks and indexes are as fast as usual again.
@@ -207,6 +211,7 @@ impl World {
                 requests,
             } => self.asked(place, life, client, requests),
             Happening::Answered { client, reply } => self.answered(client, reply)?,
+            Happening::Bounce { node } => self.bounce(node),
             Happening::Broken { client, node, life } => self.broken(client, node, life),
             Happening::Client { client } => self.client_wakes(client),
             Happening::Core { place, life, what } => self.for_core(place, life, what)?,
@@ -224,6 +229,7 @@ impl World {
             Happening::Restart { node, life } => self.restart(node, life)?,
             Happening::Retry { client, call, attempt } => self.retry(client, call, attempt),
             Happening::Settle => self.settle_step()?,
+            Happening::Silence { node } => self.silence(node),
             Happening::Stopping { node, life } => self.stopping(node, life),
             Happening::Quick { node } => (self.nodes[node].disk_slower, self.nodes[node].index_slower) = (1, 1),
         }

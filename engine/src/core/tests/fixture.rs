@@ -40,6 +40,7 @@ pub(in crate::core) fn config(nodes: u16, bounds: &[&'static str], segment_bytes
         log,
         map: static_map(CLUSTER, &homes, &bounds, homes.len()).expect("a sound topology"),
         election_ticks: 10,
+        tick: Nanos(0),
         seed: 1,
         planted: Planted::NONE,
     }

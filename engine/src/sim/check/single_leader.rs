@@ -1,6 +1,4 @@
-//! Election safety: in one term of a shard one replica leads.
-//!
-//! Not here, on purpose: tenure, which comes later and must be exclusive at every instant.
+//! Election safety: in one term of a shard one replica leads; at one instant one replica has tenure (invariant 7).
 
 use std::collections::BTreeMap;
 
@@ -9,6 +7,7 @@ use margate_net::ids::{ReplicaId, ShardId, Term};
 use crate::consensus::group::Role;
 use crate::shard::replica::Replica;
 use crate::sim::violation::Violation;
+use crate::types::Nanos;
 
 /// Who led when.
 #[derive(Default)]
@@ -37,5 +36,23 @@ impl Leaders {
                 other: leader.0,
             })
         }
+    }
+}
+
+/// Two replicas may not have tenure of a shard at the same instant. `others` are of other nodes, each with the present as its
+/// node's clock shows it.
+pub(crate) fn check_tenure<'a>(here: (&Replica, Nanos), mut others: impl Iterator<Item = (&'a Replica, Nanos)>) -> Result<(), Violation> {
+    let (replica, now) = here;
+    if !replica.has_tenure(now) {
+        return Ok(());
+    }
+    let name = replica.name();
+    let rival = others.find(|(other, now)| other.name().shard == name.shard && other.has_tenure(*now));
+    match rival {
+        Some((rival, _)) => Err(Violation::TwoTenures {
+            name,
+            other: rival.name().replica.0,
+        }),
+        None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Scripts for `core::machine`: one to three nodes whose disks and links do only what the script says.
 //!
-//! - `nodes N [SHARDS]`, `start N`, `crash N [BLOCKS]`, `stop N`, `status`
+//! - `nodes N [SHARDS [tenure]]` (a tick is then 100 ms; nobody has tenure otherwise), `start N`, `crash N [BLOCKS]`, `stop N`, `status`
 //! - `tick N [TIMES]`, `elect N`, `lead N`, `wait MS`, `later MS` (as `wait`, but no node gets a turn)
 //! - `N: OPERATION; OPERATION …`, `fill N COUNT OPERATION` (`@` in it becomes a number)
 //! - `flush N`, `commit-index N`, `deliver A B [COUNT]`, `settle`
@@ -19,9 +19,12 @@ mod words;
 mod world;
 
 use crate::runner::{self, Command, Trace};
+use margate_engine::types::Nanos;
 use words::Asked;
 use world::World;
 
+/// A tick, where replicas have tenure.
+const TICK: Nanos = Nanos::from_millis(100);
 /// Rounds of everything until nothing moves; more means that something goes round for ever.
 const ROUNDS_MAX: usize = 10_000;
 /// Ticks in which any follower campaigns.
@@ -47,7 +50,8 @@ impl runner::Machine for Machine {
     fn run(&mut self, command: &Command<'_>, trace: &mut Trace) {
         let words = command.words();
         match words.as_slice() {
-            ["nodes", ..] => self.world = Some(World::new(command.number(1), command.number_or(2, 1))),
+            ["nodes", .., "tenure"] => self.world = Some(World::new(command.number(1), command.number(2), TICK)),
+            ["nodes", ..] => self.world = Some(World::new(command.number(1), command.number_or(2, 1), Nanos(0))),
             ["quietly", ..] => {
                 let line = command.line.trim_start_matches("quietly").trim();
                 self.world().quiet = true;

@@ -47,7 +47,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node whose replicas have just been created.
-    pub(crate) fn create(map: &Map, id: NodeId, wall: Nanos) -> Self {
+    pub(crate) fn create(map: &Map, id: NodeId, wall: Nanos, tick: Nanos) -> Self {
         let log = LogConfig {
             cluster: ClusterId(1),
             directory: DirectoryId(u128::from(id.0)),
@@ -66,6 +66,7 @@ impl Node {
             log,
             map: map.clone(),
             election_ticks: ELECTION_TICKS,
+            tick,
             seed: id.0,
             planted: Planted::NONE,
         };

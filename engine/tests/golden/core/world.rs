@@ -38,8 +38,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// So many nodes of one core, created and started.
-    pub(crate) fn new(nodes: u64, shards: u64) -> Self {
+    /// So many nodes of one core, created and started; with a tick of zero nobody has tenure.
+    pub(crate) fn new(nodes: u64, shards: u64, tick: Nanos) -> Self {
         let addresses = (1..=nodes).map(|id| MapNode {
             id: NodeId(id),
             cores: vec![([127, 0, 0, 1], 7_400 + 100 * u16::try_from(id).expect("few nodes")).into()],
@@ -47,7 +47,7 @@ impl World {
         let bounds: &[Bytes] = if shards == 2 { &[Bytes::from_static(b"m")] } else { &[] };
         assert!(shards <= 2, "scripts have one or two shards");
         let map = static_map(ClusterId(1), &addresses.collect::<Vec<_>>(), bounds, 3).expect("a sound topology");
-        let made = (1..=nodes).map(|id| (id, Node::create(&map, NodeId(id), Nanos(WALL))));
+        let made = (1..=nodes).map(|id| (id, Node::create(&map, NodeId(id), Nanos(WALL), tick)));
         let mut world = Self {
             quiet: false,
             nodes: made.collect(),
