@@ -161,9 +161,9 @@ fn hellos_are_judged(address: &str) {
         (
             Hello { election_ticks: 9, ..peer },
             HandshakeRefusal::TimingDiffers {
-                theirs_tick_ms: 100,
+                theirs_tick_ms: 40,
                 theirs_election_ticks: 9,
-                ours_tick_ms: 100,
+                ours_tick_ms: 40,
                 ours_election_ticks: 10,
             },
         ),
@@ -183,7 +183,7 @@ fn peer_hello(cluster: ClusterId) -> Hello {
         node: NodeId(2),
         to_node: NodeId(1),
         incarnation: Incarnation(1),
-        tick_ms: 100,
+        tick_ms: 40,
         election_ticks: 10,
         ..client_hello()
     }

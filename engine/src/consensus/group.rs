@@ -132,6 +132,8 @@ pub struct Group {
     raw: RawNode<EntryWindow>,
     election_ticks: usize,
     preferred: bool,
+    /// Whether its leader seems dead, so that the dice do not count.
+    hurried: bool,
     /// Ticks for which it gives no vote.
     quiet_ticks: usize,
     dice: StdRng,
@@ -184,6 +186,7 @@ impl Group {
             raw,
             election_ticks,
             preferred: config.preferred,
+            hurried: false,
             quiet_ticks: if promised { 2 * election_ticks } else { 0 },
             dice: StdRng::seed_from_u64(config.seed),
             role: (Term(0), Role::Follower),
@@ -355,15 +358,23 @@ impl Group {
     /// [`StepFault`]: it was not stepped, and why.
     pub fn step(&mut self, message: PeerMessage) -> Result<(), StepFault> {
         self.check(&message)?;
+        let from_leader = matches!(message.kind, PeerMessageKind::Append | PeerMessageKind::Heartbeat) && message.term >= self.term();
         // Raft's own errors here say that a response came from an unknown member or a dropped proposal: nothing to do.
         let _ = self.raw.step(convert::from_peer(message));
         self.settle();
+        if self.hurried && from_leader {
+            self.throw_dice();
+        }
         Ok(())
     }
 
-    /// A peer cannot be reached: raft sends it probes instead of streams.
+    /// A peer cannot be reached: raft sends it probes instead of streams. If it leads, this replica campaigns as soon as it may,
+    /// unless it hears that leader again before.
     pub fn unreachable(&mut self, peer: ReplicaId) {
         self.raw.report_unreachable(peer.0);
+        if self.role() == Role::Follower && self.leader() == Some(peer) {
+            self.hurry(peer);
+        }
     }
 
     /// What changed since the last call, if anything.
@@ -525,7 +536,18 @@ impl Group {
         }
     }
 
+    /// The shortest timeout others' promises allow, one tick more than a minimum since ticks are not in step, and two apart by
+    /// rank, so that those who lost the same leader do not split the vote.
+    fn hurry(&mut self, leader: ReplicaId) {
+        let voters = self.raw.raft.prs().conf().voters().ids();
+        let rank = voters.iter().filter(|id| *id != leader.0 && *id < self.name.replica.0).count();
+        let soon = (self.election_ticks + 1 + 2 * rank).min(2 * self.election_ticks - 1);
+        self.hurried = true;
+        self.raw.raft.set_randomized_election_timeout(soon);
+    }
+
     fn throw_dice(&mut self) {
+        self.hurried = false;
         let (low, high) = (self.election_ticks, 2 * self.election_ticks);
         // The preferred member's range lies below the others', so that leaders spread when nodes start together.
         let border = low + low.div_ceil(4);

@@ -7,7 +7,7 @@ use super::faults::Fault;
 use super::network::Spot;
 use super::node::Place;
 use super::violation::Violation;
-use super::world::{Happening, World};
+use super::world::{ForCore, Happening, World};
 use crate::core::event::Event;
 use crate::index::memory::MemoryStore;
 use crate::types::Nanos;
@@ -125,10 +125,30 @@ impl World {
     fn crash(&mut self, node: usize) {
         let life = self.nodes[node].life;
         self.nodes[node].crash(&mut self.dice, &mut self.faults);
+        self.lose_peer(node);
         for client in 0..self.clients.len() {
             if !self.network.is_cut((Spot::Node(node), Spot::Client(client))) {
                 let span = self.network.latency(&mut self.dice);
                 self.schedule.after(span, Happening::Broken { client, node, life });
+            }
+        }
+    }
+
+    /// Connections to a dead node break, where the machine's answer comes through.
+    fn lose_peer(&mut self, node: usize) {
+        let lost: Vec<Place> = (0..self.nodes[node].hosts.len()).map(|core| Place { node, core }).collect();
+        for there in (0..self.nodes.len()).filter(|there| *there != node) {
+            if self.network.is_cut((Spot::Node(node), Spot::Node(there))) {
+                continue;
+            }
+            let at = self.now().plus(self.network.latency(&mut self.dice));
+            let life = self.nodes[there].life;
+            for core in 0..self.nodes[there].hosts.len() {
+                let place = Place { node: there, core };
+                for peer in lost.iter().map(|place| place.peer_name()) {
+                    let what = ForCore::Event(Event::PeerLost { peer });
+                    self.schedule.at(at, Happening::Core { place, life, what });
+                }
             }
         }
     }

@@ -352,8 +352,8 @@ pub(crate) const SHARDS: u32 = 4;
 /// Replicas of a shard unless told otherwise or there are fewer nodes.
 pub(crate) const REPLICATION: usize = 3;
 /// Ten ticks to an election: a lost heartbeat or two does not start one.
-const TICK: &str = "100ms";
-const ELECTION: &str = "1s";
+const TICK: &str = "40ms";
+const ELECTION: &str = "400ms";
 /// Fewer would let one late heartbeat depose a leader.
 const ELECTION_TICKS_MIN: u32 = 3;
 const ELECTION_TICKS_MAX: u32 = 1_000;
@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(settings.node.node, NodeId(1));
         assert_eq!(settings.node.bounds.len(), 3);
         assert_eq!(settings.node.replication, 2);
-        assert_eq!((settings.node.tick_ms, settings.node.election_ticks), (100, 10));
+        assert_eq!((settings.node.tick_ms, settings.node.election_ticks), (40, 10));
         assert_eq!(settings.node.segment_bytes, 64 << 20);
         assert!(settings.node.bootstrap && settings.node.pin && !settings.node.insecure);
         assert_eq!(settings.log_level, LogLevel::Info);
@@ -432,7 +432,7 @@ mod tests {
         );
         assert_eq!(
             refused(|config| config.raft.election = Some("250ms".into())),
-            "raft.election is \"250ms\": it must be a whole number of ticks (100ms), from 3 to 1000 of them"
+            "raft.election is \"250ms\": it must be a whole number of ticks (40ms), from 3 to 1000 of them"
         );
         assert_eq!(
             refused(|config| config.cluster.replication = Some(3)),
