@@ -332,6 +332,13 @@ impl Group {
             .map(|(id, _)| ReplicaId(*id))
     }
 
+    /// The best successor, if it has the whole log durable: it can lead at once.
+    #[must_use]
+    pub fn ready_successor(&self) -> Option<ReplicaId> {
+        let matched = |id: &ReplicaId| self.raw.raft.prs().get(id.0).map(|progress| LogIndex(progress.matched));
+        self.best_successor().filter(|id| matched(id) == Some(self.last()))
+    }
+
     /// Proposes data as the leader's next entry.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct CoreParts<R: IndexReader> {
     pub replicas: Vec<(Replica, HardState)>,
     /// Those that do not, because their log or index is damaged.
     pub damaged: Vec<ReplicaMarks>,
+    /// For how long a flush may be under way before this core hands over what it leads; zero for ever.
+    pub flush_patience: Nanos,
     /// The bug to show, [`Planted::NONE`] in production.
     pub planted: Planted,
 }
@@ -77,7 +79,21 @@ pub struct Core<R: IndexReader> {
     tickets: Tickets,
     planted: Planted,
     stopping: bool,
-    batches: u64,
+    flush_patience: Nanos,
+    /// Since when there has been something to write that is not durable.
+    flushing_since: Option<Nanos>,
+    counters: Counters,
+}
+
+/// What a core counts for those who watch it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Batches written since the start.
+    pub batches: u64,
+    /// Old entries fetched from the log for members that lag.
+    pub entries_fetched: u64,
+    /// Leaderships handed over because the disk did not answer.
+    pub slow_disk_handovers: u64,
 }
 
 impl<R: IndexReader> Core<R> {
@@ -110,7 +126,9 @@ impl<R: IndexReader> Core<R> {
             tickets: Tickets::default(),
             planted: parts.planted,
             stopping: false,
-            batches: 0,
+            flush_patience: parts.flush_patience,
+            flushing_since: None,
+            counters: Counters::default(),
         }
     }
 
@@ -207,10 +225,13 @@ impl<R: IndexReader> Core<R> {
         &self.index
     }
 
-    /// Batches written since the start, and old entries fetched for members that lag.
+    /// What it has counted since its start.
     #[must_use]
-    pub fn counters(&self) -> (u64, u64) {
-        (self.batches, self.laggards.fetched())
+    pub fn counters(&self) -> Counters {
+        Counters {
+            entries_fetched: self.laggards.fetched(),
+            ..self.counters
+        }
     }
 
     fn admit(&mut self, now: Nanos, connection: ConnectionId, requests: Vec<ReceivedRequest>, out: &mut Effects) -> Result<(), Halt> {
@@ -299,8 +320,15 @@ impl<R: IndexReader> Core<R> {
 
     fn tick(&mut self, now: Nanos, out: &mut Effects) {
         let mut answers = Vec::new();
+        let patience = self.flush_patience;
+        let stalled = patience > Nanos(0) && self.flushing_since.is_some_and(|since| now.since(since) >= patience);
         for running in self.running.values_mut() {
             running.replica.tick(now, &mut answers);
+            if stalled && running.replica.flee_slow_disk() {
+                let name = running.replica.name();
+                tracing::warn!(%name, "the disk does not answer: leadership is handed over");
+                self.counters.slow_disk_handovers += 1;
+            }
             if self.stopping {
                 running.replica.stop();
             }
@@ -404,11 +432,15 @@ impl<R: IndexReader> Core<R> {
         }
         match self.log.flush(moment.now, moment.wall) {
             // A wait for a segment is counted by the log and ends with `SegmentReady`.
-            FlushStep::Nothing | FlushStep::WaitForSegment => {}
+            FlushStep::Nothing => {}
+            FlushStep::WaitForSegment => {
+                self.flushing_since.get_or_insert(moment.now);
+            }
             FlushStep::Write(flush) => {
+                self.flushing_since.get_or_insert(moment.now);
                 self.place(&flush);
                 self.durability.flushing(flush.sequence, flush.records);
-                self.batches += 1;
+                self.counters.batches += 1;
                 out.push(Effect::Write(flush));
             }
         }
@@ -434,6 +466,7 @@ impl<R: IndexReader> Core<R> {
 
     fn flushed(&mut self, moment: Moment, sequence: u64) {
         self.log.flushed(sequence, moment.now);
+        self.flushing_since = None;
         self.durability.flushed(sequence);
         self.release();
     }

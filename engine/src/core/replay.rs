@@ -311,6 +311,8 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             positions: self.positions,
             replicas: replicas.map(|(hard_state, replica)| (replica, hard_state)).collect(),
             damaged,
+            // One minimum election timeout: the other half of what design section 6 allows is for the handover.
+            flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
             planted: config.planted,
         };
         Ok(Replayed {

@@ -298,12 +298,27 @@ impl Replica {
             return;
         }
         match self.group.best_successor() {
-            Some(successor) => {
-                self.tenure.forfeit(self.group.term());
-                self.group.hand_over(successor);
-            }
+            Some(successor) => self.hand_over(successor),
             None => self.lonely_stops += 1,
         }
+    }
+
+    /// This node's disk has not answered for too long (design section 6): if it leads, leadership goes to a member that
+    /// has everything durable, which shows that its own disk works. Whether that was begun.
+    pub fn flee_slow_disk(&mut self) -> bool {
+        if !self.leads() || self.group.handing_over() {
+            return false;
+        }
+        let successor = self.group.ready_successor();
+        if let Some(successor) = successor {
+            self.hand_over(successor);
+        }
+        successor.is_some()
+    }
+
+    fn hand_over(&mut self, successor: ReplicaId) {
+        self.tenure.forfeit(self.group.term());
+        self.group.hand_over(successor);
     }
 
     /// Whether a stop need not wait for it: it does not lead, or nobody has been there to hand over to for some ticks.

@@ -66,6 +66,8 @@ pub enum Fault {
     SegmentDiscarded,
     /// Reached: entries older than the window were fetched from the log for a follower.
     EntriesFetched,
+    /// Reached: leadership was handed over because a disk did not answer.
+    SlowDiskFled,
     /// Reached: a flush waited for a segment.
     SegmentWaited,
     /// Reached: a value was read from the log.
@@ -80,7 +82,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -111,6 +113,7 @@ impl Fault {
         Self::SegmentDiscarded,
         Self::EntriesFetched,
         Self::SegmentWaited,
+        Self::SlowDiskFled,
         Self::ValueRead,
         Self::OutcomeUnknown,
     ];
@@ -148,6 +151,7 @@ impl Fault {
             Self::TailDropped => "tail-dropped",
             Self::SegmentDiscarded => "segment-discarded",
             Self::EntriesFetched => "entries-fetched",
+            Self::SlowDiskFled => "slow-disk-fled",
             Self::SegmentWaited => "segment-waited",
             Self::ValueRead => "value-read",
             Self::OutcomeUnknown => "outcome-unknown",

@@ -61,6 +61,7 @@ impl World {
             | Fault::Restart
             | Fault::SegmentDiscarded
             | Fault::SegmentWaited
+            | Fault::SlowDiskFled
             | Fault::TailDropped
             | Fault::ValueRead
             | Fault::WriteLost

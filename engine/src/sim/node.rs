@@ -215,8 +215,9 @@ impl Host {
 impl Process {
     /// Counts the rare branches it took.
     pub(crate) fn count(&self, faults: &mut FaultCounts) {
-        let (_, fetched) = self.core.counters();
-        faults.add(Fault::EntriesFetched, fetched);
+        let counters = self.core.counters();
+        faults.add(Fault::EntriesFetched, counters.entries_fetched);
+        faults.add(Fault::SlowDiskFled, counters.slow_disk_handovers);
         faults.add(Fault::SegmentWaited, self.core.status().segment_waits);
     }
 }
