@@ -4,11 +4,9 @@ use margate_engine::planted::Bug;
 use margate_engine::sim::{Fault, FaultCounts, Violation, run_caught};
 
 /// Seeds of the first test.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 12;
 /// Seeds within which every planted bug must be found here; the program searches further.
 const PLANTED_WITHIN: u64 = 40;
-/// Bugs that few seeds show, and from where on the program found one.
-const RARE: [(Bug, u64); 2] = [(Bug::ClocksBeyondBound, 220), (Bug::TenureFromConfirmation, 330)];
 /// Seeds that broke a promise once, and what was learnt.
 const REGRESSIONS: [(u64, &str); 4] = [
     (4, "a follower's fetch goes on behind a batch that ends with its segment"),
@@ -24,7 +22,7 @@ fn seeds_hold_and_faults_happen() {
         let report = run_caught(seed, None);
         assert_eq!(report.violation, None, "seed={seed}");
         assert_eq!(report.too_hard, 0, "seed={seed}");
-        assert!(report.operations > 0, "seed={seed} asked nothing");
+        assert!(report.operations >= 1_000, "seed={seed} asked only {}", report.operations);
         faults.absorb(&report.faults);
     }
     for fault in [
@@ -57,14 +55,8 @@ fn a_seed_is_always_the_same_run() {
 #[test]
 fn every_planted_bug_is_found() {
     for bug in Bug::ALL {
-        let first = RARE.iter().find(|(rare, _)| *rare == bug).map_or(0, |(_, first)| *first);
-        let mut seeds = first..first + PLANTED_WITHIN;
-        let found = seeds.find_map(|seed| run_caught(seed, Some(bug)).violation);
-        assert!(
-            found.is_some(),
-            "{} is not found in {PLANTED_WITHIN} seeds from {first} on",
-            bug.name()
-        );
+        let found = (0..PLANTED_WITHIN).find_map(|seed| run_caught(seed, Some(bug)).violation);
+        assert!(found.is_some(), "{} is not found in {PLANTED_WITHIN} seeds", bug.name());
     }
 }
 

@@ -1,7 +1,8 @@
 //! Runs seeds of the simulation: `sim --seeds N [--seed S] [--planted all|NAME] [--threads T]`.
 //!
 //! Talk goes to stderr. The last line on stdout says what was run and found; a violation prints its seed and commit,
-//! and `--seed` runs it again exactly. Exit code 1 on a violation; with `--planted`, on a bug that was not found.
+//! and `--seed` runs it again exactly. Exit code 1 on a violation, and when in a thousand seeds or more a fault or a rare
+//! branch never happened; with `--planted`, on a bug that was not found.
 //!
 //! An assertion of the engine that fails is a violation too. Release builds abort on panics, so the panic hook
 //! reports it and ends the process; `--planted all` therefore gives each bug a process of its own.
@@ -15,10 +16,12 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use margate_engine::planted::Bug;
-use margate_engine::sim::{FaultCounts, Report, Violation, run};
+use margate_engine::sim::{Fault, FaultCounts, Report, Violation, run};
 
 /// Every so many seeds one is run twice.
 const TWICE_EVERY: u64 = 10;
+/// Seeds in which every fault and every rare branch must have happened.
+const SEEDS_FOR_ALL: u64 = 1_000;
 /// Seeds between two lines of progress.
 const PROGRESS_EVERY: u64 = 100;
 /// The commit this was built from, where the build was told.
@@ -119,8 +122,19 @@ fn search(arguments: Arguments) -> ExitCode {
     });
     let total = total();
     eprintln!("{} seconds", started.elapsed().as_secs());
+    let never = never_happened(&total);
+    never.iter().for_each(|fault| println!("never-happened={fault}"));
     println!("{}", summary(&total));
-    ExitCode::from(u8::from(total.violations > 0))
+    ExitCode::from(u8::from(total.violations > 0 || !never.is_empty()))
+}
+
+/// Faults and rare branches that none of very many seeds had: what they should show is not shown.
+fn never_happened(total: &Total) -> Vec<&'static str> {
+    if total.seeds < SEEDS_FOR_ALL {
+        return Vec::new();
+    }
+    let never = Fault::ALL.into_iter().filter(|fault| total.faults.of(*fault) == 0);
+    never.map(Fault::name).collect()
 }
 
 /// Runs seeds in order until the bug is found.

@@ -89,6 +89,11 @@ impl World {
         }
     }
 
+    /// Whether a client has more to ask; the last one is not asked for, it looks at everything in the end.
+    pub(crate) fn clients_ask_more(&self) -> bool {
+        self.clients.iter().take(self.options.clients).any(|client| client.left > 0)
+    }
+
     /// A client begins an operation; [`World::send_calls`] sends it.
     pub(crate) fn invoke(&mut self, client: usize, shard: usize, operation: Operation, patience: Nanos) -> CallId {
         let call = self.history.invoke(shard, operation.clone());

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     pub(crate) haste: u64,
     pub(crate) segment_bytes: u32,
     pub(crate) segments_ready: usize,
-    /// How long faults go on.
+    /// How long faults go on at least; they also go on until clients have asked everything.
     pub(crate) faults_until: Nanos,
     pub(crate) network: NetworkOptions,
     pub(crate) disk: DiskOptions,
@@ -85,6 +85,9 @@ pub(crate) struct NemesisOptions {
     pub(crate) index_lost_per_mille: u64,
 }
 
+/// Operations clients ask in every seed, at least.
+const OPERATIONS_MIN: u64 = 1_000;
+
 /// What the nemesis does by itself; the other kinds follow from these or from the network's rates.
 const KINDS: [Fault; 15] = [
     Fault::Kill,
@@ -110,7 +113,7 @@ impl Options {
         let nodes = *dice.pick(&[1, 3, 3, 3, 3, 3, 3, 5]);
         let shards = dice.index(4) + 1;
         let clients = dice.index(5) + 3;
-        let total = dice.between(600, 1_600);
+        let total = dice.between(OPERATIONS_MIN, 2 * OPERATIONS_MIN);
         // Values and segments go together: one entry of all that clients have open must fit a segment.
         let (value_bytes_max, segment_bytes) = *dice.pick(&[
             (16, 64 << 10),
@@ -129,7 +132,7 @@ impl Options {
             clients,
             width: dice.index(4) + 1,
             keys: keys(dice),
-            operations: total / clients as u64,
+            operations: total.div_ceil(clients as u64),
             value_bytes_max,
             mix: Mix::draw(dice),
             wire: dice.chance(300),

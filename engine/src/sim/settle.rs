@@ -64,6 +64,10 @@ impl Settle {
 impl World {
     /// Moves the end of the run on, as far as it goes.
     pub(crate) fn settle_step(&mut self) -> Result<(), Violation> {
+        if self.settle.stage == Stage::Faults && self.clients_ask_more() {
+            self.schedule.after(LOOK_EVERY, Happening::Settle);
+            return Ok(());
+        }
         if self.settle.stage == Stage::Faults {
             self.settle.since = self.now();
             self.settle.stage = Stage::Writes;
