@@ -182,3 +182,16 @@ fn what_was_lost_or_damaged_is_named() {
     );
     assert_sound(&mut single, "ours");
 }
+
+#[test]
+fn a_rotten_index_is_set_aside_and_made_anew_from_the_log() {
+    let mut single = stopped_with("ours");
+    let core = single.data().join("core-0");
+    fs::write(core.join("index/data.mdb"), vec![0x5A; 1 << 20]).expect("written");
+    for _ in 0..3 {
+        Process::start(single.command()).expect_failure(1, "the index of core 0 cannot be used");
+    }
+    assert_sound(&mut single, "ours");
+    assert!(core.join("index.aside/data.mdb").exists(), "what was set aside is kept");
+    assert!(!core.join("index.failed-starts").exists(), "a start that succeeds ends the count");
+}

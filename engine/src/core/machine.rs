@@ -142,7 +142,8 @@ impl<R: IndexReader> Core<R> {
             Event::Flushed { sequence } => self.flushed(moment, sequence),
             Event::Peer { from, incarnation, batch } => {
                 if self.peers.received(from, incarnation, batch.round) {
-                    batch.messages.into_iter().for_each(|message| self.step(from, message, out));
+                    let messages = batch.messages.into_iter();
+                    messages.for_each(|message| self.step(moment.wall, from, message, out));
                 }
             }
             Event::PeerLost { peer } => self.peer_lost(peer),
@@ -261,7 +262,7 @@ impl<R: IndexReader> Core<R> {
         Ok(())
     }
 
-    fn step(&mut self, from: PeerName, message: PeerMessage, out: &mut Effects) {
+    fn step(&mut self, wall: Nanos, from: PeerName, message: PeerMessage, out: &mut Effects) {
         let shard = message.shard;
         let Some(running) = self.running.get_mut(&shard) else {
             return;
@@ -279,7 +280,7 @@ impl<R: IndexReader> Core<R> {
             Ok(()) => {}
             Err(fault @ StepFault::LostEntries { .. }) => {
                 tracing::error!(shard = shard.0, %fault, "this replica must be replaced; it is stopped, the core's others go on");
-                self.retire(shard, out);
+                self.retire(shard, wall, out);
             }
             Err(
                 fault @ (StepFault::OtherReplica { .. }
@@ -295,7 +296,7 @@ impl<R: IndexReader> Core<R> {
     }
 
     /// Stops a replica that may no longer vote or serve.
-    fn retire(&mut self, shard: ShardId, out: &mut Effects) {
+    fn retire(&mut self, shard: ShardId, wall: Nanos, out: &mut Effects) {
         if let Some(mut running) = self.running.remove(&shard) {
             let mut answers = Vec::new();
             running.replica.abandon(&mut answers);
@@ -303,6 +304,11 @@ impl<R: IndexReader> Core<R> {
             answers
                 .into_iter()
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+            self.log.push(Record::ReplicaEnd {
+                name: running.replica.name(),
+                space: running.replica.space,
+                timestamp: wall,
+            });
             let marks = contribution(&running.replica, running.durable_hard_state).marks;
             self.damaged.insert(shard, ReplicaMarks { damaged: true, ..marks });
             // Before anything else is forgotten, this must not be.
@@ -405,7 +411,7 @@ impl<R: IndexReader> Core<R> {
             let log = (&self.log_config, &mut self.tickets);
             self.laggards.start(replica, &self.positions, &self.index, log, out)?;
         }
-        unfit.into_iter().for_each(|shard| self.retire(shard, out));
+        unfit.into_iter().for_each(|shard| self.retire(shard, moment.wall, out));
         self.release();
         Ok(())
     }

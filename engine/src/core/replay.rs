@@ -251,6 +251,11 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                     self.positions.note(name, index, self.last_batch.position);
                 }
             }
+            RecordBody::ReplicaEnd => {
+                if let Some(replica) = self.replicas.get_mut(&name) {
+                    replica.broken = true;
+                }
+            }
             RecordBody::Unknown { kind } => {
                 tracing::error!(%name, kind, "a record of a kind unknown to this version: the replica is not started");
                 if let Some(replica) = self.replicas.get_mut(&name) {

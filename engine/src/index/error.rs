@@ -49,7 +49,9 @@ pub enum IndexError {
         expected: DirectoryId,
     },
     /// A row's bytes make no sense.
-    #[error("damaged index row in space {space}: {source}; restore this replica from its peers")]
+    #[error(
+        "damaged index row in space {space}: {source}; start the node again, after three failed starts it makes a new index from its log"
+    )]
     DamagedRow {
         /// Its space.
         space: Space,
@@ -57,7 +59,7 @@ pub enum IndexError {
         source: RowError,
     },
     /// The identity, a mark or a position makes no sense.
-    #[error("damaged index {item}; restore this replica from its peers")]
+    #[error("damaged index {item}; start the node again, after three failed starts it makes a new index from its log")]
     DamagedMeta {
         /// Which of them.
         item: MetaItem,

@@ -6,6 +6,7 @@
 //! entry        term u64 | index u64 | entry kind u8 | 7 zeros | data
 //! hard_state   term u64 | vote u64
 //! checkpoint   applied index u64 | applied term u64 | part u32 | parts u32 | state
+//! replica_end  nothing
 //! ```
 //!
 //! Not here, on purpose: the kinds whose code comes later (`docs/format.md` numbers them all), and what an
@@ -37,6 +38,8 @@ pub enum RecordKind {
     HardState = 8,
     /// A replica's whole state that is not a key, at some applied entry.
     Checkpoint = 13,
+    /// A replica's end: its records are ignored from here on.
+    ReplicaEnd = 17,
 }
 
 /// Some record kinds, one bit each: bit `n` is kind `n`.
@@ -89,6 +92,15 @@ pub enum Record {
         /// Wall clock, ns.
         timestamp: Nanos,
     },
+    /// A replica's end: it may never vote or serve again, whatever else the log says of it.
+    ReplicaEnd {
+        /// Whose.
+        name: ReplicaName,
+        /// Its space.
+        space: Space,
+        /// Wall clock, ns.
+        timestamp: Nanos,
+    },
 }
 
 /// A record read back.
@@ -137,6 +149,8 @@ pub enum RecordBody<'a> {
         /// This part's bytes.
         state: &'a [u8],
     },
+    /// The replica ends here.
+    ReplicaEnd,
     /// A kind this version does not know: its replica cannot be replayed here.
     Unknown {
         /// Its number.
@@ -197,6 +211,7 @@ impl RecordBody<'_> {
             Self::Entry { .. } => RecordKind::Entry as u8,
             Self::HardState(_) => RecordKind::HardState as u8,
             Self::Checkpoint { .. } => RecordKind::Checkpoint as u8,
+            Self::ReplicaEnd => RecordKind::ReplicaEnd as u8,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -290,6 +305,9 @@ pub(super) fn frame(record: Record, checkpoint_part_bytes: usize) -> Vec<Framed>
             fields[8..16].copy_from_slice(&applied_term.0.to_le_bytes());
             frame_checkpoint((name, space, timestamp), fields, state, checkpoint_part_bytes)
         }
+        Record::ReplicaEnd { name, space, timestamp } => {
+            vec![Framed::new(RecordKind::ReplicaEnd, (name, space, timestamp), &[], Bytes::new())]
+        }
     }
 }
 
@@ -371,6 +389,8 @@ fn parse_body(kind: u8, body: &[u8], at: Position) -> Result<RecordBody<'_>, Rec
         7 => parse_entry(body, at, bad_body),
         8 => parse_hard_state(body).ok_or(bad_body),
         13 => parse_checkpoint(body).ok_or(bad_body),
+        17 if body.is_empty() => Ok(RecordBody::ReplicaEnd),
+        17 => Err(bad_body),
         kind => Ok(RecordBody::Unknown { kind }),
     }
 }

@@ -20,6 +20,7 @@ mod index_growth;
 pub mod index_reader;
 pub mod index_store;
 pub mod index_thread;
+mod index_trials;
 pub mod links;
 pub mod node;
 pub mod notify;

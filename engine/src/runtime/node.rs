@@ -31,6 +31,7 @@ use super::disk::LogDisk;
 use super::index_reader::HeedReader;
 use super::index_store::HeedIndex;
 use super::index_thread::IndexThread;
+use super::index_trials::{self, IndexTrials};
 use super::links::{self, Link};
 use super::preflight::{self, PreflightError};
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
@@ -104,13 +105,22 @@ pub enum NodeError {
         configured: u32,
     },
     /// A core's index could not be opened.
-    #[error("the index of core {core} cannot be opened: {source}")]
+    #[error("the index of core {core} cannot be used: {source}")]
     Index {
         /// The core.
         core: CoreId,
         /// Why.
         #[source]
         source: IndexError,
+    },
+    /// The count of starts that an index has failed could not be read or written.
+    #[error("the failed starts of core {core}'s index cannot be counted: {source}; check the data directory's disk and permissions")]
+    IndexTrials {
+        /// The core.
+        core: CoreId,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// A core could not be started from its data.
     #[error("core {core} cannot start: {source}")]
@@ -417,8 +427,12 @@ impl CoreStart {
             cluster: self.log_config.cluster,
             directory: self.log_config.directory,
         };
-        let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity);
-        let (reader, mut writer) = index.map_err(|source| NodeError::Index { core, source })?;
+        let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
+        self.check_segment_size(&files)?;
+        let trials = IndexTrials::of(&self.index);
+        let counting = |source: io::Error| NodeError::IndexTrials { core, source };
+        trials.begin().map_err(counting)?;
+        let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
             log: self.log_config,
             map: self.map.clone(),
@@ -427,9 +441,14 @@ impl CoreStart {
             seed: rand::rng().next_u64(),
             planted: Planted::NONE,
         };
-        let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
-        self.check_segment_size(&files)?;
-        let replayed = replay(&config, &mut files, reader, &mut writer).map_err(|source| NodeError::Replay { core, source })?;
+        let replayed = index.and_then(|(reader, mut writer)| Ok((replay(&config, &mut files, reader, &mut writer)?, writer)));
+        if !replayed.as_ref().is_err_and(index_trials::is_suspect) {
+            trials.acquit().map_err(counting)?;
+        }
+        let (replayed, writer) = replayed.map_err(|source| match source {
+            ReplayError::Index(source) => NodeError::Index { core, source },
+            source @ (ReplayError::Scan(_) | ReplayError::LogLost { .. } | ReplayError::State { .. }) => NodeError::Replay { core, source },
+        })?;
         files.discard(&replayed.found.discard).map_err(in_log)?;
         // What the scan took for durable may still be in the disk's cache, if the process alone died: votes and
         // acknowledgements will rest on it.
@@ -501,6 +520,10 @@ impl CoreStart {
         };
         let tick = Duration::from_millis(u64::from(self.start.config.tick_ms));
         let run = core_loop::run(core, hands, tick, STOP_WITHIN).await;
+        if run.as_ref().is_err_and(index_trials::is_guilty) {
+            let condemned = IndexTrials::of(&self.index).condemn();
+            condemned.map_err(|source| NodeError::IndexTrials { core: self.core, source })?;
+        }
         run.map_err(|source| NodeError::Core { core: self.core, source })
     }
 

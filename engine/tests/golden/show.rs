@@ -69,6 +69,7 @@ fn body(body: &RecordBody<'_>) -> String {
         RecordBody::Entry {
             term, index, kind, data, ..
         } => format!("entry {index}@{term} {}", entry(*kind, data)),
+        RecordBody::ReplicaEnd => "end".to_owned(),
         RecordBody::HardState(state) => format!("hard state term {} vote {}", state.term, state.vote),
         RecordBody::Checkpoint { applied, part, parts, .. } => format!("checkpoint at {applied}, part {} of {parts}", part + 1),
         RecordBody::Unknown { kind } => format!("record of unknown kind {kind}"),

@@ -146,7 +146,7 @@ impl Chain {
         for record in batch.records() {
             let index = match record.body {
                 RecordBody::Entry { index, .. } => Some(index),
-                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::Unknown { .. } => None,
+                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => None,
             };
             held.add(record.name, record.body.kind(), index);
         }

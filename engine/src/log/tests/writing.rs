@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, Space, Term};
 
-use super::support::{MemoryDisk, World, config, entries, entry, hard_state, name, scan_all};
+use super::support::{MemoryDisk, SeenBody, World, config, entries, entry, hard_state, name, scan_all};
 use crate::log::limits::{BLOCK_BYTES, QUEUED_BYTES_MAX, SEAL_AFTER, SEGMENT_BYTES_MIN};
 use crate::log::record::{Record, RecordKind};
 use crate::log::segment::ReadySegment;
@@ -322,4 +322,22 @@ fn the_largest_entry_fits_the_smallest_segment() {
     world.batch(vec![entry(name(1, 1), 1, &vec![3; crate::log::limits::ENTRY_DATA_BYTES_MAX])]);
     assert_eq!(entries(&mut world.disk, &world.config).len(), 1);
     assert!(world.writer.has_room() && QUEUED_BYTES_MAX > 0);
+}
+
+#[test]
+fn a_replicas_end_is_read_back_in_its_place() {
+    let mut world = World::new(SEGMENT_BYTES_MIN);
+    let (ended, other) = (name(1, 1), name(2, 1));
+    let end = Record::ReplicaEnd {
+        name: ended,
+        space: Space(7),
+        timestamp: Nanos(6),
+    };
+    world.batch(vec![hard_state(ended, 1, 1), end, hard_state(other, 1, 1)]);
+    world.batch(vec![hard_state(other, 2, 1)]);
+    let seen = world.seen();
+    let kinds: Vec<_> = seen[0].records.iter().map(|(of, _, body)| (*of, body.clone())).collect();
+    assert_eq!(kinds[1], (ended, SeenBody::Other(RecordKind::ReplicaEnd as u8)));
+    let held = seen[1].predecessors.iter().find(|held| held.name == ended).expect("it wrote there");
+    assert!(held.kinds.contains(RecordKind::ReplicaEnd) && held.kinds.contains(RecordKind::HardState));
 }

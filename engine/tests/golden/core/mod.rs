@@ -5,7 +5,7 @@
 //! - `N: OPERATION; OPERATION …`, `fill N COUNT OPERATION` (`@` in it becomes a number)
 //! - `flush N`, `commit-index N`, `deliver A B [COUNT]`, `settle`
 //! - `drop A B`, `duplicate A B`, `reverse A B`, `cut N`, `heal`, `lost A B`
-//! - `rot N BATCH [TEXT]`, `forget N BATCH`, `wipe-log N`
+//! - `rot N BATCH [TEXT]`, `forget N BATCH`, `wipe-log N`, `wipe-index N`
 //! - `quietly COMMAND`: shows only answers and halts; `repeat TIMES COMMAND | COMMAND …`
 //!
 //! `settle` lets everything under way arrive, but for what is under way on nodes that are cut off.
@@ -104,6 +104,7 @@ fn of_node(world: &mut World, command: &Command<'_>, trace: &mut Trace) {
         "start" => world.start(node, trace),
         "stop" => world.stop(node, trace),
         "tick" => (0..command.number_or(2, 1)).for_each(|_| world.tick(node, trace)),
+        "wipe-index" => world.node(node).wipe_index(),
         "wipe-log" => world.node(node).disk.wipe(),
         _ => command.unknown(),
     }

@@ -101,6 +101,12 @@ impl Node {
         format!("starts, {} entries applied from the log{torn}{damaged}", found.entries_applied)
     }
 
+    /// The index is gone; the log is to make a new one.
+    pub(crate) fn wipe_index(&mut self) {
+        assert!(self.core.is_none(), "node {} is running", self.id);
+        self.store = MemoryStore::new();
+    }
+
     /// The process dies; of a write under way so many blocks are kept.
     pub(crate) fn crash(&mut self, kept: usize) {
         self.core = None;
