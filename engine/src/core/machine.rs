@@ -143,7 +143,7 @@ impl<R: IndexReader> Core<R> {
             Event::Peer { from, incarnation, batch } => {
                 if self.peers.received(from, incarnation, batch.round) {
                     let messages = batch.messages.into_iter();
-                    messages.for_each(|message| self.step(moment.wall, from, message, out));
+                    messages.for_each(|message| self.step(moment, from, message, out));
                 }
             }
             Event::PeerLost { peer } => self.peer_lost(peer),
@@ -262,32 +262,40 @@ impl<R: IndexReader> Core<R> {
         Ok(())
     }
 
-    fn step(&mut self, wall: Nanos, from: PeerName, message: PeerMessage, out: &mut Effects) {
+    fn step(&mut self, moment: Moment, from: PeerName, message: PeerMessage, out: &mut Effects) {
         let shard = message.shard;
         let Some(running) = self.running.get_mut(&shard) else {
             return;
         };
         if !self.peers.is_home(shard, message.from, from) {
             let (replica, node) = (message.from.0, from.node.0);
-            tracing::warn!(shard = shard.0, replica, node, "a message came from another node than its sender's");
+            if self.peers.may_complain(from, moment.now) {
+                tracing::warn!(shard = shard.0, replica, node, "a message came from another node than its sender's");
+            }
             return;
         }
         if let Err(fault) = running.replica.check_entries(&message.entries) {
-            tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's entries make no sense and were dropped");
+            if self.peers.may_complain(from, moment.now) {
+                tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's entries make no sense and were dropped");
+            }
             return;
         }
         match running.replica.group.step(message) {
             Ok(()) => {}
             Err(fault @ StepFault::LostEntries { .. }) => {
                 tracing::error!(shard = shard.0, %fault, "this replica must be replaced; it is stopped, the core's others go on");
-                self.retire(shard, wall, out);
+                self.retire(shard, moment.wall, out);
             }
             Err(
                 fault @ (StepFault::OtherReplica { .. }
                 | StepFault::NotAMember { .. }
                 | StepFault::Insane { .. }
                 | StepFault::BadEntry { .. }),
-            ) => tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped"),
+            ) => {
+                if self.peers.may_complain(from, moment.now) {
+                    tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped");
+                }
+            }
             Err(fault @ StepFault::TooEarly { .. }) => tracing::debug!(shard = shard.0, %fault, "a request was not answered"),
             Err(fault @ StepFault::WindowFull { .. }) => {
                 tracing::debug!(shard = shard.0, %fault, "an append was dropped, the leader will send it again");

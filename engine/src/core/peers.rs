@@ -7,6 +7,10 @@ use margate_net::map::Map;
 use margate_net::message::{PeerBatch, PeerMessage};
 
 use super::event::{Effect, Effects, PeerName};
+use crate::types::Nanos;
+
+/// Time between two complaints about one peer.
+const COMPLAIN_EVERY: Nanos = Nanos::from_millis(1_000);
 
 /// What is known of the link to one core.
 #[derive(Debug, Default)]
@@ -15,6 +19,8 @@ struct Link {
     round_sent: u64,
     round_seen: u64,
     outgoing: Vec<PeerMessage>,
+    /// When something it said was complained about last.
+    complained: Option<Nanos>,
 }
 
 /// See the module's text.
@@ -67,6 +73,16 @@ impl Peers {
         }
         link.round_seen = link.round_seen.max(round);
         true
+    }
+
+    /// Whether something that a core said may be complained about, so that a faulty peer does not fill the journal.
+    pub fn may_complain(&mut self, of: PeerName, now: Nanos) -> bool {
+        let Some(link) = self.links.get_mut(&of) else { return false };
+        let may = link.complained.is_none_or(|last| now.since(last) >= COMPLAIN_EVERY);
+        if may {
+            link.complained = Some(now);
+        }
+        may
     }
 
     /// Whether a replica lives on that core.
