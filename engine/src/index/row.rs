@@ -181,6 +181,13 @@ pub fn user_key(index_key: &[u8]) -> Option<&[u8]> {
     index_key.get(SPACE_BYTES..)
 }
 
+/// The space and the user key inside an index key; `None` if it is too short to have a space.
+#[must_use]
+pub fn split_index_key(index_key: &[u8]) -> Option<(Space, &[u8])> {
+    let (space, key) = index_key.split_first_chunk::<SPACE_BYTES>()?;
+    Some((Space(u32::from_be_bytes(*space)), key))
+}
+
 /// `N` bytes from `from`. Callers pass literals, which lie inside the fixed length.
 fn part<const N: usize>(bytes: &[u8; ROW_BYTES], from: usize) -> [u8; N] {
     let mut part = [0; N];
@@ -244,6 +251,8 @@ mod tests {
         fn index_keys_order_as_space_then_key(a: (u32, Vec<u8>), b: (u32, Vec<u8>)) {
             let (left, right) = (index_key(Space(a.0), &a.1), index_key(Space(b.0), &b.1));
             prop_assert_eq!(user_key(&left), Some(&a.1[..]));
+            prop_assert_eq!(split_index_key(&left), Some((Space(a.0), &a.1[..])));
+            prop_assert_eq!(split_index_key(&left[..3]), None);
             prop_assert_eq!(left.cmp(&right), a.cmp(&b));
         }
     }

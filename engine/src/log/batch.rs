@@ -129,6 +129,10 @@ pub struct ScannedBatch<'a> {
     pub position: Position,
     /// Its number in the log.
     pub sequence: u64,
+    /// Its segment's salt.
+    pub salt: u64,
+    /// Bytes it takes on disk, padding included.
+    pub padded: usize,
     /// Whether it only seals its predecessor.
     pub seal: bool,
     /// Wall clock when it was written, ns; informational.
@@ -257,6 +261,8 @@ impl BatchHeader {
         Some(ScannedBatch {
             position: self.position,
             sequence: self.sequence,
+            salt: self.salt,
+            padded: self.padded(),
             seal: self.flags & FLAG_SEAL != 0,
             written: self.written,
             held,

@@ -32,6 +32,18 @@ pub enum DirectoryError {
         /// The directory.
         path: PathBuf,
     },
+    /// A node runs on what only a stopped one may show.
+    #[error("a node runs on {}; stop it first, then try again", .path.display())]
+    Running {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It holds no identity.
+    #[error("{} holds no IDENTITY; name a node's data directory (node.data; below the folder of `margate dev`: node-N/data)", .path.display())]
+    NotOne {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It belongs to another node.
     #[error("{} belongs to node {theirs} and this is node {ours}; check the node id or the directory", .path.display())]
     OtherNode {
@@ -132,7 +144,7 @@ impl DataDirectory {
     }
 
     fn core(&self, core: CoreId) -> PathBuf {
-        self.path.join(format!("core-{core}"))
+        core_folder(&self.path, core)
     }
 
     fn load(&self, node: NodeId, fresh: DirectoryId) -> Result<Identity, DirectoryError> {
@@ -169,6 +181,11 @@ impl DataDirectory {
     }
 }
 
+/// The folder of a core in a data directory.
+pub(super) fn core_folder(path: &Path, core: CoreId) -> PathBuf {
+    path.join(format!("core-{core}"))
+}
+
 /// Makes a folder and makes its name durable.
 fn make(path: &Path) -> Result<(), DirectoryError> {
     fs::create_dir_all(path).map_err(|source| failed("cannot make", path, source))?;
@@ -183,7 +200,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn failed(what: &'static str, path: &Path, source: io::Error) -> DirectoryError {
+pub(super) fn failed(what: &'static str, path: &Path, source: io::Error) -> DirectoryError {
     DirectoryError::Io {
         what,
         path: path.to_owned(),

@@ -11,10 +11,15 @@ use margate_net::message::Direction;
 
 use super::index_store::{Tables, failed};
 use crate::index::marks::{self, CORE_KEY, REPLICA_PREFIX};
-use crate::index::row::{Row, index_key, user_key};
+use crate::index::row::{Row, RowError, index_key, user_key};
 use crate::index::store::Visit;
 use crate::index::{CoreMarks, IndexError, IndexReader, ReplicaMarks};
 use crate::types::{Position, ReplicaName};
+
+/// Gets each row by its index key, or why its bytes are none.
+pub type VisitRow<'a> = dyn FnMut(&[u8], Result<Row, RowError>) + 'a;
+/// Gets each entry noted and the batch it lies in, or why its bytes say neither.
+pub type VisitPosition<'a> = dyn FnMut(Result<(ReplicaName, LogIndex, Position), IndexError>) + 'a;
 
 /// Reads the generation it saw last.
 pub struct HeedReader {
@@ -36,6 +41,38 @@ impl HeedReader {
     #[must_use]
     pub fn map_bytes(&self) -> u64 {
         self.env.info().map_size as u64
+    }
+
+    /// How many rows there are, of all spaces.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn rows(&self) -> Result<u64, IndexError> {
+        self.tables.latest.len(&self.txn).map_err(failed("counting rows"))
+    }
+
+    /// Shows every row of every space by its index key, also those that make no sense.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn visit_rows(&self, visit: &mut VisitRow<'_>) -> Result<(), IndexError> {
+        for entry in self.tables.latest.iter(&self.txn).map_err(failed("scanning"))? {
+            let (key, row) = entry.map_err(failed("scanning"))?;
+            visit(key, Row::decode(row));
+        }
+        Ok(())
+    }
+
+    /// Shows where the batches of some entries lie, ordered by replica and entry; each as the index says, or why it says nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn visit_positions(&self, visit: &mut VisitPosition<'_>) -> Result<(), IndexError> {
+        for entry in self.tables.positions.iter(&self.txn).map_err(failed("reading positions"))? {
+            let (key, value) = entry.map_err(failed("reading positions"))?;
+            visit(marks::decode_position(key, value));
+        }
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ const MAP_TENTHS_MAX: u64 = 9;
 /// Reader slots: the core's reader, its successor while it renews, offline tools.
 const READERS_MAX: u32 = 8;
 /// `latest`, `history`, `meta`, `positions`.
-const DATABASES: u32 = 4;
+pub(super) const DATABASES: u32 = 4;
 
 pub(super) type Table = heed::Database<Raw, Raw>;
 
@@ -45,7 +45,7 @@ pub(super) struct Tables {
     /// Index key → row.
     pub(super) latest: Table,
     /// Index key → inverted version and position, sorted duplicates of fixed size; empty until history is kept.
-    history: Table,
+    pub(super) history: Table,
     /// Identity and marks.
     pub(super) meta: Table,
     /// Replica and entry → batch.

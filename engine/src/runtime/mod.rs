@@ -7,6 +7,7 @@
 //! - [`server`], [`links`]: connections accepted from clients and peers, connections dialled to peers.
 //! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
 //! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core.
+//! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
 //! - [`clock`], [`notify`]: the present, and waking a task of the same thread.
 //!
 //! Not here, on purpose: any decision; the machines outside this folder decide, this folder carries out.
@@ -18,6 +19,7 @@ pub mod directory;
 pub mod disk;
 mod index_growth;
 pub mod index_reader;
+pub mod index_stopped;
 pub mod index_store;
 pub mod index_thread;
 mod index_trials;
@@ -27,3 +29,4 @@ pub mod notify;
 pub mod preflight;
 pub mod segments;
 pub mod server;
+pub mod stopped;

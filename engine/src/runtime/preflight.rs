@@ -1,5 +1,9 @@
-//! What must be true of this machine before a node starts, found out before anything is touched.
+//! What must be true of this machine before a node starts, found out before anything is touched. `margate check` asks the same
+//! questions, one by one.
+//!
+//! Not here, on purpose: what only makes a node slow, and disks; `margate check` looks at those too.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use margate_net::map::MapNode;
@@ -20,10 +24,10 @@ pub enum PreflightError {
         errno: i32,
     },
     /// The system forbids io_uring.
-    #[error("io_uring is forbidden: {by}")]
+    #[error("io_uring is forbidden: {by}; {}", .by.mend())]
     IoUringForbidden {
-        /// Who forbids it and what to do.
-        by: &'static str,
+        /// Who forbids it.
+        by: Forbids,
     },
     /// The limit of locked memory is too low.
     #[error(
@@ -51,22 +55,72 @@ pub enum PreflightError {
     },
 }
 
+/// What forbids io_uring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbids {
+    /// A sysctl, for everybody.
+    Sysctl,
+    /// A sysctl, for all but one group.
+    SysctlButGroup,
+    /// A filter of system calls.
+    Seccomp,
+}
+
+impl Forbids {
+    /// What to do.
+    #[must_use]
+    pub const fn mend(self) -> &'static str {
+        match self {
+            Self::Sysctl => "set it to 0",
+            Self::SysctlButGroup => "set it to 0, or add this user's group to kernel.io_uring_group",
+            Self::Seccomp => "allow io_uring_setup, io_uring_enter and io_uring_register",
+        }
+    }
+}
+
+impl fmt::Display for Forbids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sysctl => "the sysctl kernel.io_uring_disabled is 2",
+            Self::SysctlButGroup => "the sysctl kernel.io_uring_disabled is 1",
+            Self::Seccomp => "a seccomp filter denies it, as container runtimes do by default",
+        })
+    }
+}
+
 /// Checks this machine for a node of so many cores.
 ///
 /// # Errors
 /// [`PreflightError`]: what is wrong and how to change it.
 pub fn check(cores: usize) -> Result<(), PreflightError> {
-    check_io_uring()?;
-    let memlock = getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX);
-    if memlock < MEMLOCK_MIN {
-        return Err(PreflightError::MemlockTooLow { limit: memlock });
+    io_uring()?;
+    locked_memory()?;
+    descriptors(cores).map(|_| ())
+}
+
+/// Looks whether this process may lock the memory one core needs; says how many bytes it may, `u64::MAX` for all.
+///
+/// # Errors
+/// [`PreflightError::MemlockTooLow`].
+pub fn locked_memory() -> Result<u64, PreflightError> {
+    let limit = getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX);
+    if limit < MEMLOCK_MIN {
+        return Err(PreflightError::MemlockTooLow { limit });
     }
+    Ok(limit)
+}
+
+/// Looks whether this process may open the files so many cores need; says how many it may, `u64::MAX` for any number.
+///
+/// # Errors
+/// [`PreflightError::DescriptorsTooFew`].
+pub fn descriptors(cores: usize) -> Result<u64, PreflightError> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let needed = DESCRIPTORS_PER_CORE * cores as u64;
     if limit < needed {
         return Err(PreflightError::DescriptorsTooFew { limit, cores, needed });
     }
-    Ok(())
+    Ok(limit)
 }
 
 /// Checks that nothing unencrypted is offered to a network by accident.
@@ -80,7 +134,11 @@ pub fn check_addresses(node: &MapNode, insecure: bool) -> Result<(), PreflightEr
     }
 }
 
-fn check_io_uring() -> Result<(), PreflightError> {
+/// Makes a ring and lets it go again.
+///
+/// # Errors
+/// [`PreflightError::NoIoUring`], [`PreflightError::IoUringForbidden`].
+pub fn io_uring() -> Result<(), PreflightError> {
     let mut parameters = [0u8; 120];
     // SAFETY: io_uring_setup reads and writes only the 120 bytes of its io_uring_params, which outlive the call.
     let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
@@ -96,15 +154,11 @@ fn check_io_uring() -> Result<(), PreflightError> {
     })
 }
 
-fn forbidden_by() -> &'static str {
-    match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
-        .as_deref()
-        .map(str::trim)
-    {
-        Ok("2") => "the sysctl kernel.io_uring_disabled is 2; set it to 0",
-        Ok("1") => "the sysctl kernel.io_uring_disabled is 1; set it to 0, or add this user's group to kernel.io_uring_group",
-        Ok(_) | Err(_) => {
-            "a seccomp filter denies it, as container runtimes do by default; allow io_uring_setup, io_uring_enter and io_uring_register"
-        }
+fn forbidden_by() -> Forbids {
+    let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+    match sysctl.as_deref().map(str::trim) {
+        Ok("2") => Forbids::Sysctl,
+        Ok("1") => Forbids::SysctlButGroup,
+        Ok(_) | Err(_) => Forbids::Seccomp,
     }
 }

@@ -50,6 +50,23 @@ pub fn path(log: &Path, number: u32) -> PathBuf {
     log.join(format!("{number:08}.seg"))
 }
 
+/// The numbers of the segment files in a log's folder, in any order.
+///
+/// # Errors
+/// What the system says.
+pub fn numbers(log: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(log)? {
+        let name = entry?.file_name();
+        let number: Option<u32> = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".seg"))
+            .and_then(|digits| digits.parse().ok());
+        numbers.extend(number);
+    }
+    Ok(numbers)
+}
+
 /// Prewrites one segment; returns with it durable.
 ///
 /// # Errors
@@ -177,18 +194,9 @@ impl SegmentFiles {
     /// # Errors
     /// What the system says.
     pub fn list(log: &Path) -> io::Result<Self> {
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(log)? {
-            let name = entry?.file_name();
-            let number: Option<u32> = name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".seg"))
-                .and_then(|digits| digits.parse().ok());
-            numbers.extend(number);
-        }
         Ok(Self {
             log: log.to_owned(),
-            numbers,
+            numbers: numbers(log)?,
             open: None,
         })
     }
