@@ -3,12 +3,16 @@
 //! Not here, on purpose: what the commands do (`cmd/`), and the checks on a node's configuration, which
 //! are the same for flags and file (`config/`).
 
+mod offline;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use self::offline::{CHECK_EXAMPLES, INSPECT_EXAMPLES};
+pub(crate) use self::offline::{CheckArgs, InspectArgs, InspectWhat};
 use crate::config::file::ClusterNode;
 use crate::exit::EXIT_CODES;
 use crate::key::Key;
@@ -105,6 +109,12 @@ pub(crate) enum Command {
     /// Run one node of a deployment
     #[command(after_help = NODE_EXAMPLES)]
     Node(Box<NodeArgs>),
+    /// Show and verify the data directory of a stopped node
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(InspectArgs),
+    /// Check whether this machine is fit to run a node
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
     /// Ask a running deployment
     #[command(flatten)]
     Ask(Ask),

@@ -8,7 +8,9 @@ use margate_client::{ConnectError, Error as ClientError, UnknownCause};
 use margate_engine::runtime::node::NodeError;
 use margate_net::error::Refusal;
 
+use crate::cmd::check::CheckError;
 use crate::cmd::dev::DevError;
+use crate::cmd::inspect::InspectError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::key::show;
@@ -86,6 +88,12 @@ pub(crate) enum Failure {
     /// `margate dev` could not go on.
     #[error("{0}")]
     Dev(#[from] DevError),
+    /// A data directory was not shown, or is not as it should be.
+    #[error("{0}")]
+    Inspect(#[from] InspectError),
+    /// This machine was not checked, or is not fit.
+    #[error("{0}")]
+    Check(#[from] CheckError),
     /// Signals could not be caught, or a thread not started.
     #[error("cannot {action}: {source}")]
     System {
@@ -109,6 +117,8 @@ impl Failure {
             Self::NotAtVersion { .. } | Self::NotSwapped { .. } => Exit::Conflict,
             Self::Endpoint { .. } | Self::Config(_) | Self::Cpus { .. } => Exit::Usage,
             Self::Dev(error) => error.exit(),
+            Self::Inspect(error) => error.exit(),
+            Self::Check(error) => error.exit(),
             Self::Input(_) | Self::Node(_) | Self::Listen { .. } | Self::System { .. } | Self::Output(_) => Exit::Failure,
         }
     }

@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Timeout = 5,
     /// A condition did not hold: the key exists, is missing, or holds another version or value.
     Conflict = 6,
+    /// `inspect` or `check` did its work and found something wrong.
+    Problems = 7,
     /// Stopped by ctrl-c before it was done.
     Interrupted = 130,
 }
@@ -30,7 +32,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The table as users read it. Code 7 is kept for `margate check`, which is to come.
+/// The table as users read it.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
     0  done
@@ -40,6 +42,7 @@ Exit codes:
     4  unavailable: no server answers, or a shard has no leader
     5  timeout
     6  conflict: a condition did not hold
+    7  check or inspect found problems
   130  interrupted";
 
 #[cfg(test)]
@@ -56,6 +59,7 @@ mod tests {
             Exit::Unavailable,
             Exit::Timeout,
             Exit::Conflict,
+            Exit::Problems,
             Exit::Interrupted,
         ];
         for exit in all {

@@ -1,12 +1,15 @@
 //! The commands, one file each.
 //!
 //! [`run`] starts one and turns its failure into a message and an exit code. The commands that talk to a
-//! deployment are asynchronous and share one client on one thread; `node` and `dev` run until stopped.
+//! deployment are asynchronous and share one client on one thread; `node` and `dev` run until stopped; `inspect` and
+//! `check` look at a disk and at this machine.
 
 mod cas;
+pub(crate) mod check;
 mod delete;
 pub(crate) mod dev;
 mod get;
+pub(crate) mod inspect;
 mod list;
 mod node;
 mod set;
@@ -43,21 +46,15 @@ fn dispatch(args: Args) -> Result<Exit, Failure> {
     match command {
         Command::Dev(dev) => dev::run(&global, &dev),
         Command::Node(node) => node::run(&global, *node).map(|()| Exit::Success),
+        Command::Inspect(inspect) => inspect::run(&global, &inspect).map(|()| Exit::Success),
+        Command::Check(check) => check::run(&global, &check).map(|()| Exit::Success),
         Command::Ask(ask) => talk(&global, ask).map(|()| Exit::Success),
     }
 }
 
 /// The commands that talk to a deployment.
 fn talk(global: &Global, ask: Ask) -> Result<(), Failure> {
-    log::install(
-        global.log_level.unwrap_or(LogLevel::Warn),
-        global.log_format.unwrap_or(LogFormat::Text),
-        None,
-    );
-    signals::end_on_interrupt().map_err(|source| Failure::System {
-        action: "catch ctrl-c",
-        source,
-    })?;
+    prepare(global)?;
     let config = client_config(&global.endpoints, global.timeout)?;
     let runtime = runtime()?;
     let mut output = Output::new(global.output);
@@ -69,6 +66,19 @@ fn talk(global: &Global, ask: Ask) -> Result<(), Failure> {
     });
     // What a failing command had to print (a status, the first rows of a list) is printed too.
     output.finish().and(done)
+}
+
+/// What every command that answers and ends does first.
+fn prepare(global: &Global) -> Result<(), Failure> {
+    log::install(
+        global.log_level.unwrap_or(LogLevel::Warn),
+        global.log_format.unwrap_or(LogFormat::Text),
+        None,
+    );
+    signals::end_on_interrupt().map_err(|source| Failure::System {
+        action: "catch ctrl-c",
+        source,
+    })
 }
 
 async fn answer(client: &Client, output: &mut Output, ask: Ask) -> Result<(), Failure> {

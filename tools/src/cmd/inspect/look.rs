@@ -1,0 +1,248 @@
+//! One core of a stopped node, looked at: its log scanned by the engine, its index read, and both verified if asked.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use margate_engine::index::marks::Identity;
+use margate_engine::index::{CoreMarks, IndexError, IndexReader, ReplicaMarks};
+use margate_engine::log::batch::ScannedBatch;
+use margate_engine::log::effects::{EntryData, verify_checksums};
+use margate_engine::log::record::RecordBody;
+use margate_engine::log::scan::{ReadSegments, scan};
+use margate_engine::log::segment::LogConfig;
+use margate_engine::runtime::index_reader::HeedReader;
+use margate_engine::runtime::index_store::HeedIndex;
+use margate_engine::shard::state::ShardState;
+use margate_engine::types::{Position, ReplicaName};
+use margate_net::ids::CoreId;
+use margate_net::message::EntryKind;
+
+use super::applied::Applied;
+use super::problem::{Problem, Problems};
+use super::rows::Pointers;
+use super::segments::MappedSegments;
+use super::survey::Survey;
+
+/// Where a core's data are, and whose they must be.
+#[derive(Debug)]
+pub(super) struct CoreFolder {
+    pub(super) log: PathBuf,
+    pub(super) index: PathBuf,
+    /// All but the size of its segments, which they tell themselves.
+    pub(super) config: LogConfig,
+    /// The replicas that were created there.
+    pub(super) expected: BTreeSet<ReplicaName>,
+}
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// The log, and the index's marks.
+    Survey,
+    /// Everything, each part held against the others.
+    Verify,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct CoreReport {
+    pub(super) core: CoreId,
+    pub(super) survey: Survey,
+    pub(super) index: Option<IndexView>,
+    pub(super) checked: Checked,
+    pub(super) problems: Problems,
+}
+
+/// What an index says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct IndexView {
+    pub(super) core: Option<CoreMarks>,
+    pub(super) replicas: Vec<ReplicaMarks>,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+/// How much was verified.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Checked {
+    pub(super) batches: u64,
+    pub(super) records: u64,
+    pub(super) effects: u64,
+    pub(super) rows: u64,
+    pub(super) positions: u64,
+}
+
+/// Gets each batch; breaks to read no further.
+pub(super) type Watch<'a> = dyn FnMut(&ScannedBatch<'_>) -> ControlFlow<()> + 'a;
+
+/// Looks at a core, showing each batch of its log on the way.
+pub(super) fn look(folder: &CoreFolder, depth: Depth, watch: &mut Watch<'_>) -> CoreReport {
+    let mut problems = Problems::default();
+    let index = open_index(folder).unwrap_or_else(|error| {
+        problems.add(Problem::Index(error));
+        None
+    });
+    let mut report = CoreReport {
+        core: folder.config.core,
+        survey: Survey::default(),
+        index: index.as_ref().map(|(_, view)| view.clone()),
+        checked: Checked::default(),
+        problems,
+    };
+    let mut segments = match MappedSegments::open(&folder.log) {
+        Ok(segments) => segments,
+        Err(source) => {
+            let path = folder.log.clone();
+            report.problems.add(Problem::LogFolder { path, source });
+            return report;
+        }
+    };
+    let verified = index.as_ref().filter(|_| depth == Depth::Verify);
+    let whole = report.read_log(folder, &mut segments, verified, watch);
+    report.checked.batches = report.survey.batches;
+    report.checked.records = report.survey.records;
+    // Of a log that was not read to its end nothing more can be said.
+    if let Some((reader, view)) = verified.filter(|_| whole) {
+        report.hold_marks(view);
+        if let Err(error) = report.follow_pointers(folder, &mut segments, reader, view) {
+            report.problems.add(Problem::Index(error));
+        }
+    }
+    report
+}
+
+type OpenIndex = (HeedReader, IndexView);
+
+fn open_index(folder: &CoreFolder) -> Result<Option<OpenIndex>, IndexError> {
+    let identity = Identity {
+        cluster: folder.config.cluster,
+        directory: folder.config.directory,
+    };
+    let Some(reader) = HeedIndex::open_stopped(&folder.index, identity)? else {
+        return Ok(None);
+    };
+    let view = IndexView {
+        core: reader.core_marks()?,
+        replicas: reader.replica_marks()?,
+        rows: reader.rows()?,
+        bytes: reader.bytes_used()?,
+    };
+    Ok(Some((reader, view)))
+}
+
+impl CoreReport {
+    /// Scans the log; whether to its end.
+    fn read_log(&mut self, folder: &CoreFolder, segments: &mut MappedSegments, index: Option<&OpenIndex>, watch: &mut Watch<'_>) -> bool {
+        let (survey, problems, checked) = (&mut self.survey, &mut self.problems, &mut self.checked);
+        *survey = Survey::of(
+            segments
+                .segments()
+                .into_iter()
+                .map(|number| (number, segments.segment_bytes(number))),
+        );
+        let config = LogConfig {
+            segment_bytes: u32::try_from(segments.segment_size()).unwrap_or(u32::MAX),
+            ..folder.config
+        };
+        let marks = index.and_then(|(_, view)| view.core);
+        let replay = marks.map_or(Position::default(), |marks| marks.replay);
+        let stop = segments.stop();
+        let mut replay_found = marks.is_none();
+        let mut applied = index.map(|(reader, view)| Applied::new(reader, replay, &view.replicas));
+        let scanned = scan(segments, &config, None, &mut |batch| {
+            survey.batch(batch, problems);
+            if let Some(applied) = &mut applied {
+                check_effects(batch, checked, problems);
+                applied.batch(batch, problems);
+                replay_found |= marks.is_some_and(|marks| (marks.replay, marks.replay_sequence) == (batch.position, batch.sequence));
+            }
+            if watch(batch).is_break() {
+                stop.set(true);
+            }
+        });
+        match scanned {
+            Ok(end) => survey.end(end, &folder.expected, problems),
+            Err(error) => {
+                problems.add(Problem::Log(error));
+                return false;
+            }
+        }
+        if let Some(applied) = applied {
+            applied.end(problems);
+        }
+        if let Some(marks) = marks.filter(|_| !replay_found) {
+            problems.add(Problem::ReplayMark {
+                position: marks.replay,
+                sequence: marks.replay_sequence,
+            });
+        }
+        true
+    }
+
+    /// Invariant 6, as far as marks alone tell: none is ahead of what the log proves.
+    fn hold_marks(&mut self, view: &IndexView) {
+        for marks in &view.replicas {
+            let name = marks.name;
+            if marks.damaged {
+                self.problems.add(Problem::MarkedDamaged { name });
+            }
+            if let Err(fault) = ShardState::decode(&marks.state) {
+                self.problems.add(Problem::State { name, fault });
+            }
+            let found = self.survey.replicas.get(&name).filter(|found| !found.hurt && !marks.damaged);
+            let Some(found) = found else { continue };
+            let (applied, commit, durable) = (marks.applied, marks.commit, found.commit);
+            if applied > commit || commit > durable {
+                self.problems.add(Problem::MarkAhead {
+                    name,
+                    applied,
+                    commit,
+                    durable,
+                });
+            }
+            let (marked, logged) = (marks.hard_state, found.hard_state);
+            if (marked.term, marked.vote) > (logged.term, logged.vote) {
+                self.problems.add(Problem::HardStateAhead { name, term: marked.term });
+            }
+        }
+    }
+
+    fn follow_pointers(
+        &mut self,
+        folder: &CoreFolder,
+        segments: &mut MappedSegments,
+        reader: &HeedReader,
+        view: &IndexView,
+    ) -> Result<(), IndexError> {
+        let mut pointers = Pointers::new(segments, folder.config.cluster, self.survey.end, &view.replicas);
+        self.checked.rows = pointers.rows(reader, &mut self.problems)?;
+        self.checked.positions = pointers.positions(reader, &mut self.problems)?;
+        Ok(())
+    }
+}
+
+/// Every effect of a batch, checksum by checksum; the batch's own has been checked by the scan.
+fn check_effects(batch: &ScannedBatch<'_>, checked: &mut Checked, problems: &mut Problems) {
+    for record in batch.records() {
+        let RecordBody::Entry {
+            index,
+            kind: EntryKind::Normal,
+            data,
+            ..
+        } = record.body
+        else {
+            continue;
+        };
+        let (name, position) = (record.name, record.position);
+        match verify_checksums(data).and_then(|()| EntryData::parse(data)) {
+            Ok(parsed) => checked.effects += parsed.effects().count() as u64,
+            Err(fault) => problems.add(Problem::Entry {
+                name,
+                index,
+                position,
+                fault,
+            }),
+        }
+    }
+}
