@@ -1,4 +1,5 @@
-//! Machines that cannot run a node: what is said, with which code, and that nothing was touched.
+//! Machines that cannot run a node: what is said, with which code, and that nothing was touched. `margate check` says it before
+//! a node is started.
 
 mod support;
 
@@ -9,8 +10,10 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use serde_json::Value;
+use support::cli::{assert_failed, stderr, stdout};
 use support::node::{Single, node};
-use support::{Process, dev, free_address, scratch};
+use support::{Process, dev, free_address, margate, scratch};
 
 /// The node must end with code 1 and this message, having made no data directory.
 #[track_caller]
@@ -106,6 +109,117 @@ fn a_machine_that_lacks_something_is_told_what() {
     let mut single = Single::create_at(scratch, address);
     single.cli().told(&["set", "a", "1"]);
     single.process.stop();
+}
+
+/// `margate check` on this directory.
+fn check(data: &Path) -> Command {
+    let mut command = margate();
+    command.arg("check").arg("--data").arg(data).args(["-o", "json"]);
+    command
+}
+
+/// The rows of a check that must end with this code.
+#[track_caller]
+fn rows(mut command: Command, code: i32) -> Vec<Value> {
+    let output = command.output().expect("the binary runs");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{}{said}", stdout(&output));
+    assert_eq!(code == 7, said.contains("checks failed: a node does not start here"), "{said}");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(document["fit"], code == 0);
+    document["rows"].as_array().expect("a list").clone()
+}
+
+/// The row of an item has this verdict, and says how to mend it if it is no pass.
+#[track_caller]
+fn assert_row(rows: &[Value], item: &str, verdict: &str, found: &str) {
+    let row = rows.iter().find(|row| row["item"] == item).expect("every item has a row");
+    assert_eq!(row["verdict"], verdict, "{row}");
+    let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    assert!(text("found").contains(found) && !text("why").is_empty(), "{row}");
+    assert_eq!(text("mend").is_empty(), verdict == "pass", "{row}");
+}
+
+#[test]
+fn a_fit_machine_passes_its_check() {
+    let data = scratch();
+    let all = rows(check(data.path()), 0);
+    let items: Vec<&str> = all.iter().filter_map(|row| row["item"].as_str()).collect();
+    let expected = [
+        "io_uring",
+        "locked memory",
+        "open files",
+        "cpus",
+        "cpu governor",
+        "stolen time",
+        "transparent huge pages",
+        "clock source",
+        "file system",
+        "direct i/o",
+        "i/o scheduler",
+        "sync latency",
+        "free space",
+    ];
+    assert_eq!(items, expected);
+    assert_row(&all, "io_uring", "pass", "a ring was made");
+    assert_row(&all, "direct i/o", "pass", "taken, aligned to ");
+    let latency = all.iter().find(|row| row["item"] == "sync latency").expect("a row");
+    assert!(
+        latency["found"]
+            .as_str()
+            .is_some_and(|found| found.contains(" of 200 durable writes of 4 KiB")),
+        "{latency}"
+    );
+    assert_eq!(
+        std::fs::read_dir(data.path()).expect("a folder").count(),
+        0,
+        "the trial left something"
+    );
+    let text = margate()
+        .args(["check", "--data"])
+        .arg(data.path())
+        .output()
+        .expect("the binary runs");
+    let text = stdout(&text);
+    assert_eq!(text.lines().filter(|line| !line.starts_with(' ')).count(), expected.len(), "{text}");
+}
+
+#[test]
+fn a_check_names_what_is_lacking_before_a_node_does() {
+    let data = scratch();
+    let failed = |command, item, found| assert_row(&rows(command, 7), item, "fail", found);
+    failed(
+        without_io_uring(check(data.path()), libc::ENOSYS),
+        "io_uring",
+        "has none (error 38)",
+    );
+    failed(without_io_uring(check(data.path()), libc::EPERM), "io_uring", "");
+    let locked = limited(check(data.path()), Resource::Memlock, 64 << 10);
+    failed(locked, "locked memory", "the limit of locked memory is 65536 bytes");
+    failed(
+        limited(check(data.path()), Resource::Nofile, 64),
+        "open files",
+        "the limit of open files is 64",
+    );
+    let scant = rows(limited(check(data.path()), Resource::Memlock, 1 << 20), 0);
+    assert_row(&scant, "locked memory", "warn", "at most 1.0 MiB");
+    let nowhere = margate()
+        .args(["check", "--data", "/nowhere/at/all"])
+        .output()
+        .expect("the binary runs");
+    assert_failed(&nowhere, 2, "cannot look at /nowhere/at/all: No such file or directory");
+}
+
+#[test]
+fn a_file_system_in_memory_fails_its_check() {
+    // Linux mounts one there for shared memory; where it does not, there is nothing to look at.
+    let memory = Path::new("/dev/shm");
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("Linux lists its mounts");
+    if !mounts.lines().any(|line| line.split(' ').skip(1).take(2).eq(["/dev/shm", "tmpfs"])) {
+        return;
+    }
+    let all = rows(check(memory), 7);
+    assert_row(&all, "file system", "fail", "tmpfs: it is gone when the machine stops");
 }
 
 #[test]

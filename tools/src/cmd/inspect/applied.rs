@@ -227,3 +227,7 @@ fn effects_of(data: &[u8]) -> Vec<(EffectKind, Vec<u8>, Version)> {
         .map(|(_, effect)| (effect.kind, effect.key.to_vec(), effect.version))
         .collect()
 }
+
+#[cfg(test)]
+#[path = "applied_tests.rs"]
+mod tests;
