@@ -11,7 +11,7 @@ pub(crate) struct InspectArgs {
     /// Only this core
     #[arg(long, value_name = "CORE")]
     pub(crate) core: Option<u16>,
-    /// Show segments, replicas and the index of each core [default]
+    /// Show segments, replicas and the index of each core; what is shown if nothing else is asked for
     #[arg(long, group = "what", help_heading = "What to show")]
     pub(crate) summary: bool,
     /// Print every record of the log, in order

@@ -30,6 +30,8 @@ pub(super) struct Applied<'a, R: IndexReader> {
     replicas: BTreeMap<ReplicaName, Claim>,
     missing: BTreeMap<(Space, Vec<u8>), Written>,
     kept_bytes: usize,
+    /// Beyond this the comparison is given up.
+    kept_bytes_max: usize,
     given_up: bool,
     failure: Option<IndexError>,
 }
@@ -76,6 +78,7 @@ impl<'a, R: IndexReader> Applied<'a, R> {
             replicas: marks.iter().map(|marks| (marks.name, claim(marks))).collect(),
             missing: BTreeMap::new(),
             kept_bytes: 0,
+            kept_bytes_max: KEPT_BYTES_MAX,
             given_up: false,
             failure: None,
         }
@@ -107,7 +110,9 @@ impl<'a, R: IndexReader> Applied<'a, R> {
             problems.add(Problem::Index(failure));
         }
         if self.given_up {
-            problems.add(Problem::NotCompared { bytes: KEPT_BYTES_MAX });
+            problems.add(Problem::NotCompared {
+                bytes: self.kept_bytes_max,
+            });
             return;
         }
         for (name, claim) in self.replicas.iter().filter(|(_, claim)| !claim.hurt) {
@@ -210,7 +215,7 @@ impl<'a, R: IndexReader> Applied<'a, R> {
 
     fn keep(&mut self, bytes: usize) {
         self.kept_bytes += bytes;
-        if self.kept_bytes > KEPT_BYTES_MAX {
+        if self.kept_bytes > self.kept_bytes_max {
             self.given_up = true;
             self.kept_bytes = 0;
             self.missing.clear();

@@ -92,9 +92,14 @@ impl Log {
 
     /// All that is wrong with an index and its marks.
     fn problems(&self, replay: Position, marks: &ReplicaMarks, rows: &[(&str, u64)]) -> Vec<String> {
+        self.problems_within(KEPT_BYTES_MAX, replay, marks, rows)
+    }
+
+    fn problems_within(&self, bytes: usize, replay: Position, marks: &ReplicaMarks, rows: &[(&str, u64)]) -> Vec<String> {
         let reader = index(replay, marks, rows);
         let mut problems = Problems::default();
         let mut applied = Applied::new(&reader, replay, std::slice::from_ref(marks));
+        applied.kept_bytes_max = bytes;
         self.scan(&mut |batch| applied.batch(batch, &mut problems)).expect("a sound log");
         applied.end(&mut problems);
         problems.lines().collect()
@@ -215,4 +220,13 @@ fn of_a_replica_that_lost_records_nothing_more_is_said() {
     damaged.damaged = true;
     log.bytes[places[1].offset as usize + 70] ^= 1;
     assert_eq!(log.problems(places[4], &damaged, &[]), [""; 0]);
+}
+
+#[test]
+fn more_keys_than_may_be_kept_are_told_and_not_passed_over() {
+    let (log, places) = log();
+    let [told] = &log.problems_within(100, places[4], &marks(3, 2), &[("b", 6)])[..] else {
+        panic!("that it gave up, and nothing else")
+    };
+    assert!(told.contains("was not compared with all entries: more than 100 bytes"), "{told}");
 }

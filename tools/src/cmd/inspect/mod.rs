@@ -3,9 +3,9 @@
 //! The engine's own scan and index reader read it; there is no second parser. What is wrong with it is listed, and makes the
 //! command end with code 7.
 //!
-//! - [`look`]: one core. [`survey`] gathers what its log holds; with `--verify`, [`applied`] and [`rows`] hold the index against it.
+//! - [`mod@look`]: one core. [`survey`] gathers what its log holds; with `--verify`, [`applied`] and [`rows`] hold the index against it.
 //! - [`segments`]: log files through memory maps. [`problem`]: all that can be wrong.
-//! - [`show`], [`records`]: what is printed.
+//! - [`show`], [`mod@records`]: what is printed.
 //!
 //! Not here, on purpose: repair.
 
@@ -54,7 +54,7 @@ pub(crate) enum InspectError {
         asked: u16,
     },
     /// Something is wrong with it.
-    #[error("{problems} problems were found; nothing was changed")]
+    #[error("problems found: {problems}; nothing was changed")]
     Problems {
         /// How many.
         problems: u64,
@@ -114,6 +114,11 @@ fn records(output: &mut Output, folders: &[CoreFolder]) -> Result<u64, Failure> 
         .map(|folder| look(folder, Depth::Survey, &mut |batch| records.batch(folder.config.core, batch)));
     let reports: Vec<CoreReport> = looked.collect();
     records.finish()?;
+    // Standard output is the records'; what is wrong with them is talk.
+    for report in &reports {
+        let core = report.core.0;
+        report.problems.lines().for_each(|line| tracing::error!(core, "{line}"));
+    }
     Ok(problems_of(&reports))
 }
 
