@@ -92,11 +92,12 @@ impl<'a, R: IndexReader> Applied<'a, R> {
             }
         }
         for record in batch.records() {
-            if let RecordBody::Entry {
-                term, index, kind, data, ..
-            } = record.body
-            {
-                self.entry(record.name, (term, index), kind, data, batch.position);
+            match record.body {
+                RecordBody::Entry {
+                    term, index, kind, data, ..
+                } => self.entry(record.name, (term, index), kind, data, batch.position),
+                RecordBody::ReplicaEnd => self.forget(record.name),
+                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::Unknown { .. } => {}
             }
         }
         for (name, commit) in batch.commits() {
@@ -120,8 +121,12 @@ impl<'a, R: IndexReader> Applied<'a, R> {
                 problems.add(Problem::MarkPassed { name: *name, index });
             }
         }
+        // What was lost may have deleted the key.
+        let whole = |name: ReplicaName| self.replicas.get(&name).is_some_and(|claim| !claim.hurt);
         for ((_, key), Written { name, index, version }) in self.missing {
-            problems.add(Problem::RowMissing { name, index, key, version });
+            if whole(name) {
+                problems.add(Problem::RowMissing { name, index, key, version });
+            }
         }
     }
 
@@ -151,6 +156,13 @@ impl<'a, R: IndexReader> Applied<'a, R> {
             bytes,
         });
         self.keep(bytes);
+    }
+
+    /// A replica has ended: what it claims counts no more.
+    fn forget(&mut self, name: ReplicaName) {
+        if let Some(claim) = self.replicas.get_mut(&name) {
+            claim.hurt = true;
+        }
     }
 
     fn commit(&mut self, name: ReplicaName, commit: LogIndex, problems: &mut Problems) {

@@ -15,6 +15,7 @@ use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId, ReplicaId, ShardI
 use tempfile::TempDir;
 
 use super::super::segments::MappedSegments;
+use super::super::survey::Survey;
 use super::*;
 
 const SPACE: Space = Space(3);
@@ -212,14 +213,25 @@ fn marks_of_another_term_or_behind_their_replay_are_found() {
 }
 
 #[test]
-fn of_a_replica_that_lost_records_nothing_more_is_said() {
+fn of_a_replica_that_lost_records_or_ended_nothing_more_is_said() {
+    // The last batch but one is lost; `b` was written before it and could have been deleted in it.
+    for lost in [1, 3] {
+        let (mut log, places) = log();
+        assert_eq!(log.problems(places[4], &marks(3, 2), &[]).len(), 1, "before anything is lost");
+        log.bytes[places[lost].offset as usize + 70] ^= 1;
+        assert_eq!(log.problems(places[4], &marks(3, 2), &[]), [""; 0]);
+    }
     let (mut log, places) = log();
-    log.bytes[places[1].offset as usize + 70] ^= 1;
-    assert_eq!(log.problems(places[4], &marks(3, 2), &[("a", 1)]), [""; 0]);
     let mut damaged = marks(3, 2);
     damaged.damaged = true;
-    log.bytes[places[1].offset as usize + 70] ^= 1;
     assert_eq!(log.problems(places[4], &damaged, &[]), [""; 0]);
+    log.writer.push(Record::ReplicaEnd {
+        name: NAME,
+        space: SPACE,
+        timestamp: Nanos(1),
+    });
+    log.flush(4);
+    assert_eq!(log.problems(places[4], &marks(3, 2), &[]), [""; 0]);
 }
 
 #[test]
@@ -229,4 +241,26 @@ fn more_keys_than_may_be_kept_are_told_and_not_passed_over() {
         panic!("that it gave up, and nothing else")
     };
     assert!(told.contains("was not compared with all entries: more than 100 bytes"), "{told}");
+}
+
+#[test]
+fn an_end_is_told_once_and_what_follows_it_does_not_count() {
+    let (mut log, _) = log();
+    log.writer.push(Record::ReplicaEnd {
+        name: NAME,
+        space: SPACE,
+        timestamp: Nanos(1),
+    });
+    log.flush(4);
+    log.entry(3, 9, &[]).flush(9);
+    let (mut survey, mut problems) = (Survey::of([(1, 4 << 20)].into_iter()), Problems::default());
+    fs::write(segments::path(log.folder.path(), 1), &log.bytes).expect("written");
+    let mut files = MappedSegments::open(log.folder.path()).expect("a folder");
+    let end = scan(&mut files, &CONFIG, None, &mut |batch| survey.batch(batch, &mut problems)).expect("a sound log");
+    survey.end(end, &[NAME].into(), &mut problems);
+    let [told] = &problems.lines().collect::<Vec<_>>()[..] else {
+        panic!("one end")
+    };
+    assert!(told.starts_with("shard 1 replica 1 ended at segment 1 offset "), "{told}");
+    assert_eq!(survey.replicas[&NAME].last(), LogIndex(4));
 }

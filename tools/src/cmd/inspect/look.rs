@@ -184,14 +184,17 @@ impl CoreReport {
     fn hold_marks(&mut self, view: &IndexView) {
         for marks in &view.replicas {
             let name = marks.name;
-            if marks.damaged {
+            let found = self.survey.replicas.get(&name);
+            // Where the log says that it ended, that was told already.
+            if marks.damaged && found.is_none_or(|found| found.ended.is_none()) {
                 self.problems.add(Problem::MarkedDamaged { name });
             }
             if let Err(fault) = ShardState::decode(&marks.state) {
                 self.problems.add(Problem::State { name, fault });
             }
-            let found = self.survey.replicas.get(&name).filter(|found| !found.hurt && !marks.damaged);
-            let Some(found) = found else { continue };
+            let Some(found) = found.filter(|found| found.is_whole() && !marks.damaged) else {
+                continue;
+            };
             let (applied, commit, durable) = (marks.applied, marks.commit, found.commit);
             if applied > commit || commit > durable {
                 self.problems.add(Problem::MarkAhead {

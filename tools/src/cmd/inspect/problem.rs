@@ -36,6 +36,8 @@ pub(super) enum Problem {
     Damage(Damage),
     #[error("{name} was created here and is not in the log: the log was lost, so this replica must be replaced")]
     LogLost { name: ReplicaName },
+    #[error("{name} ended at {position}, for it had lost acknowledged entries: it is never started again and must be replaced")]
+    Ended { name: ReplicaName, position: Position },
     #[error("{name}: a record at {position} is of kind {kind}, which this version does not know; start the version that wrote it")]
     UnknownKind { name: ReplicaName, position: Position, kind: u8 },
     #[error("{name}: entries {from} to {to} are missing before {position}")]

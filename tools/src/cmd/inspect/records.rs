@@ -154,6 +154,7 @@ fn kind_name(body: &RecordBody<'_>) -> String {
         RecordBody::Entry { .. } => "entry".to_owned(),
         RecordBody::HardState(_) => "hard_state".to_owned(),
         RecordBody::Checkpoint { .. } => "checkpoint".to_owned(),
+        RecordBody::ReplicaEnd => "replica_end".to_owned(),
         RecordBody::Unknown { kind } => format!("kind_{kind}"),
     }
 }
@@ -194,7 +195,7 @@ fn describe(body: &RecordBody<'_>) -> String {
             part + 1,
             state.len()
         ),
-        RecordBody::Unknown { .. } => kind,
+        RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => kind,
     }
 }
 
@@ -248,7 +249,7 @@ fn record_object(object: Object, record: &ScannedRecord<'_>) -> Object {
             .field("part", part)
             .field("parts", parts)
             .field("bytes", state.len()),
-        RecordBody::Unknown { .. } => object,
+        RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => object,
     }
 }
 

@@ -179,7 +179,11 @@ fn replicas_table(report: &CoreReport) -> Table {
     ]);
     for (name, view) in &report.survey.replicas {
         let marks = marks_of(report, *name);
-        let hurt = view.hurt || marks.is_some_and(|marks| marks.damaged);
+        let state = match view.ended {
+            Some(_) => "ended",
+            None if view.hurt || marks.is_some_and(|marks| marks.damaged) => "hurt",
+            None => "whole",
+        };
         table.add_row([
             name.shard.to_string(),
             name.replica.to_string(),
@@ -191,7 +195,7 @@ fn replicas_table(report: &CoreReport) -> Table {
             view.hard_state.vote.to_string(),
             view.commit.to_string(),
             marks.map_or_else(none, |marks| marks.applied.to_string()),
-            if hurt { "yes" } else { "no" }.to_owned(),
+            state.to_owned(),
         ]);
     }
     table
@@ -280,6 +284,7 @@ fn replica_object(name: ReplicaName, view: &ReplicaView, marks: Option<&ReplicaM
         .field("commit", view.commit.0)
         .field("checkpoint", view.checkpoint.0)
         .field("hurt", view.hurt)
+        .field("ended", view.ended.is_some())
         .field("marks", marks.map(|marks| Value::from(marks_object(marks))))
 }
 

@@ -67,6 +67,8 @@ pub(super) struct ReplicaView {
     pub(super) checkpoint: LogIndex,
     /// A damage may have taken records of it.
     pub(super) hurt: bool,
+    /// Where it ended, if it did; nothing after that counts.
+    pub(super) ended: Option<Position>,
 }
 
 impl SegmentState {
@@ -127,7 +129,12 @@ impl Survey {
         for name in expected.iter().filter(|name| !self.replicas.contains_key(name) && !lost(name)) {
             problems.add(Problem::LogLost { name: *name });
         }
-        for (name, replica) in self.replicas.iter().filter(|(_, replica)| !replica.hurt) {
+        for (name, replica) in self.replicas.iter().filter(|(name, _)| expected.contains(name)) {
+            if let Some(position) = replica.ended {
+                problems.add(Problem::Ended { name: *name, position });
+            }
+        }
+        for (name, replica) in self.replicas.iter().filter(|(_, replica)| replica.is_whole()) {
             let (name, commit, last) = (*name, replica.commit, replica.last());
             if commit > last {
                 problems.add(Problem::CommittedMissing { name, commit, last });
@@ -163,6 +170,9 @@ impl Survey {
         let (name, position) = (record.name, record.position);
         let replica = self.replicas.entry(name).or_insert_with(|| ReplicaView::new(record.space));
         replica.records += 1;
+        if replica.ended.is_some() {
+            return;
+        }
         match record.body {
             RecordBody::Entry { term, index, .. } => {
                 if let Some((from, to)) = replica.append(term, index) {
@@ -175,6 +185,7 @@ impl Survey {
                 }
             }
             RecordBody::Checkpoint { applied, .. } => replica.checkpoint = replica.checkpoint.max(applied),
+            RecordBody::ReplicaEnd => replica.ended = Some(position),
             RecordBody::Unknown { kind } => problems.add(Problem::UnknownKind { name, position, kind }),
         }
     }
@@ -191,7 +202,13 @@ impl ReplicaView {
             commit: LogIndex(0),
             checkpoint: LogIndex(0),
             hurt: false,
+            ended: None,
         }
+    }
+
+    /// Whether all its records were read, and it lives.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.hurt && self.ended.is_none()
     }
 
     /// The last entry it has, or the one its checkpoint has.
