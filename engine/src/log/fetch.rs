@@ -1,4 +1,4 @@
-//! Old entries for followers that lag: one replica's entries out of a piece of the log.
+//! Batches out of a piece of the log that was read while serving: for reclaim, and one replica's entries for followers that lag.
 //!
 //! The caller reads whole blocks of a segment, from the start of a batch, never past the last durable batch,
 //! and passes them here; entries come back as slices of what was read. *Plan, fetch, finish*: this is the finish.
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use margate_net::ids::{LogIndex, Term};
 use margate_net::message::EntryKind;
 
-use super::batch::{BatchFault, BatchHeader};
+use super::batch::{BatchFault, BatchHeader, ScannedBatch};
 use super::record::RecordBody;
 use super::segment::{first_batch, further};
 use crate::types::{Position, ReplicaName};
@@ -53,7 +53,30 @@ pub enum FetchError {
     },
 }
 
+/// How far a piece of the log could be walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// The batch to go on from; it may lie in the next segment.
+    pub next: Position,
+    /// The piece was too short for its first batch: read this many bytes.
+    pub needs: Option<usize>,
+}
+
 /// One replica's entries in a piece of the log that begins with a batch at `at`.
+///
+/// # Errors
+/// As [`walk_chunk`].
+pub fn entries_in_chunk(chunk: &Bytes, at: Position, name: ReplicaName) -> Result<FetchedChunk, FetchError> {
+    let mut entries = Vec::new();
+    let walked = walk_chunk(chunk, at, &mut |batch| take_entries(batch, chunk, name, &mut entries))?;
+    Ok(FetchedChunk {
+        entries,
+        next: walked.next,
+        needs: walked.needs,
+    })
+}
+
+/// Shows the batches in a piece of the log that begins with one at `at`.
 ///
 /// What follows the last sound batch of a segment is its unused tail, zeros or what a torn batch left: `next` is then
 /// the next segment's first batch. The caller compares indexes: damage between two batches shows as a gap.
@@ -61,32 +84,28 @@ pub enum FetchError {
 /// # Errors
 /// If the first batch is not sound. At a `next` that fell on the end of a piece this may be its segment's unused tail:
 /// go on at the next segment's first batch.
-pub fn entries_in_chunk(chunk: &Bytes, at: Position, name: ReplicaName) -> Result<FetchedChunk, FetchError> {
-    let mut fetched = FetchedChunk {
-        entries: Vec::new(),
-        next: at,
-        needs: None,
-    };
+pub fn walk_chunk(chunk: &Bytes, at: Position, visit: &mut dyn FnMut(&ScannedBatch<'_>)) -> Result<Walked, FetchError> {
+    let mut walked = Walked { next: at, needs: None };
     let mut from = 0;
     while let Some(rest) = chunk.get(from..).filter(|rest| !rest.is_empty()) {
-        let place = fetched.next;
-        match take_batch(rest, chunk, place, name, &mut fetched.entries) {
+        let place = walked.next;
+        match take_batch(rest, place, visit) {
             Ok(bytes) => {
                 from += bytes;
-                fetched.next = further(place, bytes).unwrap_or(next_segment(place));
+                walked.next = further(place, bytes).unwrap_or(next_segment(place));
             }
             Err(Stop::Cut { needs }) => {
-                fetched.needs = (from == 0).then_some(needs);
+                walked.needs = (from == 0).then_some(needs);
                 break;
             }
             Err(Stop::Fault(fault)) if from == 0 => return Err(FetchError::BadBatch { position: place, fault }),
             Err(Stop::Fault(_)) => {
-                fetched.next = next_segment(place);
+                walked.next = next_segment(place);
                 break;
             }
         }
     }
-    Ok(fetched)
+    Ok(walked)
 }
 
 /// Why a batch gave nothing.
@@ -95,14 +114,19 @@ enum Stop {
     Fault(BatchFault),
 }
 
-/// Adds the replica's entries of the batch that begins `rest`; says how many bytes it takes on disk.
-fn take_batch(rest: &[u8], chunk: &Bytes, at: Position, name: ReplicaName, entries: &mut Vec<FetchedEntry>) -> Result<usize, Stop> {
+/// Shows the batch that begins `rest`; says how many bytes it takes on disk.
+fn take_batch(rest: &[u8], at: Position, visit: &mut dyn FnMut(&ScannedBatch<'_>)) -> Result<usize, Stop> {
     let header = BatchHeader::parse(rest, at, None).map_err(Stop::Fault)?;
     if header.padded() > rest.len() {
         return Err(Stop::Cut { needs: header.padded() });
     }
     header.check(rest).map_err(Stop::Fault)?;
-    let batch = header.open(rest).map_err(Stop::Fault)?;
+    visit(&header.open(rest).map_err(Stop::Fault)?);
+    Ok(header.padded())
+}
+
+/// Adds a replica's entries of a batch.
+fn take_entries(batch: &ScannedBatch<'_>, chunk: &Bytes, name: ReplicaName, entries: &mut Vec<FetchedEntry>) {
     for record in batch.records().filter(|record| record.name == name) {
         if let RecordBody::Entry {
             term,
@@ -121,7 +145,6 @@ fn take_batch(rest: &[u8], chunk: &Bytes, at: Position, name: ReplicaName, entri
             });
         }
     }
-    Ok(header.padded())
 }
 
 fn next_segment(at: Position) -> Position {

@@ -11,7 +11,7 @@ use margate_net::ids::{LogIndex, Term};
 use super::batch::{BATCH_HEADER_BYTES, COMMIT_BYTES, HELD_BYTES};
 use super::batch::{BatchHeader, CHECKSUM_AT, FLAG_SEAL, Held, HeldList, encode_commit, encode_held};
 use super::bytes::{length_u32, padded};
-use super::record::Framed;
+use super::record::{Framed, RecordKind};
 use super::segment::{FORMAT, further};
 use crate::types::{Nanos, Position, ReplicaName};
 
@@ -34,6 +34,8 @@ pub struct Flush {
     pub seal: bool,
     /// Where its entries lie, in the order they were pushed.
     pub entries: Vec<PlacedEntry>,
+    /// Where the data of its relocations begin, in the order they were pushed.
+    pub relocations: Vec<Position>,
     /// Heads and lists, one after the other.
     frame: Vec<u8>,
     /// Where data go between them.
@@ -121,8 +123,11 @@ impl Flush {
     /// Adds a record that begins at some byte of the batch; says where the next one does.
     fn add(&mut self, record: Framed, batch: Position, at: usize) -> usize {
         let data_at = at + record.head.len();
+        let data = further(batch, data_at).expect("a batch lies inside its segment");
+        if record.kind == RecordKind::Relocation {
+            self.relocations.push(data);
+        }
         if let Some((term, index)) = record.entry {
-            let data = further(batch, data_at).expect("a batch lies inside its segment");
             self.entries.push(PlacedEntry {
                 name: record.name,
                 index,
@@ -186,6 +191,7 @@ impl Draft<'_> {
             records: self.records.len() as u64,
             seal: self.records.is_empty(),
             entries: Vec::new(),
+            relocations: Vec::new(),
             frame,
             pieces: Vec::with_capacity(self.records.len()),
         };

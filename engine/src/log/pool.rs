@@ -18,10 +18,15 @@ pub(super) struct OpenSegment {
     pub(super) end: Position,
 }
 
+/// Ready segments kept beyond the minimum when old ones come free: they cost no prewriting.
+const RECYCLED_MAX: usize = 2;
+
 /// The segment in use and the ready ones.
 #[derive(Debug)]
 pub(super) struct SegmentPool {
     open: Option<OpenSegment>,
+    /// Number of the oldest segment that is kept.
+    oldest: u32,
     /// Number of the newest segment in use or used up; 0 before the first.
     newest: u32,
     ready: BTreeMap<u32, u64>,
@@ -34,11 +39,12 @@ pub(super) struct SegmentPool {
 }
 
 impl SegmentPool {
-    pub(super) fn new(open: Option<OpenSegment>, newest: u32, ready_min: usize, segment_bytes: u32) -> Self {
+    pub(super) fn new(open: Option<OpenSegment>, (oldest, newest): (u32, u32), ready_min: usize, segment_bytes: u32) -> Self {
         let ready_min = ready_min.max(1);
         let (ready, requested) = (BTreeMap::new(), BTreeSet::new());
         Self {
             open,
+            oldest,
             newest,
             ready,
             requested,
@@ -67,6 +73,22 @@ impl SegmentPool {
         self.requested.remove(&segment.number);
         self.ready.insert(segment.number, segment.salt);
         self.waiting = self.waiting && !self.ready.contains_key(&self.next_number());
+    }
+
+    /// Number of the oldest segment that is kept.
+    pub(super) fn oldest(&self) -> u32 {
+        self.oldest
+    }
+
+    /// Forgets the oldest segment; says under which number its file may be used again, unless enough are ready.
+    pub(super) fn release_oldest(&mut self) -> Option<u32> {
+        assert!(self.oldest < self.newest, "segment {} is still being written", self.oldest);
+        self.oldest += 1;
+        let next = self.next_number();
+        let enough = next.saturating_add(length_u32(self.ready_min + RECYCLED_MAX));
+        let number = (next..enough).find(|number| !self.ready.contains_key(number) && !self.requested.contains(number))?;
+        self.requested.insert(number);
+        Some(number)
     }
 
     /// Segments that are prewritten and empty.

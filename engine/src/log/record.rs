@@ -5,7 +5,8 @@
 //!              | checksum u32 | timestamp u64 | body
 //! entry        term u64 | index u64 | entry kind u8 | 7 zeros | data
 //! hard_state   term u64 | vote u64
-//! checkpoint   applied index u64 | applied term u64 | part u32 | parts u32 | state
+//! checkpoint   applied index u64 | applied term u64 | part u32 | parts u32 | log kept from u32 | 4 zeros | state
+//! relocation   entry data (`effects`), as in an entry
 //! replica_end  nothing
 //! ```
 //!
@@ -25,6 +26,8 @@ use crate::types::{HardState, Nanos, Position, ReplicaName};
 pub const RECORD_HEADER_BYTES: usize = 40;
 /// Bytes of an entry record before its data.
 pub const ENTRY_HEADER_BYTES: usize = RECORD_HEADER_BYTES + 24;
+/// Bytes of a checkpoint's fields before its state.
+pub(super) const CHECKPOINT_FIELDS_BYTES: usize = 32;
 /// Where a record's checksum is.
 const CHECKSUM_AT: usize = 28;
 
@@ -38,6 +41,8 @@ pub enum RecordKind {
     HardState = 8,
     /// A replica's whole state that is not a key, at some applied entry.
     Checkpoint = 13,
+    /// Effects copied from elsewhere: by reclaim, or from an image.
+    Relocation = 14,
     /// A replica's end: its records are ignored from here on.
     ReplicaEnd = 17,
 }
@@ -87,8 +92,22 @@ pub enum Record {
         applied: LogIndex,
         /// That entry's term.
         applied_term: Term,
+        /// The oldest segment that is still needed beside it.
+        kept_from: u32,
         /// The state; its writer knows what it means.
         state: Bytes,
+        /// Wall clock, ns.
+        timestamp: Nanos,
+    },
+    /// Effects that are applied already, copied to a new place; never Raft state. A delete among them stands for one whose
+    /// first record is gone.
+    Relocation {
+        /// Whose.
+        name: ReplicaName,
+        /// The space their keys live in.
+        space: Space,
+        /// The effects, as an entry's data hold them.
+        data: Bytes,
         /// Wall clock, ns.
         timestamp: Nanos,
     },
@@ -146,8 +165,17 @@ pub enum RecordBody<'a> {
         part: u32,
         /// How many there are, at least 1.
         parts: u32,
+        /// The oldest segment that is still needed beside it.
+        kept_from: u32,
         /// This part's bytes.
         state: &'a [u8],
+    },
+    /// Effects at a new place.
+    Relocation {
+        /// They, as an entry's data hold them.
+        data: &'a [u8],
+        /// Where the data begin.
+        data_position: Position,
     },
     /// The replica ends here.
     ReplicaEnd,
@@ -211,6 +239,7 @@ impl RecordBody<'_> {
             Self::Entry { .. } => RecordKind::Entry as u8,
             Self::HardState(_) => RecordKind::HardState as u8,
             Self::Checkpoint { .. } => RecordKind::Checkpoint as u8,
+            Self::Relocation { .. } => RecordKind::Relocation as u8,
             Self::ReplicaEnd => RecordKind::ReplicaEnd as u8,
             Self::Unknown { kind } => *kind,
         }
@@ -297,24 +326,37 @@ pub(super) fn frame(record: Record, checkpoint_part_bytes: usize) -> Vec<Framed>
             space,
             applied,
             applied_term,
+            kept_from,
             state,
             timestamp,
         } => {
-            let mut fields = [0; 24];
+            let mut fields = [0; CHECKPOINT_FIELDS_BYTES];
             fields[..8].copy_from_slice(&applied.0.to_le_bytes());
             fields[8..16].copy_from_slice(&applied_term.0.to_le_bytes());
+            fields[24..28].copy_from_slice(&kept_from.to_le_bytes());
             frame_checkpoint((name, space, timestamp), fields, state, checkpoint_part_bytes)
         }
+        Record::Relocation {
+            name,
+            space,
+            data,
+            timestamp,
+        } => vec![Framed::new(RecordKind::Relocation, (name, space, timestamp), &[], data)],
         Record::ReplicaEnd { name, space, timestamp } => {
             vec![Framed::new(RecordKind::ReplicaEnd, (name, space, timestamp), &[], Bytes::new())]
         }
     }
 }
 
-fn frame_checkpoint(of: (ReplicaName, Space, Nanos), mut fields: [u8; 24], mut state: Bytes, part_bytes: usize) -> Vec<Framed> {
+fn frame_checkpoint(
+    of: (ReplicaName, Space, Nanos),
+    mut fields: [u8; CHECKPOINT_FIELDS_BYTES],
+    mut state: Bytes,
+    part_bytes: usize,
+) -> Vec<Framed> {
     let part_bytes = part_bytes.clamp(1, CHECKPOINT_PART_BYTES_MAX);
     let parts = length_u32(state.len().div_ceil(part_bytes).max(1));
-    fields[20..].copy_from_slice(&parts.to_le_bytes());
+    fields[20..24].copy_from_slice(&parts.to_le_bytes());
     let mut framed = Vec::new();
     for part in 0..parts {
         fields[16..20].copy_from_slice(&part.to_le_bytes());
@@ -389,6 +431,10 @@ fn parse_body(kind: u8, body: &[u8], at: Position) -> Result<RecordBody<'_>, Rec
         7 => parse_entry(body, at, bad_body),
         8 => parse_hard_state(body).ok_or(bad_body),
         13 => parse_checkpoint(body).ok_or(bad_body),
+        14 => Ok(RecordBody::Relocation {
+            data: body,
+            data_position: further(at, RECORD_HEADER_BYTES).ok_or(bad_body)?,
+        }),
         17 if body.is_empty() => Ok(RecordBody::ReplicaEnd),
         17 => Err(bad_body),
         kind => Ok(RecordBody::Unknown { kind }),
@@ -429,11 +475,14 @@ fn parse_checkpoint(body: &[u8]) -> Option<RecordBody<'_>> {
     let applied_term = Term(reader.u64()?);
     let part = reader.u32()?;
     let parts = reader.u32()?;
+    let kept_from = reader.u32()?;
+    reader.u32()?; // Zero.
     (part < parts).then_some(RecordBody::Checkpoint {
         applied,
         applied_term,
         part,
         parts,
+        kept_from,
         state: reader.rest(),
     })
 }

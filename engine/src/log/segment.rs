@@ -43,6 +43,8 @@ pub struct ReadySegment {
     pub number: u32,
     /// The salt in its header.
     pub salt: u64,
+    /// Which life of its file this is; 1 is the first.
+    pub life: u32,
 }
 
 /// What a segment's first block says.
@@ -62,6 +64,8 @@ pub struct SegmentHeader {
     pub length: u32,
     /// Random, new in every life of the file: batches of a former life carry another.
     pub salt: u64,
+    /// Which life of the file this is; only in its first, 1, were the blocks behind the header zero.
+    pub life: u32,
 }
 
 /// Why a first block is no segment header.
@@ -85,6 +89,7 @@ impl LogConfig {
             number: segment.number,
             length: self.segment_bytes,
             salt: segment.salt,
+            life: segment.life,
         }
     }
 }
@@ -105,6 +110,7 @@ impl SegmentHeader {
         block.extend_from_slice(&self.cluster.0.to_le_bytes());
         block.extend_from_slice(&self.directory.0.to_le_bytes());
         block.extend_from_slice(&self.node.0.to_le_bytes());
+        block.extend_from_slice(&self.life.to_le_bytes());
         block.resize(BLOCK_BYTES, 0);
         let checksum = checksum_without(&block, CHECKSUM_AT);
         block[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
@@ -178,6 +184,7 @@ impl SegmentHeader {
         let cluster = ClusterId(reader.u128()?);
         let directory = DirectoryId(reader.u128()?);
         let node = NodeId(reader.u64()?);
+        let life = reader.u32()?;
         let header = Self {
             cluster,
             directory,
@@ -186,6 +193,7 @@ impl SegmentHeader {
             number,
             length,
             salt,
+            life,
         };
         Some(Fields {
             header,

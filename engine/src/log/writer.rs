@@ -21,12 +21,9 @@ use super::commits::CommitBook;
 use super::flush::{Draft, Flush, lists_bytes};
 use super::limits::{BatchLimits, CHECKPOINT_PART_BYTES_MAX, QUEUED_BYTES_MAX, SEAL_AFTER};
 use super::pool::{OpenSegment, SegmentPool};
-use super::record::{Framed, RECORD_HEADER_BYTES, Record, frame};
+use super::record::{CHECKPOINT_FIELDS_BYTES, Framed, RECORD_HEADER_BYTES, Record, frame};
 use super::segment::{LogConfig, ReadySegment, first_batch, further};
 use crate::types::{Nanos, Position, ReplicaName};
-
-/// Bytes of a checkpoint's fields before its state.
-const CHECKPOINT_FIELDS_BYTES: usize = 24;
 
 /// The appending end of a core's log.
 #[derive(Debug)]
@@ -34,6 +31,8 @@ pub struct LogWriter {
     limits: BatchLimits,
     queue: VecDeque<Framed>,
     queued_bytes: usize,
+    /// Records queued since the start, as the batches count them.
+    pushed: u64,
     commits: CommitBook,
     pool: SegmentPool,
     last: LastBatch,
@@ -50,6 +49,8 @@ pub struct Resume {
     pub(super) last: LastBatch,
     /// Whether that batch needs no further proof.
     pub(super) sealed: bool,
+    /// The oldest segment there is.
+    pub(super) oldest: u32,
     /// The newest segment that holds batches; 0 for none.
     pub(super) newest: u32,
     /// That segment, if it can take more.
@@ -111,6 +112,7 @@ impl Resume {
         Self {
             last: LastBatch::default(),
             sealed: true,
+            oldest: 1,
             newest: 0,
             open: None,
             durable: DurableEnd {
@@ -159,8 +161,9 @@ impl LogWriter {
             limits: BatchLimits::of_segment(config.segment_bytes),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            pushed: 0,
             commits: CommitBook::resume(&resume.commits),
-            pool: SegmentPool::new(resume.open, resume.newest, config.ready_min, config.segment_bytes),
+            pool: SegmentPool::new(resume.open, (resume.oldest, resume.newest), config.ready_min, config.segment_bytes),
             last: resume.last,
             in_flight: None,
             durable: resume.durable,
@@ -196,8 +199,41 @@ impl LogWriter {
                 self.limits.record_bytes
             );
             self.queued_bytes += bytes;
+            self.pushed += 1;
             self.queue.push_back(framed);
         }
+    }
+
+    /// Records queued since the start; with those counted by each [`Flush`] this says what is durable.
+    #[must_use]
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Whether a record of so many bytes of data would be in the very next batch, whatever else is queued.
+    #[must_use]
+    pub fn fits_next(&self, data_bytes: usize) -> bool {
+        // Half of each limit is for the lists, whose length is not known yet.
+        let bytes = self.queued_bytes + RECORD_HEADER_BYTES + data_bytes;
+        let small = bytes <= self.limits.bytes / 2 && self.queue.len() < self.limits.records / 2;
+        self.in_flight.is_none() && (small || self.queue.is_empty())
+    }
+
+    /// Bytes of data that any record may have.
+    #[must_use]
+    pub fn data_bytes_max(&self) -> usize {
+        self.limits.record_bytes - RECORD_HEADER_BYTES
+    }
+
+    /// The oldest segment of this log.
+    #[must_use]
+    pub fn oldest_segment(&self) -> u32 {
+        self.pool.oldest()
+    }
+
+    /// The oldest segment is needed no more: it is forgotten. The number under which its file may be used again, if it should be.
+    pub fn release_oldest(&mut self) -> Option<u32> {
+        self.pool.release_oldest()
     }
 
     /// A replica's commit grew; the next batch carries it, once.

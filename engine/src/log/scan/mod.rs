@@ -98,7 +98,16 @@ impl Chain {
             last.sequence = header.sequence.saturating_sub(1);
             last.checksum = header.previous_checksum;
         }
-        let expected = from.unwrap_or(first_batch(1));
+        let start = first_batch(terrain.oldest());
+        if from.is_none()
+            && start.segment > 1
+            && let Some(header) = terrain.start(start)?
+        {
+            // What came before was reclaimed. A log that does not begin with its oldest segment's first batch has lost it.
+            last.sequence = header.sequence.saturating_sub(1);
+            last.checksum = header.previous_checksum;
+        }
+        let expected = from.unwrap_or(start);
         Ok(Self {
             last,
             sealed: true,
@@ -146,7 +155,11 @@ impl Chain {
         for record in batch.records() {
             let index = match record.body {
                 RecordBody::Entry { index, .. } => Some(index),
-                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => None,
+                RecordBody::HardState(_)
+                | RecordBody::Checkpoint { .. }
+                | RecordBody::Relocation { .. }
+                | RecordBody::ReplicaEnd
+                | RecordBody::Unknown { .. } => None,
             };
             held.add(record.name, record.body.kind(), index);
         }
@@ -191,6 +204,7 @@ impl Chain {
         Resume {
             last: self.last.clone(),
             sealed: self.sealed,
+            oldest: terrain.oldest(),
             newest,
             open,
             durable: DurableEnd {

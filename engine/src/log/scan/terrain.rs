@@ -25,6 +25,8 @@ struct Ground {
     salt: Option<u64>,
     /// Bytes that may be read: whole blocks of the file.
     length: u32,
+    /// Which life of its file this is.
+    life: u32,
     /// Its header is sound and the file as long as it says.
     whole: bool,
 }
@@ -63,6 +65,11 @@ impl<'r> Terrain<'r> {
             terrain.segments.insert(number, ground);
         }
         Ok(terrain)
+    }
+
+    /// The oldest segment there is; 1 for none.
+    pub(super) fn oldest(&self) -> u32 {
+        self.segments.keys().next().copied().unwrap_or(1)
     }
 
     /// The batch at a position some earlier run remembered, if it is sound.
@@ -123,7 +130,11 @@ impl<'r> Terrain<'r> {
         let (mut ready, mut discard) = (Vec::new(), Vec::new());
         for (number, ground) in self.segments.iter().filter(|(number, _)| **number > newest) {
             match ground.salt {
-                Some(salt) if ground.whole && ground.length == segment_bytes => ready.push(ReadySegment { number: *number, salt }),
+                Some(salt) if ground.whole && ground.length == segment_bytes => ready.push(ReadySegment {
+                    number: *number,
+                    salt,
+                    life: ground.life,
+                }),
                 Some(_) | None => discard.push(*number),
             }
         }
@@ -142,6 +153,7 @@ impl<'r> Terrain<'r> {
         let lost = Ground {
             salt: None,
             length,
+            life: 1,
             whole: false,
         };
         if blocks < BLOCK_BYTES {
@@ -162,6 +174,7 @@ impl<'r> Terrain<'r> {
                 Ok(Ground {
                     salt: Some(header.salt),
                     length,
+                    life: header.life,
                     whole: u64::from(header.length) == file_bytes,
                 })
             }
@@ -187,10 +200,15 @@ impl<'r> Terrain<'r> {
         Ok(header.check(bytes).is_ok().then_some(header))
     }
 
-    /// A block's bytes if something was written to it; only prewritten segments tell.
+    /// A block's bytes if something was written to it in this life of its segment; only prewritten segments tell by every block,
+    /// recycled ones by the start of a batch.
     fn stray_bytes(&mut self, at: Position, ground: Ground) -> Result<u64, ScanError> {
         let block = self.window.span(self.reader, at, BLOCK_BYTES, ground.length)?;
-        let stray = ground.salt.is_some() && *block != ZERO_BLOCK[..];
+        let written = match ground.life {
+            1 => *block != ZERO_BLOCK[..],
+            _ => BatchHeader::parse(block, at, ground.salt).is_ok(),
+        };
+        let stray = ground.salt.is_some() && written;
         Ok(if stray { BLOCK_BYTES as u64 } else { 0 })
     }
 }
