@@ -30,6 +30,9 @@ pub const OVERLAY_FREEZE_BYTES: usize = 16 << 20;
 pub const OVERLAY_FREEZE_MS: u64 = 5_000;
 /// Log bytes since the replay mark at which an overlay is handed over whatever its size: bounds replay at start.
 pub const REPLAY_LOG_BYTES: u64 = 256 << 20;
+/// Rows of abandoned spaces one commit deletes: a few hundred pages of ordinary keys, little beside what a full
+/// overlay changes, so clearing never makes a commit much slower.
+pub const CLEARED_ROWS_MAX: usize = 8_192;
 /// Overlay bytes at which applying pauses until the index thread has caught up.
 pub const OVERLAY_BYTES_MAX: usize = 4 * OVERLAY_FREEZE_BYTES;
 /// Bytes of values a core caches.

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use margate_net::ids::LogIndex;
+use margate_net::ids::{LogIndex, Space};
 
 use super::event::{Effect, Effects};
 use crate::consensus::window::BatchPlace;
@@ -86,6 +86,8 @@ enum State {
 pub struct Generations {
     state: State,
     last: CoreMarks,
+    /// The first space never used.
+    next_space: Space,
     filling_since: Option<Nanos>,
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
@@ -101,6 +103,7 @@ impl Generations {
         Self {
             state: State::Filling,
             last,
+            next_space: last.next_space,
             filling_since: None,
             frozen_at: last.replay,
             hurried: false,
@@ -122,6 +125,21 @@ impl Generations {
         index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
             || now.since(since) >= Nanos::from_millis(limits::OVERLAY_FREEZE_MS)
             || segments * u64::from(segment_bytes) >= limits::REPLAY_LOG_BYTES
+    }
+
+    /// A space nobody ever used.
+    ///
+    /// # Panics
+    /// When four billion were drawn.
+    pub fn draw_space(&mut self) -> Space {
+        let drawn = self.next_space;
+        self.next_space = Space(drawn.0.checked_add(1).expect("fewer replicas and images than spaces"));
+        drawn
+    }
+
+    /// A space is in use: it is never drawn.
+    pub fn saw_space(&mut self, space: Space) {
+        self.next_space = self.next_space.max(Space(space.0.saturating_add(1)));
     }
 
     /// The next generation is due at once, even if nothing was applied: its marks matter.
@@ -150,6 +168,7 @@ impl Generations {
             generation: number,
             replay: replay.position,
             replay_sequence: replay.sequence,
+            next_space: self.next_space,
         };
         let replicas: Vec<_> = contributions.into_iter().map(|one| one.marks).collect();
         let applied = |name| {
@@ -166,6 +185,7 @@ impl Generations {
             core,
             replicas,
             positions,
+            cleared: Vec::new(),
         });
     }
 

@@ -552,6 +552,7 @@ pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribu
         applied_term: replica.applied_term,
         hard_state,
         commit: LogIndex(0),
+        truncated: LogIndex(0),
         term_runs: replica.group().term_runs(applied),
         state: state.encode(),
     };

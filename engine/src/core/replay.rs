@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use margate_net::ids::{CoreId, NodeId, ShardId};
+use margate_net::ids::{CoreId, NodeId, ShardId, Space};
 use margate_net::map::Map;
 
 use super::generations::{Generations, Positions};
@@ -143,6 +143,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             generation: 0,
             replay: Position::default(),
             replay_sequence: 0,
+            next_space: Space(1),
         };
         Ok(Self {
             replicas,
@@ -215,6 +216,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
 
     fn record(&mut self, record: &ScannedRecord<'_>) -> Result<(), ReplayError> {
         let name = record.name;
+        self.generations.saw_space(record.space);
         match record.body {
             RecordBody::Checkpoint { part, parts, state, .. } => {
                 let whole = self.checkpoints.entry(name).or_default();

@@ -95,6 +95,7 @@ impl Written {
                 applied_term: Term(term),
                 hard_state: HardState::default(),
                 commit: LogIndex(commit),
+                truncated: LogIndex(0),
                 term_runs: [(0, 0), (1, term)].map(|(first, term)| (LogIndex(first), Term(term))).into(),
                 state,
             }
@@ -106,9 +107,11 @@ impl Written {
                 generation: 1,
                 replay: replay.position,
                 replay_sequence: replay.sequence,
+                next_space: Space(3),
             },
             replicas: replicas.collect(),
             positions: Vec::new(),
+            cleared: Vec::new(),
         };
         self.index.writer().commit(&generation).expect("memory takes everything");
     }

@@ -207,6 +207,7 @@ impl Replaying {
             applied_term: self.applied_term,
             hard_state: self.hard_state,
             commit: self.known_commit(),
+            truncated: LogIndex(0),
             term_runs: self.term_runs.clone(),
             state: self.state.encode(),
         };

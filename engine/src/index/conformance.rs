@@ -47,6 +47,7 @@ pub(crate) fn core_marks(number: u64) -> CoreMarks {
         generation: number,
         replay: Position { segment: 1, offset: 4096 },
         replay_sequence: number,
+        next_space: Space(SPACE.0 + 1),
     }
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn replica_marks(shard: u64, applied: u64) -> ReplicaMarks {
             vote: ReplicaId(1),
         },
         commit: LogIndex(applied + 1),
+        truncated: LogIndex(0),
         term_runs: vec![(LogIndex(1), Term(1)), (LogIndex(4), Term(2))],
         state: Bytes::from(vec![7; 10_000]),
     }
@@ -80,6 +82,7 @@ pub(crate) fn generation(number: u64, slots: &[(&[u8], Slot)]) -> Generation {
         core: core_marks(number),
         replicas: Vec::new(),
         positions: Vec::new(),
+        cleared: Vec::new(),
     }
 }
 

@@ -193,6 +193,7 @@ impl<S: TestStore> Pair<S> {
             core: core_marks(self.generation),
             replicas: vec![replica_marks(1, self.now.effects.into())],
             positions: Vec::new(),
+            cleared: Vec::new(),
         }
     }
 

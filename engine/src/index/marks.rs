@@ -4,6 +4,7 @@
 //!  meta key       0x00                                    identity
 //!                 0x01                                    core marks
 //!                 0x02 shard u64 BE, replica u64 BE       replica marks
+//!                 0x03                                    live bytes (`live_bytes`)
 //!  positions key  shard u64 BE, replica u64 BE, index u64 BE
 //! ```
 //!
@@ -49,7 +50,7 @@ pub struct Identity {
     pub directory: DirectoryId,
 }
 
-/// What is kept besides rows, as errors name it.
+/// What is kept besides the bytes of rows, as errors name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetaItem {
     /// Whose index it is.
@@ -60,6 +61,10 @@ pub enum MetaItem {
     ReplicaMarks,
     /// The batch of an entry.
     Position,
+    /// A row's key.
+    RowKey,
+    /// How much log the rows need.
+    LiveBytes,
 }
 
 impl fmt::Display for MetaItem {
@@ -69,6 +74,8 @@ impl fmt::Display for MetaItem {
             Self::CoreMarks => "core marks",
             Self::ReplicaMarks => "replica marks",
             Self::Position => "entry position",
+            Self::RowKey => "row key",
+            Self::LiveBytes => "live bytes",
         })
     }
 }
@@ -129,10 +136,11 @@ impl CoreMarks {
     /// The marks' value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(28);
+        let mut out = Vec::with_capacity(32);
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&encode_position(self.replay));
         out.extend_from_slice(&self.replay_sequence.to_le_bytes());
+        out.extend_from_slice(&self.next_space.0.to_le_bytes());
         seal(&CORE_KEY, out)
     }
 
@@ -150,6 +158,7 @@ impl CoreMarks {
             generation: reader.u64()?,
             replay: reader.position()?,
             replay_sequence: reader.u64()?,
+            next_space: Space(reader.u32()?),
         };
         reader.at_end().then_some(marks)
     }
@@ -173,12 +182,12 @@ impl ReplicaMarks {
         let high = length(self.high.len(), KEY_BYTES_MAX)?;
         let runs = length(self.term_runs.len(), TERM_RUNS_MAX)?;
         let state = length(self.state.len(), STATE_BYTES_MAX)?;
-        let mut out = Vec::with_capacity(72 + self.low.len() + self.high.len() + 16 * self.term_runs.len() + self.state.len());
+        let mut out = Vec::with_capacity(80 + self.low.len() + self.high.len() + 16 * self.term_runs.len() + self.state.len());
         for word in [self.space.0, u32::from(self.damaged), low, high, runs, state] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         let HardState { term, vote } = self.hard_state;
-        for word in [self.applied.0, self.applied_term.0, term.0, vote.0, self.commit.0] {
+        for word in [self.applied.0, self.applied_term.0, term.0, vote.0, self.commit.0, self.truncated.0] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         out.extend_from_slice(&self.low);
@@ -217,6 +226,7 @@ impl ReplicaMarks {
                 vote: ReplicaId(reader.u64()?),
             },
             commit: LogIndex(reader.u64()?),
+            truncated: LogIndex(reader.u64()?),
             low: reader.bytes(low)?,
             high: reader.bytes(high)?,
             term_runs: reader.term_runs(runs)?,

@@ -19,10 +19,10 @@ prop_compose! {
     fn marks()(
         (shard, replica, space, damaged) in any::<(u64, u64, u32, bool)>(),
         (low, high, state) in (bytes(40), bytes(40), bytes(200)),
-        words in any::<[u64; 5]>(),
+        words in any::<[u64; 6]>(),
         runs in proptest::collection::vec(any::<(u64, u64)>(), 0..5),
     ) -> ReplicaMarks {
-        let [applied, applied_term, term, vote, commit] = words;
+        let [applied, applied_term, term, vote, commit, truncated] = words;
         ReplicaMarks {
             name: ReplicaName { shard: ShardId(shard), replica: ReplicaId(replica) },
             damaged,
@@ -33,6 +33,7 @@ prop_compose! {
             applied_term: Term(applied_term),
             hard_state: HardState { term: Term(term), vote: ReplicaId(vote) },
             commit: LogIndex(commit),
+            truncated: LogIndex(truncated),
             term_runs: runs.into_iter().map(|(first, term)| (LogIndex(first), Term(term))).collect(),
             state,
         }
@@ -47,8 +48,8 @@ proptest! {
     }
 
     #[test]
-    fn core_marks_survive_their_bytes(generation: u64, segment: u32, offset: u32, replay_sequence: u64) {
-        let marks = CoreMarks { generation, replay: Position { segment, offset }, replay_sequence };
+    fn core_marks_survive_their_bytes(generation: u64, segment: u32, offset: u32, replay_sequence: u64, next_space: u32) {
+        let marks = CoreMarks { generation, replay: Position { segment, offset }, replay_sequence, next_space: Space(next_space) };
         prop_assert_eq!(CoreMarks::decode(&marks.encode()).expect("just encoded"), marks);
     }
 

@@ -7,15 +7,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use margate_net::ids::{LogIndex, Space};
 use margate_net::message::Direction;
 
 use super::error::IndexError;
-use super::row::{ROW_BYTES, Row, Slot, index_key, user_key};
+use super::live_bytes::LiveBytes;
+use super::row::{ROW_BYTES, Row, SPACE_BYTES, Slot, index_key, space_bounds, split_index_key, user_key};
 use super::store::{CoreMarks, Generation, IndexReader, IndexWriter, ReplicaMarks, Visit};
+use crate::limits::CLEARED_ROWS_MAX;
 use crate::types::{Position, ReplicaName};
 
 /// A store that outlives the readers and writers made from it, as a disk outlives a process.
@@ -45,6 +47,7 @@ struct Tables {
     core: Option<CoreMarks>,
     replicas: BTreeMap<ReplicaName, ReplicaMarks>,
     positions: BTreeMap<(ReplicaName, LogIndex), Position>,
+    live: LiveBytes,
 }
 
 impl MemoryStore {
@@ -101,16 +104,34 @@ impl MemoryStore {
 impl Tables {
     fn absorb(&mut self, generation: &Generation) {
         for (space, key, slot) in generation.rows.iter() {
-            match slot {
+            let old = match slot {
                 Slot::Put(row) => self.rows.insert(index_key(space, key), *row),
                 Slot::Deleted(_) => self.rows.remove(&index_key(space, key)),
             };
+            old.iter().for_each(|old| self.live.lose(key.len(), old));
+            slot.row().iter().for_each(|row| self.live.gain(key.len(), row));
         }
+        self.clear(&generation.cleared);
         self.core = Some(generation.core);
         self.replicas
             .extend(generation.replicas.iter().map(|marks| (marks.name, marks.clone())));
         let keyed = |(name, index, position): &(ReplicaName, LogIndex, Position)| ((*name, *index), *position);
         self.positions.extend(generation.positions.iter().map(keyed));
+        for marks in &generation.replicas {
+            let gone = (marks.name, LogIndex(0))..=(marks.name, marks.truncated);
+            self.positions.extract_if(gone, |_, _| true).for_each(drop);
+        }
+    }
+
+    /// Deletes rows of spaces, up to the limit of one commit.
+    fn clear(&mut self, spaces: &[Space]) {
+        let mut left = CLEARED_ROWS_MAX;
+        for space in spaces {
+            for (key, row) in self.rows.extract_if(space_bounds(*space, b"", b""), |_, _| true).take(left) {
+                self.live.lose(key.len() - SPACE_BYTES, &row);
+                left -= 1;
+            }
+        }
     }
 }
 
@@ -123,12 +144,7 @@ impl IndexReader for MemoryReader {
         if !high.is_empty() && low >= high {
             return Ok(());
         }
-        let end = match (high.is_empty(), space.0.checked_add(1)) {
-            (false, _) => Bound::Excluded(index_key(space, high)),
-            (true, Some(next)) => Bound::Excluded(index_key(Space(next), b"")),
-            (true, None) => Bound::Unbounded,
-        };
-        let mut rows = self.seen.rows.range((Bound::Included(index_key(space, low)), end));
+        let mut rows = self.seen.rows.range(space_bounds(space, low, high));
         loop {
             let next = match direction {
                 Direction::Forward => rows.next(),
@@ -158,6 +174,28 @@ impl IndexReader for MemoryReader {
     fn bytes_used(&self) -> Result<u64, IndexError> {
         let bytes: usize = self.seen.rows.keys().map(|key| key.len() + ROW_BYTES).sum();
         Ok(bytes as u64)
+    }
+
+    fn spaces(&self) -> Result<Vec<Space>, IndexError> {
+        let mut spaces = Vec::new();
+        let mut next = Some(Space(0));
+        while let Some(from) = next {
+            let Some((key, _)) = self.seen.rows.range(index_key(from, b"")..).next() else {
+                break;
+            };
+            let (space, _) = split_index_key(key).expect("keys are stored with their space");
+            spaces.push(space);
+            next = space.0.checked_add(1).map(Space);
+        }
+        Ok(spaces)
+    }
+
+    fn live_bytes(&self) -> Result<u64, IndexError> {
+        Ok(self.seen.live.0)
+    }
+
+    fn fork(&self) -> Result<Self, IndexError> {
+        Ok(self.store.reader())
     }
 
     fn refresh(&mut self) -> Result<(), IndexError> {

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Reading order: [`row`] is what stands behind a key, [`overlay`] holds the newest ones in memory,
-//! [`store`] is what a durable store must do, [`marks`] are the bytes that tell where replay begins,
-//! [`memory`] is the simulator's store, [`view`] puts the layers together, [`error`] says what goes wrong.
+//! [`store`] is what a durable store must do, [`marks`] are the bytes that tell where replay begins, [`live_bytes`] how
+//! much log the rows need, [`memory`] is the simulator's store, [`view`] puts the layers together, [`error`] says what
+//! goes wrong.
 //!
 //! Writing is write-if-newer over memory alone: no store is asked at apply. It rests on two facts: inside a
 //! shard version order is log order, and only entries above a replica's applied mark are applied.
@@ -17,6 +18,7 @@
 //! pending overlay), files and threads (`runtime`), when to commit (the core).
 
 pub mod error;
+pub mod live_bytes;
 pub mod marks;
 pub mod memory;
 pub mod overlay;

@@ -11,7 +11,7 @@ use super::row::Slot;
 
 /// Ordered map of (space, key) to slot. One inner map per space, so that a look-up borrows its key.
 ///
-/// Invariants: a key's version only grows; no inner map is empty; `len` and `bytes` match the contents.
+/// Invariants: a key's version never goes back; no inner map is empty; `len` and `bytes` match the contents.
 #[derive(Debug, Default, PartialEq)]
 pub struct Overlay {
     spaces: BTreeMap<Space, Slots>,
@@ -50,6 +50,19 @@ impl Overlay {
         self.len += 1;
         self.bytes += key.len() + ENTRY_BYTES;
         true
+    }
+
+    /// Writes the slot unless another version stands here: an older one must go through [`Overlay::insert_newer`], a
+    /// newer one wins. Says whether it was written.
+    pub fn replace_equal(&mut self, space: Space, key: &[u8], slot: Slot) -> bool {
+        match self.spaces.get_mut(&space).and_then(|slots| slots.get_mut(key)) {
+            Some(old) if old.version() == slot.version() => {
+                *old = slot;
+                true
+            }
+            Some(_) => false,
+            None => self.insert_newer(space, key, slot),
+        }
     }
 
     /// What is known of a key.

@@ -7,6 +7,8 @@
 //!
 //! Not here, on purpose: deleted keys on disk; a committed delete is the absence of a row.
 
+use std::ops::Bound;
+
 use margate_net::ids::{Space, Version};
 use margate_net::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -186,6 +188,17 @@ pub fn user_key(index_key: &[u8]) -> Option<&[u8]> {
 pub fn split_index_key(index_key: &[u8]) -> Option<(Space, &[u8])> {
     let (space, key) = index_key.split_first_chunk::<SPACE_BYTES>()?;
     Some((Space(u32::from_be_bytes(*space)), key))
+}
+
+/// The index keys of `[low, high)` in a space, `low` below `high`; an empty `high` ends with the space.
+#[must_use]
+pub fn space_bounds(space: Space, low: &[u8], high: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let end = match (high.is_empty(), space.0.checked_add(1)) {
+        (false, _) => Bound::Excluded(index_key(space, high)),
+        (true, Some(next)) => Bound::Excluded(index_key(Space(next), b"")),
+        (true, None) => Bound::Unbounded,
+    };
+    (Bound::Included(index_key(space, low)), end)
 }
 
 /// `N` bytes from `from`. Callers pass literals, which lie inside the fixed length.

@@ -58,6 +58,28 @@ pub trait IndexReader {
     /// When the store fails.
     fn bytes_used(&self) -> Result<u64, IndexError>;
 
+    /// The spaces that have rows, in order. One seek for each of them.
+    ///
+    /// # Errors
+    /// When the store fails or a key is damaged.
+    fn spaces(&self) -> Result<Vec<Space>, IndexError>;
+
+    /// Bytes the records of all rows take in the log when written densely; each as
+    /// [`effect_bytes`](crate::log::effects::effect_bytes) says. 0 if nothing was ever committed.
+    ///
+    /// # Errors
+    /// When the store fails or the number is damaged.
+    fn live_bytes(&self) -> Result<u64, IndexError>;
+
+    /// A second reader, at the newest committed generation (perhaps not yet seen by this one). It stays there however
+    /// many commits follow; meanwhile the store cannot use again what they free.
+    ///
+    /// # Errors
+    /// When the store fails or has too many readers.
+    fn fork(&self) -> Result<Self, IndexError>
+    where
+        Self: Sized;
+
     /// Moves on to the newest committed generation.
     ///
     /// # Errors
@@ -67,13 +89,14 @@ pub trait IndexReader {
 
 /// Makes generations durable.
 pub trait IndexWriter {
-    /// Commits rows, marks and positions in one transaction, durable on return; on an error nothing of it is visible.
+    /// Commits rows, marks, positions and deletions in one transaction, durable on return; on an error nothing of it is
+    /// visible.
     ///
     /// # Errors
     /// When the store is full, fails, or a mark is over its limit.
     ///
     /// # Panics
-    /// When the generation or its replay mark goes back: the marks would lie about the contents.
+    /// When the marks lie about the contents: see [`Generation::assert_follows`].
     fn commit(&mut self, generation: &Generation) -> Result<(), IndexError>;
 }
 
@@ -86,6 +109,8 @@ pub struct CoreMarks {
     pub replay: Position,
     /// That batch's sequence number.
     pub replay_sequence: u64,
+    /// The first space this core never used; never goes back.
+    pub next_space: Space,
 }
 
 /// What the index holds of one replica.
@@ -109,6 +134,8 @@ pub struct ReplicaMarks {
     pub hard_state: HardState,
     /// The commit known durable; never below `applied`.
     pub commit: LogIndex,
+    /// Entries up to here are no longer in the log; never above `applied`. Committing deletes their positions.
+    pub truncated: LogIndex,
     /// Where each term began in the replica's log: (first index, term), growing.
     pub term_runs: Vec<(LogIndex, Term)>,
     /// The shard's state that is not a key, opaque here.
@@ -128,6 +155,9 @@ pub struct Generation {
     pub replicas: Vec<ReplicaMarks>,
     /// Where the batches of some entries lie: (replica, index, batch). Only applied entries, which are never cut.
     pub positions: Vec<(ReplicaName, LogIndex, Position)>,
+    /// Spaces nobody owns any more. A commit deletes at most [`CLEARED_ROWS_MAX`](crate::limits::CLEARED_ROWS_MAX) of
+    /// their rows, in this order; a space with more is named again by later generations until it has none.
+    pub cleared: Vec<Space>,
 }
 
 impl Generation {
@@ -145,6 +175,20 @@ impl Generation {
                 replica.applied,
                 replica.commit
             );
+            assert!(
+                replica.truncated <= replica.applied,
+                "{}: truncated {} is ahead of applied {}",
+                replica.name,
+                replica.truncated,
+                replica.applied
+            );
+            assert!(
+                replica.space < self.core.next_space,
+                "{}: space {} was never drawn, the next one is {}",
+                replica.name,
+                replica.space,
+                self.core.next_space
+            );
         }
         let Some(committed) = committed else { return };
         assert!(
@@ -158,6 +202,12 @@ impl Generation {
             "replay mark {} after {}",
             self.core.replay,
             committed.replay
+        );
+        assert!(
+            self.core.next_space >= committed.next_space,
+            "next space {} after {}",
+            self.core.next_space,
+            committed.next_space
         );
     }
 }

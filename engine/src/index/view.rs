@@ -17,8 +17,9 @@ use margate_net::message::Direction;
 
 use super::error::IndexError;
 use super::overlay::{Overlay, OverlayRange};
-use super::row::Slot;
+use super::row::{Row, Slot};
 use super::store::{IndexReader, Visit};
+use crate::types::Position;
 
 /// A sub-range of the key space and the space its keys live in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,16 @@ impl OwnedRange {
     pub fn contains(&self, key: &[u8]) -> bool {
         key >= &self.low[..] && (self.high.is_empty() || key < &self.high[..])
     }
+
+    fn assert_may_hold(&self, key: &[u8]) {
+        assert!(
+            self.contains(key),
+            "space {}: a key of {} bytes is outside its owner's range",
+            self.space,
+            key.len()
+        );
+        assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes reached the index", key.len());
+    }
 }
 
 impl<R: IndexReader> Index<R> {
@@ -64,18 +75,29 @@ impl<R: IndexReader> Index<R> {
     /// # Panics
     /// When the key lies outside its owner's range or is longer than any key may be: a wrong row would outlive the process.
     pub fn apply(&mut self, owner: &OwnedRange, key: &[u8], slot: Slot) -> bool {
-        assert!(
-            owner.contains(key),
-            "space {}: a key of {} bytes is outside its owner's range",
-            owner.space,
-            key.len()
-        );
-        assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes reached the index", key.len());
+        owner.assert_may_hold(key);
         let committing = self.frozen.as_ref().and_then(|frozen| frozen.get(owner.space, key));
         if committing.is_some_and(|old| old.version() >= slot.version()) {
             return false;
         }
         self.active.insert_newer(owner.space, key, slot)
+    }
+
+    /// Points a key to another place of the same value, if it still has the row's version at the place `from`. Says
+    /// whether it did; then the record at `from` is no longer needed once this is committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    ///
+    /// # Panics
+    /// As [`Index::apply`].
+    pub fn relocate(&mut self, owner: &OwnedRange, key: &[u8], row: Row, from: Position) -> Result<bool, IndexError> {
+        owner.assert_may_hold(key);
+        let held = self.get(owner.space, key)?.and_then(|slot| slot.row());
+        if held.is_none_or(|held| (held.version, held.position) != (row.version, from)) {
+            return Ok(false);
+        }
+        Ok(self.active.replace_equal(owner.space, key, Slot::Put(row)))
     }
 
     /// What is known of a key; `None` if it never was, or its delete is committed.

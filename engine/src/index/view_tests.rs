@@ -4,7 +4,6 @@ use margate_net::ids::Version;
 
 use super::super::conformance::{SPACE, generation, put};
 use super::super::memory::{MemoryReader, MemoryStore};
-use super::super::row::Row;
 use super::super::store::{Generation, IndexWriter};
 use super::*;
 

@@ -9,7 +9,8 @@ use heed::{Env, WithoutTls};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::index_store::{failed, is_no_space};
-use crate::index::{IndexError, Overlay};
+use crate::index::{Generation, IndexError};
+use crate::limits::CLEARED_ROWS_MAX;
 
 /// Bytes allocated at a time.
 const STEP_BYTES: u64 = 16 << 20;
@@ -36,12 +37,15 @@ impl Growth {
         })
     }
 
-    /// Allocates what committing these rows may take at most, beyond the pages ever used.
-    pub(super) fn reserve(&mut self, env: &Env<WithoutTls>, used: u64, rows: &Overlay) -> Result<(), IndexError> {
+    /// Allocates what committing a generation may take at most, beyond the pages ever used.
+    pub(super) fn reserve(&mut self, env: &Env<WithoutTls>, used: u64, generation: &Generation) -> Result<(), IndexError> {
         let info = env.info();
         let end = (info.last_page_number as u64 + 1) * self.page_bytes;
+        let rows = &generation.rows;
+        // Cleared rows lie side by side, and a page holds at least two.
+        let cleared = if generation.cleared.is_empty() { 0 } else { CLEARED_ROWS_MAX / 2 };
         // A commit copies each page it changes, one per row at the worst, and fills new ones with new rows.
-        let copied = used.min(rows.len() as u64 * self.page_bytes);
+        let copied = used.min((rows.len() + cleared) as u64 * self.page_bytes);
         self.wanted = end + copied + 2 * rows.bytes() as u64 + SLACK_BYTES;
         // The map is the end: LMDB itself refuses what goes beyond.
         let map = info.map_size as u64;

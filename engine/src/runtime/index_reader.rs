@@ -3,15 +3,15 @@
 //! Reads go through the map and may fault a page in on the core; that is why the index is small beside memory.
 
 use std::fmt;
-use std::ops::Bound;
 
 use heed::{Env, RoTxn, WithoutTls};
 use margate_net::ids::{LogIndex, Space};
 use margate_net::message::Direction;
 
 use super::index_store::{Tables, failed};
-use crate::index::marks::{self, CORE_KEY, REPLICA_PREFIX};
-use crate::index::row::{Row, RowError, index_key, user_key};
+use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
+use crate::index::marks::{self, CORE_KEY, MetaItem, REPLICA_PREFIX};
+use crate::index::row::{Row, RowError, index_key, space_bounds, split_index_key, user_key};
 use crate::index::store::Visit;
 use crate::index::{CoreMarks, IndexError, IndexReader, ReplicaMarks};
 use crate::types::{Position, ReplicaName};
@@ -90,9 +90,8 @@ impl IndexReader for HeedReader {
         if !high.is_empty() && low >= high {
             return Ok(());
         }
-        let first = index_key(space, low);
-        let end = end_of(space, high);
-        let range = (Bound::Included(&first[..]), end.as_ref().map(Vec::as_slice));
+        let (first, end) = space_bounds(space, low, high);
+        let range = (first.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
         let latest = &self.tables.latest;
         match direction {
             Direction::Forward => walk(space, latest.range(&self.txn, &range).map_err(failed("scanning"))?, visit),
@@ -133,6 +132,35 @@ impl IndexReader for HeedReader {
         self.tables.bytes_used(&self.txn)
     }
 
+    fn spaces(&self) -> Result<Vec<Space>, IndexError> {
+        let mut spaces = Vec::new();
+        let mut next = Some(Space(0));
+        while let Some(from) = next {
+            let first = index_key(from, b"");
+            let found = self.tables.latest.get_greater_than_or_equal_to(&self.txn, &first);
+            let Some((key, _)) = found.map_err(failed("looking for spaces"))? else {
+                break;
+            };
+            let (space, _) = split_index_key(key).ok_or(IndexError::DamagedMeta { item: MetaItem::RowKey })?;
+            spaces.push(space);
+            next = space.0.checked_add(1).map(Space);
+        }
+        Ok(spaces)
+    }
+
+    fn live_bytes(&self) -> Result<u64, IndexError> {
+        let found = self
+            .tables
+            .meta
+            .get(&self.txn, &LIVE_BYTES_KEY)
+            .map_err(failed("reading live bytes"))?;
+        Ok(found.map(LiveBytes::decode).transpose()?.unwrap_or_default().0)
+    }
+
+    fn fork(&self) -> Result<Self, IndexError> {
+        Self::new(&self.env, self.tables)
+    }
+
     fn refresh(&mut self) -> Result<(), IndexError> {
         self.txn = read_txn(&self.env)?;
         Ok(())
@@ -152,19 +180,8 @@ fn read_txn(env: &Env<WithoutTls>) -> Result<RoTxn<'static, WithoutTls>, IndexEr
     env.clone().static_read_txn().map_err(failed("beginning to read"))
 }
 
-fn decode_row(space: Space, bytes: &[u8]) -> Result<Row, IndexError> {
+pub(super) fn decode_row(space: Space, bytes: &[u8]) -> Result<Row, IndexError> {
     Row::decode(bytes).map_err(|source| IndexError::DamagedRow { space, source })
-}
-
-/// The first index key after a scan; an empty `high` ends with the space.
-fn end_of(space: Space, high: &[u8]) -> Bound<Vec<u8>> {
-    if !high.is_empty() {
-        return Bound::Excluded(index_key(space, high));
-    }
-    match space.0.checked_add(1) {
-        Some(next) => Bound::Excluded(index_key(Space(next), b"")),
-        None => Bound::Unbounded,
-    }
 }
 
 fn walk<'t>(

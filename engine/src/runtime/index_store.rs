@@ -4,23 +4,27 @@
 //! scans that outlive a call (a long reader keeps LMDB from reusing pages).
 
 use std::fs::{self, File};
+use std::ops::Bound;
 use std::path::Path;
 
 use heed::types::Bytes as Raw;
 use heed::{DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+use margate_net::ids::{LogIndex, Space};
 
 use super::index_growth::Growth;
-use super::index_reader::HeedReader;
+use super::index_reader::{HeedReader, decode_row};
+use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
 use crate::index::marks::{self, CORE_KEY, IDENTITY_KEY, Identity};
-use crate::index::row::{Slot, index_key_into};
-use crate::index::{CoreMarks, Generation, IndexError, IndexWriter, Overlay};
+use crate::index::row::{SPACE_BYTES, Slot, index_key_into, space_bounds};
+use crate::index::{CoreMarks, Generation, IndexError, IndexReader, IndexWriter, Overlay};
+use crate::limits::CLEARED_ROWS_MAX;
 
 /// Bytes of a core's map unless configured: sparse, so only used pages cost disk; far above what one core's keys need.
 pub const MAP_BYTES_DEFAULT: usize = 16 << 30;
 /// Tenths of the map that may be in use; the rest is room for a generation's copies of pages.
 const MAP_TENTHS_MAX: u64 = 9;
-/// Reader slots: the core's reader, its successor while it renews, offline tools.
-const READERS_MAX: u32 = 8;
+/// Reader slots, of 64 bytes each: the core's reader, its successor while it renews, forks for images, offline tools.
+const READERS_MAX: u32 = 126;
 /// `latest`, `history`, `meta`, `positions`.
 pub(super) const DATABASES: u32 = 4;
 
@@ -36,6 +40,7 @@ pub struct HeedWriter {
     env: Env<WithoutTls>,
     tables: Tables,
     committed: Option<CoreMarks>,
+    live: LiveBytes,
     growth: Growth,
 }
 
@@ -64,12 +69,13 @@ impl HeedIndex {
         let tables = open_tables(&env, identity)?;
         sync_directories(path)?;
         let reader = HeedReader::new(&env, tables)?;
-        let committed = crate::index::IndexReader::core_marks(&reader)?;
+        let (committed, live) = (reader.core_marks()?, LiveBytes(reader.live_bytes()?));
         let growth = Growth::new(&env)?;
         let writer = HeedWriter {
             env,
             tables,
             committed,
+            live,
             growth,
         };
         Ok((reader, writer))
@@ -149,38 +155,92 @@ impl Tables {
 
 impl HeedWriter {
     /// Refuses while nothing is written yet: at a nearly full map, or when the file system cannot hold the pages to come.
-    fn make_room(&mut self, txn: &RwTxn<'_>, rows: &Overlay) -> Result<(), IndexError> {
+    fn make_room(&mut self, txn: &RwTxn<'_>, generation: &Generation) -> Result<(), IndexError> {
         let used = self.tables.bytes_used(txn)?;
         let map = self.env.info().map_size as u64;
         if used > map / 10 * MAP_TENTHS_MAX {
             return Err(IndexError::Full { used, map });
         }
-        self.growth.reserve(&self.env, used, rows)
+        self.growth.reserve(&self.env, used, generation)
     }
 
-    fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay) -> Result<(), heed::Error> {
+    /// Writes everything; returns the live bytes there are then.
+    fn write(&self, txn: &mut RwTxn<'_>, generation: &Generation) -> Result<LiveBytes, IndexError> {
+        let mut live = self.live;
+        self.write_rows(txn, &generation.rows, &mut live)?;
+        self.clear(txn, &generation.cleared, &mut live)?;
+        self.write_marks(txn, generation, live)?;
+        self.write_positions(txn, generation).map_err(failed("writing positions"))?;
+        Ok(live)
+    }
+
+    fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, live: &mut LiveBytes) -> Result<(), IndexError> {
+        let (latest, doing) = (self.tables.latest, failed("writing rows"));
         let mut index_key = Vec::new();
         for (space, key, slot) in rows.iter() {
             index_key_into(space, key, &mut index_key);
             match slot {
-                Slot::Put(row) => self.tables.latest.put(txn, &index_key, &row.encode())?,
+                Slot::Put(row) => {
+                    let bytes = row.encode();
+                    // A new key costs one descent of the tree, only an overwrite a second one, by a path just walked.
+                    if let Some(old) = latest.get_or_put(txn, &index_key, &bytes).map_err(&doing)? {
+                        live.lose(key.len(), &decode_row(space, old)?);
+                        latest.put(txn, &index_key, &bytes).map_err(&doing)?;
+                    }
+                    live.gain(key.len(), row);
+                }
                 Slot::Deleted(_) => {
-                    self.tables.latest.delete(txn, &index_key)?;
+                    if let Some(old) = latest.get(txn, &index_key).map_err(&doing)? {
+                        live.lose(key.len(), &decode_row(space, old)?);
+                        latest.delete(txn, &index_key).map_err(&doing)?;
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    fn write_marks(&self, txn: &mut RwTxn<'_>, generation: &Generation) -> Result<(), IndexError> {
+    /// Deletes rows of spaces nobody owns, up to the limit of one commit.
+    fn clear(&self, txn: &mut RwTxn<'_>, spaces: &[Space], live: &mut LiveBytes) -> Result<(), IndexError> {
+        let doing = failed("clearing a space");
+        let mut left = CLEARED_ROWS_MAX;
+        for space in spaces {
+            let (first, end) = space_bounds(*space, b"", b"");
+            let range = (first.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
+            let mut last = None;
+            for entry in self.tables.latest.range(txn, &range).map_err(&doing)?.take(left) {
+                let (key, row) = entry.map_err(&doing)?;
+                live.lose(key.len() - SPACE_BYTES, &decode_row(*space, row)?);
+                last = Some(key);
+            }
+            let Some(last) = last.map(<[u8]>::to_vec) else { continue };
+            let done = (range.0, Bound::Included(&last[..]));
+            left -= self.tables.latest.delete_range(txn, &done).map_err(&doing)?;
+        }
+        Ok(())
+    }
+
+    fn write_marks(&self, txn: &mut RwTxn<'_>, generation: &Generation, live: LiveBytes) -> Result<(), IndexError> {
         let doing = failed("writing marks");
         self.tables.meta.put(txn, &CORE_KEY, &generation.core.encode()).map_err(&doing)?;
+        self.tables.meta.put(txn, &LIVE_BYTES_KEY, &live.encode()).map_err(&doing)?;
         for replica in &generation.replicas {
             self.tables.meta.put(txn, &replica.key(), &replica.encode()?).map_err(&doing)?;
         }
+        Ok(())
+    }
+
+    /// Notes new positions, then deletes those of entries that have left the log.
+    fn write_positions(&self, txn: &mut RwTxn<'_>, generation: &Generation) -> Result<(), heed::Error> {
+        let positions = self.tables.positions;
         for (name, index, position) in &generation.positions {
             let (key, value) = (marks::position_key(*name, *index), marks::encode_position(*position));
-            self.tables.positions.put(txn, &key, &value).map_err(&doing)?;
+            positions.put(txn, &key, &value)?;
+        }
+        for replica in &generation.replicas {
+            let first = marks::position_key(replica.name, LogIndex(0));
+            let last = marks::position_key(replica.name, replica.truncated);
+            positions.delete_range(txn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
         }
         Ok(())
     }
@@ -207,11 +267,10 @@ impl IndexWriter for HeedWriter {
         generation.assert_follows(self.committed.as_ref());
         let env = self.env.clone();
         let mut txn = env.write_txn().map_err(failed("beginning a commit"))?;
-        self.make_room(&txn, &generation.rows)?;
-        let rows = self.write_rows(&mut txn, &generation.rows).map_err(failed("writing rows"));
-        let written = rows.and_then(|()| self.write_marks(&mut txn, generation));
-        let committed = written.and_then(|()| txn.commit().map_err(failed("committing")));
-        committed.map_err(|error| self.explain(error))?;
+        self.make_room(&txn, generation)?;
+        let written = self.write(&mut txn, generation);
+        let committed = written.and_then(|live| txn.commit().map(|()| live).map_err(failed("committing")));
+        self.live = committed.map_err(|error| self.explain(error))?;
         self.committed = Some(generation.core);
         Ok(())
     }

@@ -69,6 +69,7 @@ impl Machine {
             generation: 0,
             replay: Position::default(),
             replay_sequence: 0,
+            next_space: Space(2),
         };
         Self {
             config,
@@ -175,6 +176,7 @@ impl Replica {
             applied_term: Term(1),
             hard_state: HardState::default(),
             commit: LogIndex(0),
+            truncated: LogIndex(0),
             term_runs: Vec::new(),
             state: Bytes::new(),
         };

@@ -133,9 +133,11 @@ fn index(replay: Position, marks: &ReplicaMarks, rows: &[(&str, u64)]) -> Memory
             generation: 1,
             replay,
             replay_sequence: 1,
+            next_space: Space(SPACE.0 + 1),
         },
         replicas: vec![marks.clone()],
         positions: Vec::new(),
+        cleared: Vec::new(),
     };
     store.writer().commit(&generation).expect("room");
     let mut reader = store.reader();
@@ -154,6 +156,7 @@ fn marks(applied: u64, term: u64) -> ReplicaMarks {
         applied_term: Term(term),
         hard_state: HardState::default(),
         commit: LogIndex(applied),
+        truncated: LogIndex(0),
         term_runs: Vec::new(),
         state: bytes::Bytes::new(),
     }
