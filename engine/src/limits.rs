@@ -47,6 +47,19 @@ pub const ASSEMBLING_BYTES_MAX: u64 = 128 << 20;
 pub const ENTRY_FETCH_BYTES: usize = 1 << 20;
 /// An entry's place is noted for later fetches once per this many entries.
 pub const POSITION_EVERY_ENTRIES: u64 = 64;
+/// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed: with an evenly spread load about a
+/// quarter of a segment then still lives, so copying costs a third of what clients write.
+pub const RECLAIM_PER_MILLE: u64 = 1_750;
+/// Segments a log has before anything is reclaimed.
+pub const RECLAIM_SEGMENTS_MIN: u64 = 4;
+/// Bytes read at a time from a segment that is reclaimed.
+pub const RECLAIM_READ_BYTES: usize = 256 << 10;
+/// Effects of such a segment looked at in one turn, each a look-up of a microsecond; up to 16 times as many under pressure.
+pub const RECLAIM_EFFECTS_PER_TURN: usize = 128;
+/// Bytes of such effects in one turn; up to 16 times as many under pressure.
+pub const RECLAIM_BYTES_PER_TURN: u64 = 128 << 10;
+/// Bytes of copies in one record.
+pub const RELOCATION_RECORD_BYTES: usize = 64 << 10;
 /// Raft ticks between heartbeats.
 pub const HEARTBEAT_TICKS: usize = 1;
 /// How much a clock (CLOCK_BOOTTIME) may run fast or slow, in thousandths, for tenure to be safe: Linux keeps

@@ -10,12 +10,18 @@ pub enum Bug {
     AckBeforeFlush,
     /// Nothing is wrong, but a checker is told that every history is bad: the simulator must fail.
     Canary,
+    /// Reclaim writes no checkpoints.
+    CheckpointForgotten,
     /// Nothing is wrong but the world: clocks stray further than tenure allows for.
     ClocksBeyondBound,
+    /// Reclaim copies no deletes.
+    DeleteForgotten,
     /// The index takes entries whose commit is not durable in the log.
     IndexAheadOfCommit,
     /// Reads are answered without asking a quorum whether this replica still leads.
     ReadUnconfirmed,
+    /// At a start with an index, a copied value is taken for a newer one.
+    RelocationAsNewer,
     /// Conditions are decided without the effects that are proposed and not yet applied.
     ResolveIgnoresPending,
     /// Tenure begins when a round is confirmed, not when it began.
@@ -36,7 +42,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -47,6 +53,9 @@ impl Bug {
         Self::TenureSurvivesTransfer,
         Self::VotesRightAfterStart,
         Self::ClocksBeyondBound,
+        Self::CheckpointForgotten,
+        Self::DeleteForgotten,
+        Self::RelocationAsNewer,
         Self::Canary,
     ];
 
@@ -56,9 +65,12 @@ impl Bug {
         match self {
             Self::AckBeforeFlush => "ack-before-flush",
             Self::Canary => "canary",
+            Self::CheckpointForgotten => "checkpoint-forgotten",
             Self::ClocksBeyondBound => "clocks-beyond-bound",
+            Self::DeleteForgotten => "delete-forgotten",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
             Self::ReadUnconfirmed => "read-unconfirmed",
+            Self::RelocationAsNewer => "relocation-as-newer",
             Self::ResolveIgnoresPending => "resolve-ignores-pending",
             Self::TenureFromConfirmation => "tenure-from-confirmation",
             Self::TenureSurvivesTransfer => "tenure-survives-transfer",
@@ -87,6 +99,18 @@ impl Planted {
 
     pub(crate) fn ack_before_flush(self) -> bool {
         self.0 == Some(Bug::AckBeforeFlush)
+    }
+
+    pub(crate) fn checkpoint_forgotten(self) -> bool {
+        self.0 == Some(Bug::CheckpointForgotten)
+    }
+
+    pub(crate) fn delete_forgotten(self) -> bool {
+        self.0 == Some(Bug::DeleteForgotten)
+    }
+
+    pub(crate) fn relocation_as_newer(self) -> bool {
+        self.0 == Some(Bug::RelocationAsNewer)
     }
 
     pub(crate) fn clocks_beyond_bound(self) -> bool {

@@ -434,6 +434,17 @@ impl Group {
         self.raw.mut_store().trim(index);
     }
 
+    /// Entries up to this one, all of them applied, are leaving the log.
+    pub fn truncate(&mut self, to: LogIndex) {
+        self.raw.mut_store().truncate(to);
+    }
+
+    /// Entries up to here are no longer in the log.
+    #[must_use]
+    pub fn truncated(&self) -> LogIndex {
+        self.raw.store().truncated()
+    }
+
     /// Old entries that raft wants for members that lag.
     #[must_use]
     pub fn take_wanted(&mut self) -> Vec<Wanted> {

@@ -56,6 +56,8 @@ pub(crate) struct EntryWindow {
     first: LogIndex,
     held_bytes: usize,
     keep_bytes: usize,
+    /// Entries up to here are no longer in the log.
+    truncated: LogIndex,
     fetched: Vec<Entry>,
     wanted: RefCell<Vec<Wanted>>,
 }
@@ -78,7 +80,9 @@ pub struct RestoredLog {
     pub hard_state: HardState,
     /// Highest commit that is durable.
     pub commit: LogIndex,
-    /// Runs of terms of all entries up to `applied`.
+    /// Entries up to here are no longer in the log.
+    pub truncated: LogIndex,
+    /// Runs of terms of the entries from `truncated` to `applied`.
     pub term_runs: Vec<(LogIndex, Term)>,
     /// Highest entry that the index holds.
     pub applied: LogIndex,
@@ -91,7 +95,7 @@ impl EntryWindow {
     pub(crate) fn new(voters: Vec<ReplicaId>, restored: RestoredLog, keep_bytes: usize) -> Self {
         let mut runs = restored.term_runs;
         // Raft asks for the term before the first entry too.
-        if runs.first().is_none_or(|(first, _)| *first > LogIndex(0)) {
+        if restored.truncated == LogIndex(0) && runs.first().is_none_or(|(first, _)| *first > LogIndex(0)) {
             runs.insert(0, (LogIndex(0), Term(0)));
         }
         let mut window = Self {
@@ -102,6 +106,7 @@ impl EntryWindow {
             first: restored.applied.next(),
             held_bytes: 0,
             keep_bytes,
+            truncated: restored.truncated,
             fetched: Vec::new(),
             wanted: RefCell::new(Vec::new()),
         };
@@ -188,6 +193,30 @@ impl EntryWindow {
             self.first = self.first.next();
         }
         self.held.shrink_to(self.held.len() * 2 + 64);
+    }
+
+    /// Entries up to this one are leaving the log; they must be applied.
+    pub(crate) fn truncate(&mut self, to: LogIndex) {
+        if to <= self.truncated {
+            return;
+        }
+        let term = self.term_at(to).expect("only what the log holds is truncated");
+        let kept = self.runs.partition_point(|(first, _)| *first <= to);
+        self.runs.drain(..kept);
+        self.runs.insert(0, (to, term));
+        while self.first <= to {
+            match self.held.pop_front() {
+                Some(held) => self.held_bytes -= held.entry.data.len(),
+                None => break,
+            }
+            self.first = self.first.next();
+        }
+        self.truncated = to;
+    }
+
+    /// Entries up to here are no longer in the log.
+    pub(crate) fn truncated(&self) -> LogIndex {
+        self.truncated
     }
 
     /// Takes what raft wanted since the last call.
@@ -280,6 +309,9 @@ impl Storage for EntryWindow {
     fn entries(&self, low: u64, high: u64, max_size: impl Into<Option<u64>>, context: GetEntriesContext) -> raft::Result<Vec<Entry>> {
         let (low, high, max_bytes) = (LogIndex(low), LogIndex(high), max_size.into().unwrap_or(u64::MAX));
         assert!(high.0 <= self.last().0 + 1, "raft asks for entries up to {high} of {}", self.last());
+        if low <= self.truncated {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
         if low >= self.first {
             return Ok(self.held_between(low, high, max_bytes));
         }
@@ -294,14 +326,16 @@ impl Storage for EntryWindow {
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
+        if index < self.truncated.0 {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
         self.term_at(LogIndex(index))
             .map(|term| term.0)
             .ok_or(raft::Error::Store(StorageError::Unavailable))
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        // Nothing is truncated yet: checkpoints, which move this, come with reclaim.
-        Ok(1)
+        Ok(self.truncated.next().0)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
@@ -309,7 +343,7 @@ impl Storage for EntryWindow {
     }
 
     fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        // Raft asks only for a follower behind the truncated index, and that is 0.
+        // Raft asks for a follower behind the truncated index.
         Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
     }
 }

@@ -40,6 +40,7 @@ pub fn checkpoints(map: &Map, node: NodeId, core: CoreId, wall: Nanos) -> Vec<Re
                 space: Space(space),
                 applied: LogIndex(0),
                 applied_term: Term(0),
+                kept_from: 1,
                 state: state.encode(),
                 timestamp: wall,
             }

@@ -24,10 +24,9 @@ pub struct Waiting {
     pub messages: Vec<PeerMessage>,
 }
 
-/// How many records were queued for a core's log, and how many of them are durable.
+/// How many of the records queued for a core's log are durable.
 #[derive(Debug, Default)]
 pub struct Durability {
-    queued: u64,
     durable: u64,
     in_flight: Option<(u64, u64)>,
 }
@@ -67,10 +66,9 @@ impl Durability {
 }
 
 impl WaitingQueue {
-    /// A record of this replica was queued for the log.
-    pub fn queued(&mut self, durability: &mut Durability) {
-        durability.queued += 1;
-        self.own = durability.queued;
+    /// A record of this replica was queued for the log, the one of this number.
+    pub fn queued(&mut self, pushed: u64) {
+        self.own = pushed;
     }
 
     /// A progress waits for all records of this replica that are queued so far.

@@ -89,7 +89,9 @@ pub enum Event {
         /// Them, in order.
         requests: Vec<ReceivedRequest>,
     },
-    /// A segment is prewritten.
+    /// A segment that is needed no more was deleted.
+    SegmentDeleted,
+    /// A segment is prewritten, or an old one ready for a new life.
     SegmentReady(ReadySegment),
     /// Take no more operations, hand leadership over.
     Stop,
@@ -102,10 +104,22 @@ pub enum Event {
 pub enum Effect {
     /// Commit this generation to the index and answer with [`Event::IndexDone`].
     CommitIndex(Generation),
+    /// Delete this segment, which nobody reads any more, and answer with [`Event::SegmentDeleted`].
+    DeleteSegment {
+        /// Its number.
+        number: u32,
+    },
     /// Prewrite this segment and answer with [`Event::SegmentReady`].
     PrepareSegment {
         /// Its number.
         number: u32,
+    },
+    /// Give the file of a segment that nobody reads any more a new life and answer with [`Event::SegmentReady`].
+    RecycleSegment {
+        /// The number it has.
+        from: u32,
+        /// The number it gets.
+        to: u32,
     },
     /// Read this from the log and answer with [`Event::ReadDone`].
     Read {

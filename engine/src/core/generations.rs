@@ -221,6 +221,24 @@ impl Generations {
         Ok(())
     }
 
+    /// The generation the index holds.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        match self.state {
+            State::Filling | State::Frozen(_) => self.last.generation,
+            State::Committing(_) => self.last.generation - 1,
+        }
+    }
+
+    /// The first generation that will hold all that is applied by now.
+    #[must_use]
+    pub fn next_frozen(&self) -> u64 {
+        match self.state {
+            State::Filling | State::Committing(_) => self.last.generation + 1,
+            State::Frozen(_) => self.last.generation + 2,
+        }
+    }
+
     /// Whether nothing is frozen or being committed.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -67,7 +67,7 @@ impl Laggards {
             let Some(at) = positions.find(name, wanted.low, index)? else {
                 continue;
             };
-            let ticket = tickets.draw();
+            let (effect, ticket) = read_chunk(log, tickets, at, limits::ENTRY_FETCH_BYTES);
             let fetch = Fetch {
                 ticket,
                 name,
@@ -79,7 +79,7 @@ impl Laggards {
                 found_bytes: 0,
                 context: wanted.context,
             };
-            out.push(read_chunk(log, ticket, at, limits::ENTRY_FETCH_BYTES));
+            out.push(effect);
             self.fetches.insert(name.shard, fetch);
         }
         Ok(())
@@ -125,8 +125,9 @@ impl Laggards {
         };
         match more {
             Some(length) => {
-                fetch.ticket = tickets.draw();
-                out.push(read_chunk(log, fetch.ticket, fetch.at, length));
+                let (effect, ticket) = read_chunk(log, tickets, fetch.at, length);
+                fetch.ticket = ticket;
+                out.push(effect);
                 self.fetches.insert(shard, fetch);
             }
             None => {
@@ -175,13 +176,9 @@ fn readable(next: Position, log: &LogConfig) -> Position {
     }
 }
 
-fn read_chunk(log: &LogConfig, ticket: ReadTicket, at: Position, length: usize) -> Effect {
+fn read_chunk(log: &LogConfig, tickets: &mut Tickets, at: Position, length: usize) -> (Effect, ReadTicket) {
     // Never past the end of the segment file.
-    Effect::Read {
-        ticket,
-        position: at,
-        length: length.min(room(at, log)),
-    }
+    tickets.read(at, length.min(room(at, log)))
 }
 
 fn room(at: Position, log: &LogConfig) -> usize {

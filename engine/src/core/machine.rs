@@ -16,6 +16,7 @@ use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
 use super::generations::{Contribution, Generations, Positions};
 use super::laggards::Laggards;
 use super::peers::Peers;
+use super::reclaim::{Ground, Reclaim, Reclaimed};
 use super::values::{Owner, Tickets, Values};
 use crate::consensus::group::{Progress, StepFault, entry_parts};
 use crate::consensus::window::{BatchPlace, Place};
@@ -57,14 +58,15 @@ pub struct CoreParts<R: IndexReader> {
 }
 
 /// A replica, and what the log holds of its vote.
-struct Running {
-    replica: Replica,
+pub(super) struct Running {
+    pub(super) replica: Replica,
     waiting: WaitingQueue,
-    durable_hard_state: HardState,
+    pub(super) durable_hard_state: HardState,
 }
 
 /// One core of a node. See the folder's text.
 pub struct Core<R: IndexReader> {
+    cluster: ClusterId,
     log_config: LogConfig,
     log: LogWriter,
     index: Index<R>,
@@ -76,6 +78,7 @@ pub struct Core<R: IndexReader> {
     peers: Peers,
     values: Values,
     laggards: Laggards,
+    reclaim: Reclaim,
     tickets: Tickets,
     planted: Planted,
     stopping: bool,
@@ -92,6 +95,8 @@ pub struct Counters {
     pub batches: u64,
     /// Old entries fetched from the log for members that lag.
     pub entries_fetched: u64,
+    /// What reclaim has done.
+    pub reclaimed: Reclaimed,
     /// Leaderships handed over because the disk did not answer.
     pub slow_disk_handovers: u64,
 }
@@ -112,6 +117,7 @@ impl<R: IndexReader> Core<R> {
             )
         });
         Self {
+            cluster: parts.cluster,
             log_config: parts.log_config,
             log: parts.log,
             index: parts.index,
@@ -123,6 +129,7 @@ impl<R: IndexReader> Core<R> {
             peers: Peers::new(&parts.map, node),
             values: Values::new(parts.cluster),
             laggards: Laggards::default(),
+            reclaim: Reclaim::default(),
             tickets: Tickets::default(),
             planted: parts.planted,
             stopping: false,
@@ -139,7 +146,7 @@ impl<R: IndexReader> Core<R> {
     pub fn handle(&mut self, moment: Moment, event: Event, out: &mut Effects) -> Result<(), Halt> {
         match event {
             Event::IndexDone { generation } => self.generations.done(generation, &mut self.index)?,
-            Event::Flushed { sequence } => self.flushed(moment, sequence),
+            Event::Flushed { sequence } => self.flushed(moment, sequence)?,
             Event::Peer { from, incarnation, batch } => {
                 if self.peers.received(from, incarnation, batch.round) {
                     let messages = batch.messages.into_iter();
@@ -149,7 +156,13 @@ impl<R: IndexReader> Core<R> {
             Event::PeerLost { peer } => self.peer_lost(peer),
             Event::ReadDone { ticket, result } => self.read_done(ticket, result, out)?,
             Event::Requests { connection, requests } => self.admit(moment.now, connection, requests, out)?,
-            Event::SegmentReady(segment) => self.log.segment_ready(segment),
+            Event::SegmentDeleted => self.reclaim.released(),
+            Event::SegmentReady(segment) => {
+                self.log.segment_ready(segment);
+                if segment.life > 1 {
+                    self.reclaim.released();
+                }
+            }
             Event::Stop => self.stop(),
             Event::Tick => self.tick(moment.now, out),
         }
@@ -163,6 +176,7 @@ impl<R: IndexReader> Core<R> {
     pub fn end_turn(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
         // While a flush is in flight operations gather: one entry per shard and flush, not one per turn.
         if !self.log.in_flight() && self.log.has_room() {
+            self.reclaim(moment, out)?;
             self.propose(moment, out)?;
         }
         self.collect(moment, out)?;
@@ -179,7 +193,8 @@ impl<R: IndexReader> Core<R> {
     /// Monotonic time at which [`Core::end_turn`] has something to do without an event.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
-        let at_once = self.running.values().any(|running| running.replica.group().has_progress());
+        let at_once = self.reclaim.is_hungry(&self.log)
+            || self.running.values().any(|running| running.replica.group().has_progress());
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
 
@@ -196,12 +211,13 @@ impl<R: IndexReader> Core<R> {
         let running = self.running.values().map(|running| running.replica.status());
         let damaged = self.damaged.values().map(|marks| damaged_status(marks.name));
         let segment_bytes = u64::from(self.log_config.segment_bytes);
+        let segments = u64::from(self.log.position().segment + 1 - self.log.oldest_segment());
         let log_ready_bytes = self.log.segments_ready() as u64 * segment_bytes;
         CoreStatus {
             node: self.log_config.node,
             core: self.log_config.core,
             uptime_secs: 0,
-            log_bytes: u64::from(self.log.position().segment) * segment_bytes + log_ready_bytes,
+            log_bytes: segments * segment_bytes + log_ready_bytes,
             log_ready_bytes,
             index_bytes: self.index.reader().bytes_used().unwrap_or(0),
             overlay_rows: self.index.overlay_rows() as u64,
@@ -231,6 +247,7 @@ impl<R: IndexReader> Core<R> {
     pub fn counters(&self) -> Counters {
         Counters {
             entries_fetched: self.laggards.fetched(),
+            reclaimed: self.reclaim.done(),
             ..self.counters
         }
     }
@@ -364,6 +381,11 @@ impl<R: IndexReader> Core<R> {
         result: Result<bytes::Bytes, super::event::LogReadFault>,
         out: &mut Effects,
     ) -> Result<(), Halt> {
+        self.tickets.ended(ticket);
+        if self.reclaim.awaits(ticket) {
+            self.with_reclaim(|reclaim, ground| reclaim.read_done(result, ground));
+            return Ok(());
+        }
         if self.values.awaits(ticket) {
             return Ok(self.values.read_done(ticket, result, &self.index, &mut self.tickets, out)?);
         }
@@ -374,6 +396,30 @@ impl<R: IndexReader> Core<R> {
                 .read_done(shard, result, &mut running.replica, (&self.log_config, &mut self.tickets), out);
         }
         Ok(())
+    }
+
+    fn reclaim(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+        // What a replica that does not run has lost may have to be mended from what is here.
+        if self.damaged.is_empty() && !self.stopping {
+            self.with_reclaim(|reclaim, ground| reclaim.turn(moment, ground, out))?;
+        }
+        Ok(())
+    }
+
+    fn with_reclaim<T>(&mut self, act: impl FnOnce(&mut Reclaim, &mut Ground<'_, R>) -> T) -> T {
+        let mut ground = Ground {
+            cluster: self.cluster,
+            config: &self.log_config,
+            log: &mut self.log,
+            index: &mut self.index,
+            running: &mut self.running,
+            generations: &mut self.generations,
+            tickets: &mut self.tickets,
+            durability: &self.durability,
+            held: false,
+            planted: self.planted,
+        };
+        act(&mut self.reclaim, &mut ground)
     }
 
     fn propose(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
@@ -400,9 +446,7 @@ impl<R: IndexReader> Core<R> {
                     break;
                 };
                 let vote_kept = !self.planted.vote_not_persisted();
-                log_progress(replica, &progress, vote_kept, moment, &mut self.log, || {
-                    running.waiting.queued(&mut self.durability)
-                });
+                log_progress(replica, &progress, vote_kept, moment, &mut self.log, |pushed| running.waiting.queued(pushed));
                 running.waiting.wait(progress.number, progress.hard_state, progress.once_durable);
                 progress.now.into_iter().for_each(|message| self.peers.send(message));
             }
@@ -411,7 +455,8 @@ impl<R: IndexReader> Core<R> {
                 unfit.push(replica.name().shard);
             }
             replica.answer_reads(&self.index, &mut answers)?;
-            self.log.note_commit(replica.name(), replica.group().durable_commit());
+            // What is applied is durable here; that no more is noted is what reclaim's copies rest on.
+            self.log.note_commit(replica.name(), replica.applied());
             let owner = owner(replica);
             answers
                 .drain(..)
@@ -453,6 +498,7 @@ impl<R: IndexReader> Core<R> {
             FlushStep::Write(flush) => {
                 self.flushing_since.get_or_insert(moment.now);
                 self.place(&flush);
+                self.reclaim.placed(&flush.relocations);
                 self.durability.flushing(flush.sequence, flush.records);
                 self.counters.batches += 1;
                 out.push(Effect::Write(flush));
@@ -478,11 +524,13 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
-    fn flushed(&mut self, moment: Moment, sequence: u64) {
+    fn flushed(&mut self, moment: Moment, sequence: u64) -> Result<(), Halt> {
         self.log.flushed(sequence, moment.now);
+        self.reclaim.flushed(&mut self.index, &self.running)?;
         self.flushing_since = None;
         self.durability.flushed(sequence);
         self.release();
+        Ok(())
     }
 
     fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
@@ -513,7 +561,7 @@ impl<R: IndexReader> Core<R> {
 /// Progress taken from one replica in one turn; what is left comes with the next.
 const PROGRESS_PER_TURN_MAX: usize = 4;
 
-fn log_progress(replica: &Replica, progress: &Progress, vote_kept: bool, moment: Moment, log: &mut LogWriter, mut queued: impl FnMut()) {
+fn log_progress(replica: &Replica, progress: &Progress, vote_kept: bool, moment: Moment, log: &mut LogWriter, mut queued: impl FnMut(u64)) {
     let (name, space, timestamp) = (replica.name(), replica.space, moment.wall);
     if let Some(state) = progress.hard_state.filter(|_| vote_kept) {
         log.push(Record::HardState {
@@ -522,7 +570,7 @@ fn log_progress(replica: &Replica, progress: &Progress, vote_kept: bool, moment:
             state,
             timestamp,
         });
-        queued();
+        queued(log.pushed());
     }
     for entry in &progress.entries {
         let (term, index, kind, data) = entry_parts(entry);
@@ -535,7 +583,7 @@ fn log_progress(replica: &Replica, progress: &Progress, vote_kept: bool, moment:
             data,
             timestamp,
         });
-        queued();
+        queued(log.pushed());
     }
 }
 
@@ -552,7 +600,7 @@ pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribu
         applied_term: replica.applied_term,
         hard_state,
         commit: LogIndex(0),
-        truncated: LogIndex(0),
+        truncated: replica.group().truncated(),
         term_runs: replica.group().term_runs(applied),
         state: state.encode(),
     };

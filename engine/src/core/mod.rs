@@ -18,6 +18,7 @@
 //! - [`values`]: values for answers: cache, then reads from the log.
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
+//! - [`reclaim`]: old segments come free.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
@@ -29,7 +30,9 @@ pub mod generations;
 pub mod laggards;
 pub mod machine;
 pub mod peers;
+pub mod reclaim;
 pub mod replay;
+mod rebuilding;
 mod replaying;
 pub mod values;
 

@@ -5,7 +5,11 @@
 //!                                                        └─► entries up to the durable commit are applied
 //! ```
 //! Entries above the commit become each replica's tail, which its Raft starts with. The overlay is committed to
-//! the index whenever it has grown, so that replay needs bounded memory. A replica whose entries are damaged
+//! the index whenever it has grown, so that replay needs bounded memory.
+//!
+//! Without an index the log is scanned twice: for each replica's newest checkpoint, then for its rows (`rebuilding`). What is
+//! committed to the index meanwhile carries no replica's marks, so that a crash in between begins anew.
+//! A replica whose entries are damaged
 //! is not started; the others of the core are.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +20,7 @@ use margate_net::map::Map;
 
 use super::generations::{Generations, Positions};
 use super::machine::{Core, CoreParts};
+use super::rebuilding::Checkpoints;
 use super::replaying::Replaying;
 use crate::consensus::convert;
 use crate::consensus::window::{BatchPlace, Place};
@@ -26,10 +31,10 @@ use crate::limits;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::{RecordBody, ScannedRecord};
 use crate::log::scan::{Damage, DamagedReplicas, ReadSegments, ScanEnd, ScanError, scan};
-use crate::log::segment::LogConfig;
+use crate::log::segment::{LogConfig, first_batch};
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
-use crate::shard::state::{ShardState, StateFault};
+use crate::shard::state::StateFault;
 use crate::types::{Nanos, Position, ReplicaName};
 
 /// What a core is told at start.
@@ -97,11 +102,14 @@ pub struct Found {
 
 struct Replay<'a, R: IndexReader> {
     replicas: BTreeMap<ReplicaName, Replaying>,
-    checkpoints: BTreeMap<ReplicaName, Vec<u8>>,
+    checkpoints: Checkpoints,
+    /// Where a rebuild of the index began; nothing if there is one.
+    rebuilt_from: Option<BatchPlace>,
     index: Index<R>,
     writer: &'a mut dyn IndexWriter,
     generations: Generations,
     positions: Positions,
+    planted: Planted,
     applied_entries: u64,
     failure: Option<ReplayError>,
     last_batch: BatchPlace,
@@ -125,7 +133,11 @@ pub fn replay<R: IndexReader>(
 ) -> Result<Replayed<R>, ReplayError> {
     let marks = reader.core_marks()?;
     let mut replay = Replay::from_marks(reader, writer, marks, config.planted)?;
-    let end = replay.scan_from_mark(segments, config, marks)?;
+    let end = if replay.replicas.is_empty() {
+        replay.rebuild(segments, config)?
+    } else {
+        replay.scan_from_mark(segments, config, marks)?
+    };
     if let Some(failure) = replay.failure.take() {
         return Err(failure);
     }
@@ -147,11 +159,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         };
         Ok(Self {
             replicas,
-            checkpoints: BTreeMap::new(),
+            checkpoints: Checkpoints::default(),
+            rebuilt_from: None,
             index: Index::new(reader),
             writer,
             generations: Generations::new(marks.unwrap_or(none), planted),
             positions: Positions::default(),
+            planted,
             applied_entries: 0,
             failure: None,
             last_batch: BatchPlace::default(),
@@ -159,6 +173,19 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             lost: BTreeSet::new(),
             lost_any: false,
         })
+    }
+
+    /// Makes the index anew from the newest checkpoints and all that the log holds beside them.
+    fn rebuild(&mut self, segments: &mut dyn ReadSegments, config: &CoreConfig) -> Result<ScanEnd, ReplayError> {
+        let mut newest = Checkpoints::default();
+        scan(segments, &config.log, None, &mut |batch| newest.batch(batch))?;
+        let kept_from = newest.kept_from();
+        for (name, checkpoint) in newest.into_whole() {
+            self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
+        }
+        self.rebuilt_from = Some(BatchPlace::default());
+        let from = (kept_from > 1).then_some(first_batch(kept_from));
+        Ok(scan(segments, &config.log, from, &mut |batch| self.batch(batch))?)
     }
 
     /// Scans from the index's mark; where that batch cannot be read, from the beginning, which names whom the damage hurts.
@@ -196,6 +223,9 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             sequence: batch.sequence,
             position: batch.position,
         };
+        if let Some(from) = self.rebuilt_from.as_mut().filter(|from| from.sequence == 0) {
+            *from = self.last_batch;
+        }
         for record in batch.records() {
             if let Err(failure) = self.record(&record) {
                 self.failure = Some(failure);
@@ -218,15 +248,11 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         let name = record.name;
         self.generations.saw_space(record.space);
         match record.body {
-            RecordBody::Checkpoint { part, parts, state, .. } => {
-                let whole = self.checkpoints.entry(name).or_default();
-                if part == 0 {
-                    whole.clear();
-                }
-                whole.extend_from_slice(state);
-                if part + 1 == parts && !self.replicas.contains_key(&name) {
-                    let state = ShardState::decode(whole).map_err(|fault| ReplayError::State { name, fault })?;
-                    self.replicas.insert(name, Replaying::created(name, record.space, state));
+            RecordBody::Checkpoint { .. } => {
+                if let Some(checkpoint) = self.checkpoints.part(record)
+                    && !self.replicas.contains_key(&name)
+                {
+                    self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
                 }
             }
             RecordBody::HardState(state) => {
@@ -250,7 +276,14 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                             batch: self.last_batch,
                         },
                     );
-                    self.positions.note(name, index, self.last_batch.position);
+                    if index > replica.truncated() {
+                        self.positions.note(name, index, self.last_batch.position);
+                    }
+                }
+            }
+            RecordBody::Relocation { data, data_position } => {
+                if let Some(replica) = self.replicas.get_mut(&name) {
+                    replica.meet_relocation(record.space, (data, data_position), &mut self.index, self.planted)?;
                 }
             }
             RecordBody::ReplicaEnd => {
@@ -269,8 +302,11 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     }
 
     fn commit_generation(&mut self) -> Result<(), IndexError> {
-        let contributions = self.replicas.values().map(Replaying::contribution).collect();
-        let end = self.last_batch;
+        let (contributions, end) = match self.rebuilt_from {
+            // Rows are still missing below the checkpoints.
+            Some(from) => (Vec::new(), from),
+            None => (self.replicas.values().map(Replaying::contribution).collect(), self.last_batch),
+        };
         self.generations.freeze(&mut self.index, contributions, &mut self.positions, end);
         if let Some(generation) = self.generations.take_frozen() {
             self.writer.commit(&generation)?;

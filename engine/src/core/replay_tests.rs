@@ -81,7 +81,7 @@ impl Written {
         let states = checkpoints(&self.config.map, NodeId(1), CoreId(0), fixture::CREATED);
         let marks = states.into_iter().filter_map(|record| match record {
             Record::Checkpoint { name, space, state, .. } => Some((name, space, state)),
-            Record::Entry { .. } | Record::HardState { .. } | Record::ReplicaEnd { .. } => None,
+            Record::Entry { .. } | Record::HardState { .. } | Record::Relocation { .. } | Record::ReplicaEnd { .. } => None,
         });
         let replicas = marks.map(|(name, space, state)| {
             let (applied, term, commit) = if name == ONE { (applied, term, commit) } else { (0, 0, 0) };

@@ -22,7 +22,11 @@ use crate::consensus::tenure::Tenure;
 use crate::consensus::window::{Place, RestoredLog};
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::{Index, OwnedRange};
-use crate::shard::apply::{AppliedValues, apply_entry};
+use super::rebuilding::{Checkpoint, Rows, keys_are_owned};
+use crate::index::row::Slot;
+use crate::log::effects::EntryData;
+use crate::shard::apply::{AppliedValues, apply_entry, slot_of};
+use crate::planted::Planted;
 use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::state::ShardState;
 use crate::types::{HardState, Nanos, Position, ReplicaName};
@@ -39,7 +43,11 @@ pub(super) struct Replaying {
     commit: LogIndex,
     /// The commit of the mark.
     marked_commit: LogIndex,
+    /// Entries up to here are no longer in the log.
+    truncated: LogIndex,
     term_runs: Vec<(LogIndex, Term)>,
+    /// The rows of entries up to the mark, where the index has lost them.
+    rows: Option<Rows>,
     tail: VecDeque<(Entry, Place)>,
     /// Whether the tail is known to be the log as it was at this point of the scan.
     begun: bool,
@@ -76,15 +84,37 @@ impl Replaying {
             hard_state: marks.hard_state,
             commit: LogIndex(0),
             marked_commit: marks.commit,
+            truncated: marks.truncated,
             term_runs: marks.term_runs,
+            rows: None,
             tail: VecDeque::new(),
             begun: false,
             broken: marks.damaged,
         })
     }
 
-    /// As its first checkpoint makes it.
-    pub(super) fn created(name: ReplicaName, space: Space, state: ShardState) -> Self {
+    /// As a checkpoint makes it, its first one or a later.
+    ///
+    /// # Errors
+    /// [`ReplayError::State`]: its state is damaged.
+    pub(super) fn rebuilding(name: ReplicaName, checkpoint: Checkpoint) -> Result<Self, ReplayError> {
+        let state = ShardState::decode(&checkpoint.state).map_err(|fault| ReplayError::State { name, fault })?;
+        let (applied, applied_term) = (checkpoint.applied, checkpoint.applied_term);
+        let replaying = Self::at(name, checkpoint.space, state);
+        Ok(Self {
+            applied,
+            applied_term,
+            // What the log may still hold of older entries is not offered to anyone.
+            truncated: applied,
+            term_runs: if applied > LogIndex(0) { vec![(applied, applied_term)] } else { Vec::new() },
+            rows: Some(Rows::up_to(applied)),
+            begun: applied == LogIndex(0),
+            ..replaying
+        })
+    }
+
+    /// At its beginning.
+    fn at(name: ReplicaName, space: Space, state: ShardState) -> Self {
         Self {
             name,
             space,
@@ -94,7 +124,9 @@ impl Replaying {
             hard_state: HardState::default(),
             commit: LogIndex(0),
             marked_commit: LogIndex(0),
+            truncated: LogIndex(0),
             term_runs: Vec::new(),
+            rows: None,
             tail: VecDeque::new(),
             begun: true,
             broken: false,
@@ -114,7 +146,7 @@ impl Replaying {
         };
         Self {
             broken: true,
-            ..Self::created(name, Space(0), state)
+            ..Self::at(name, Space(0), state)
         }
     }
 
@@ -128,7 +160,55 @@ impl Replaying {
     /// A commit met by the scan. How many entries it let be applied.
     pub(super) fn meet_commit<R: IndexReader>(&mut self, commit: LogIndex, index: &mut Index<R>) -> u64 {
         self.commit = self.commit.max(commit);
-        self.apply(index)
+        self.apply_rows(index) + self.apply(index)
+    }
+
+    /// Entries up to here are no longer in the log.
+    pub(super) fn truncated(&self) -> LogIndex {
+        self.truncated
+    }
+
+    /// Copies met by the scan. Where the index is there, what it holds at that version is at a new place; where it is being
+    /// rebuilt, they are as good as what they were copied from.
+    ///
+    /// # Errors
+    /// [`ReplayError::Index`]: the index cannot be read.
+    pub(super) fn meet_relocation<R: IndexReader>(
+        &mut self,
+        space: Space,
+        (data, at): (&[u8], Position),
+        index: &mut Index<R>,
+        planted: Planted,
+    ) -> Result<(), ReplayError> {
+        if self.broken || space != self.space {
+            return Ok(());
+        }
+        let sound = EntryData::parse(data).ok().filter(|data| keys_are_owned(data, &self.state));
+        let Some(data) = sound else {
+            tracing::error!(name = %self.name, %at, "a copy makes no sense: the replica is not started");
+            self.broken = true;
+            return Ok(());
+        };
+        let owned = self.owned();
+        for (offset, effect) in data.effects() {
+            let slot = slot_of(&effect, at, offset);
+            if self.rows.is_some() || planted.relocation_as_newer() {
+                index.apply(&owned, effect.key, slot);
+            } else if let Slot::Put(row) = slot
+                && let Some(Slot::Put(held)) = index.get(space, effect.key)?
+            {
+                index.relocate(&owned, effect.key, row, held.position)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn owned(&self) -> OwnedRange {
+        OwnedRange {
+            space: self.space,
+            low: self.state.low.clone(),
+            high: self.state.high.clone(),
+        }
     }
 
     /// The highest commit that is known.
@@ -140,6 +220,9 @@ impl Replaying {
     pub(super) fn append(&mut self, entry: Entry, place: Place) {
         if self.broken {
             return;
+        }
+        if let Some(rows) = &mut self.rows {
+            rows.append(&entry, place);
         }
         while self.tail.back().is_some_and(|(last, _)| last.index >= entry.index) {
             self.tail.pop_back();
@@ -166,15 +249,25 @@ impl Replaying {
             tracing::error!(name = %self.name, commit = %self.commit, %last, "committed entries are missing: the replica is not started");
             self.broken = true;
         }
-        self.apply(index)
+        self.apply_rows(index) + self.apply(index)
+    }
+
+    /// Rows of committed entries up to the mark, where the index has lost them.
+    fn apply_rows<R: IndexReader>(&mut self, index: &mut Index<R>) -> u64 {
+        let owned = self.owned();
+        let Some(rows) = self.rows.as_mut().filter(|_| !self.broken) else { return 0 };
+        match rows.apply(self.commit, &self.state, &owned, index) {
+            Ok(count) => count,
+            Err(fault) => {
+                tracing::error!(name = %self.name, %fault, "a committed entry makes no sense: the replica is not started");
+                self.broken = true;
+                0
+            }
+        }
     }
 
     fn apply<R: IndexReader>(&mut self, index: &mut Index<R>) -> u64 {
-        let owned = OwnedRange {
-            space: self.space,
-            low: self.state.low.clone(),
-            high: self.state.high.clone(),
-        };
+        let owned = self.owned();
         let mut count = 0;
         while !self.broken
             && self.tail.front().is_some_and(|(entry, _)| entry.index <= self.commit.0)
@@ -207,7 +300,7 @@ impl Replaying {
             applied_term: self.applied_term,
             hard_state: self.hard_state,
             commit: self.known_commit(),
-            truncated: LogIndex(0),
+            truncated: self.truncated,
             term_runs: self.term_runs.clone(),
             state: self.state.encode(),
         };
@@ -235,6 +328,7 @@ impl Replaying {
         let restored = RestoredLog {
             hard_state: self.hard_state,
             commit: self.commit,
+            truncated: self.truncated,
             term_runs: self.term_runs,
             applied: self.applied,
             entries: self.tail.into(),

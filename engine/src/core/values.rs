@@ -186,13 +186,9 @@ impl Values {
         while self.reading.len() < limits::RECORD_READS_MAX
             && let Some(read) = self.waiting.pop_front()
         {
-            let ticket = tickets.draw();
             let length = usize::try_from(effect_bytes(read.fill.key.len(), read.fill.row.size)).unwrap_or(usize::MAX);
-            out.push(Effect::Read {
-                ticket,
-                position: read.fill.row.position,
-                length,
-            });
+            let (effect, ticket) = tickets.read(read.fill.row.position, length);
+            out.push(effect);
             self.reading.insert(ticket, read);
         }
     }
@@ -291,14 +287,30 @@ impl AppliedValues for Values {
     }
 }
 
-/// Numbers for reads, over all who read.
+/// Numbers for reads, over all who read, and which segments are being read.
 #[derive(Debug, Default)]
-pub struct Tickets(u64);
+pub struct Tickets {
+    last: u64,
+    reading: BTreeMap<ReadTicket, u32>,
+}
 
 impl Tickets {
-    /// A number never given before.
-    pub fn draw(&mut self) -> ReadTicket {
-        self.0 += 1;
-        ReadTicket(self.0)
+    /// A read with a number never given before.
+    pub fn read(&mut self, position: Position, length: usize) -> (Effect, ReadTicket) {
+        self.last += 1;
+        let ticket = ReadTicket(self.last);
+        self.reading.insert(ticket, position.segment);
+        (Effect::Read { ticket, position, length }, ticket)
+    }
+
+    /// A read has ended.
+    pub fn ended(&mut self, ticket: ReadTicket) {
+        self.reading.remove(&ticket);
+    }
+
+    /// Whether a segment is being read.
+    #[must_use]
+    pub fn reads_in(&self, segment: u32) -> bool {
+        self.reading.values().any(|reading| *reading == segment)
     }
 }

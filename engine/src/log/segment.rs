@@ -135,6 +135,12 @@ impl SegmentHeader {
         }
     }
 
+    /// Which life of its file a first block speaks of; 1 if it says nothing.
+    #[must_use]
+    pub fn life_in(block: &[u8]) -> u32 {
+        Self::parse(block).map_or(1, |header| header.life)
+    }
+
     /// Refuses a segment of another deployment, directory, node or core.
     pub(super) fn check_owner(&self, identity: &LogConfig) -> Result<(), ScanError> {
         let segment = self.number;

@@ -21,7 +21,7 @@ use super::index_reader::HeedReader;
 use super::index_thread::IndexThread;
 use super::links::Link;
 use super::notify::Notify;
-use super::segments::Prewriter;
+use super::segments::{Job, Prewriter};
 use super::server::Clients;
 use crate::core::event::{Effect, Effects, Event, Halt, PeerName};
 use crate::core::machine::Core;
@@ -169,7 +169,15 @@ fn perform(hands: &Hands, effects: &mut Effects) {
     for effect in effects.drain() {
         match effect {
             Effect::CommitIndex(generation) => hands.index.commit(generation),
-            Effect::PrepareSegment { number } => hands.prewriter.prepare(number),
+            Effect::DeleteSegment { number } => {
+                hands.disk.close(number);
+                hands.prewriter.ask(Job::Delete(number));
+            }
+            Effect::PrepareSegment { number } => hands.prewriter.ask(Job::Prewrite(number)),
+            Effect::RecycleSegment { from, to } => {
+                hands.disk.close(from);
+                hands.prewriter.ask(Job::Recycle(from, to));
+            }
             Effect::Read { ticket, position, length } => {
                 let (shared, disk) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk));
                 glommio::spawn_local(async move {
@@ -244,15 +252,16 @@ fn spawn_threads_results(hands: &Hands) {
         }
     })
     .detach();
-    let (shared, disk, ready) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk), hands.prewriter.ready());
+    let (shared, disk, done) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk), hands.prewriter.done());
     glommio::spawn_local(async move {
-        while let Ok(result) = ready.recv_async().await {
+        while let Ok(result) = done.recv_async().await {
             let opened = match result {
-                Ok(segment) => disk.open_ahead(segment.number).await.map(|()| segment),
+                Ok(Some(segment)) => disk.open_ahead(segment.number).await.map(|()| Event::SegmentReady(segment)),
+                Ok(None) => Ok(Event::SegmentDeleted),
                 Err(error) => Err(error),
             };
             match opened {
-                Ok(segment) => shared.push(Event::SegmentReady(segment)),
+                Ok(event) => shared.push(event),
                 Err(error) => return shared.fail(CoreFailure::Segment(error)),
             }
         }

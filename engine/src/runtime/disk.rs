@@ -94,6 +94,11 @@ impl LogDisk {
         Ok(bytes.freeze())
     }
 
+    /// Closes a segment whose file is about to become another or to be deleted.
+    pub fn close(&self, number: u32) {
+        self.open.borrow_mut().retain(|(held, _)| *held != number);
+    }
+
     async fn file(&self, number: u32) -> io::Result<Rc<DmaFile>> {
         if let Some(file) = self.touch(number) {
             return Ok(file);

@@ -1,4 +1,6 @@
-//! Segment files as threads see them: prewriting new ones, scanning old ones at start.
+//! Segment files as threads see them: prewriting new ones, giving old ones a new life, scanning at start.
+//!
+//! A segment that is needed no more gets a new life under another number, for which only its header is written, or is deleted.
 //!
 //! Prewriting: zeros over the whole file by direct writes, paced; a sync; the header, whose salt is new; a sync;
 //! the folder's sync. So a valid header proves a fully prewritten file, and appending to it later changes no
@@ -19,7 +21,7 @@ use super::directory::sync_folder;
 use crate::log::flush::Flush;
 use crate::log::limits::BLOCK_BYTES;
 use crate::log::scan::{ReadFault, ReadSegments};
-use crate::log::segment::{LogConfig, ReadySegment};
+use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 
 /// Bytes prewritten at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -95,13 +97,56 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::
     let ready = ReadySegment {
         number,
         salt: rand::rng().next_u64(),
+        life: 1,
     };
+    write_header(&file, config, ready)?;
+    sync_folder(log)?;
+    Ok(ready)
+}
+
+/// Gives the file of a segment a new life under another number; returns with it durable. Batches of its former life carry
+/// another salt and another place, so they need not be wiped.
+///
+/// # Errors
+/// What the system says.
+pub fn recycle(log: &Path, config: &LogConfig, from: u32, to: u32) -> io::Result<ReadySegment> {
+    let life = header_life(&path(log, from))?.saturating_add(1).max(2);
+    fs::rename(path(log, from), path(log, to))?;
+    // The old number must be gone before the log moves on: a rebuild would take it for what it was.
+    sync_folder(log)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
+        .open(path(log, to))?;
+    let ready = ReadySegment {
+        number: to,
+        salt: rand::rng().next_u64(),
+        life,
+    };
+    write_header(&file, config, ready)?;
+    Ok(ready)
+}
+
+/// Deletes a segment; durable on return.
+///
+/// # Errors
+/// What the system says.
+pub fn delete(log: &Path, number: u32) -> io::Result<()> {
+    fs::remove_file(path(log, number))?;
+    sync_folder(log)
+}
+
+fn write_header(file: &File, config: &LogConfig, ready: ReadySegment) -> io::Result<()> {
     let mut header = Zeros::new(BLOCK_BYTES);
     header.as_mut_slice().copy_from_slice(&config.segment_header(ready).encode());
     file.write_all_at(header.as_slice(), 0)?;
-    file.sync_data()?;
-    sync_folder(log)?;
-    Ok(ready)
+    file.sync_data()
+}
+
+fn header_life(file: &Path) -> io::Result<u32> {
+    let mut block = vec![0; BLOCK_BYTES];
+    File::open(file)?.read_exact_at(&mut block, 0)?;
+    Ok(SegmentHeader::life_in(&block))
 }
 
 /// Writes a batch durably into a prewritten segment: what creates a core before its executor runs.
@@ -118,11 +163,22 @@ pub fn write_first(log: &Path, flush: &Flush) -> io::Result<()> {
     file.write_all_at(bytes.as_slice(), u64::from(flush.offset))
 }
 
-/// Prewrites segments of one core, in the order they are asked for, on a thread of its own.
+/// What is to be done with a segment's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Delete it.
+    Delete(u32),
+    /// Prewrite it.
+    Prewrite(u32),
+    /// Give the file of the first number a new life under the second.
+    Recycle(u32, u32),
+}
+
+/// Works on segments of one core, in the order it is asked to, on a thread of its own.
 #[derive(Debug)]
 pub struct Prewriter {
-    wanted: Option<flume::Sender<u32>>,
-    ready: flume::Receiver<io::Result<ReadySegment>>,
+    wanted: Option<flume::Sender<Job>>,
+    done: flume::Receiver<io::Result<Option<ReadySegment>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -132,38 +188,43 @@ impl Prewriter {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(log: PathBuf, config: LogConfig, name: &str) -> io::Result<Self> {
-        // A core wants at most its ready minimum at a time; both queues are bounded by that.
-        let (wanted, incoming) = flume::bounded::<u32>(config.ready_min + 1);
-        let (outgoing, ready) = flume::bounded(config.ready_min + 1);
+        // A core wants at most its ready minimum at a time, and releases one old segment; both queues are bounded by that.
+        let (wanted, incoming) = flume::bounded::<Job>(config.ready_min + 2);
+        let (outgoing, done) = flume::bounded(config.ready_min + 2);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Ok(number) = incoming.recv() {
-                if outgoing.send(prewrite(&log, &config, number, Pace::Limited)).is_err() {
+            while let Ok(job) = incoming.recv() {
+                let result = match job {
+                    Job::Delete(number) => delete(&log, number).map(|()| None),
+                    Job::Prewrite(number) => prewrite(&log, &config, number, Pace::Limited).map(Some),
+                    Job::Recycle(from, to) => recycle(&log, &config, from, to).map(Some),
+                };
+                if outgoing.send(result).is_err() {
                     return;
                 }
             }
         })?;
         Ok(Self {
             wanted: Some(wanted),
-            ready,
+            done,
             thread: Some(thread),
         })
     }
 
-    /// Asks for a segment; never blocks.
+    /// Asks for something; never blocks.
     ///
     /// # Panics
     /// If more are wanted at once than the log keeps ready, or the thread has died.
-    pub fn prepare(&self, number: u32) {
+    pub fn ask(&self, job: Job) {
         let wanted = self.wanted.as_ref().expect("only a drop takes the sender");
         wanted
-            .try_send(number)
+            .try_send(job)
             .expect("the log never wants more segments than it keeps ready");
     }
 
-    /// Where finished segments arrive.
+    /// Where finished segments arrive; nothing where one was deleted.
     #[must_use]
-    pub fn ready(&self) -> flume::Receiver<io::Result<ReadySegment>> {
-        self.ready.clone()
+    pub fn done(&self) -> flume::Receiver<io::Result<Option<ReadySegment>>> {
+        self.done.clone()
     }
 }
 
@@ -172,7 +233,7 @@ impl Drop for Prewriter {
         self.wanted = None;
         if let Some(thread) = self.thread.take() {
             // Results nobody waits for any more must not keep the thread.
-            self.ready.drain();
+            self.done.drain();
             // A panic of the thread was reported by its hook.
             let _ = thread.join();
         }

@@ -13,7 +13,7 @@ use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
 use crate::limits;
-use crate::log::effects::{EffectKind, EntryData, EntryFault};
+use crate::log::effects::{Effect, EffectKind, EntryData, EntryFault};
 use crate::types::Position;
 
 /// A value that was just applied, for the cache of a leader that is likely to be asked for it.
@@ -116,30 +116,31 @@ pub fn apply_entry<R: IndexReader>(
     check_effects(&entry, state)?;
     for (offset, effect) in entry.effects() {
         state.version_high = effect.version;
-        let position = Position {
-            segment: place.segment,
-            offset: place.offset + offset,
-        };
-        let slot = match effect.kind {
-            EffectKind::Put => {
-                if let Some(values) = &mut values {
-                    values.applied(position, effect.value);
-                }
-                let size = effect.value.len() as u64;
-                Slot::Put(Row {
-                    version: effect.version,
-                    position,
-                    size,
-                    flags: RowFlags::default(),
-                    hash: effect.hash,
-                })
-            }
-            EffectKind::Delete => Slot::Deleted(effect.version),
-        };
+        let slot = slot_of(&effect, place, offset);
+        if let (Slot::Put(row), Some(values)) = (slot, &mut values) {
+            values.applied(row.position, effect.value);
+        }
         index.apply(owned, effect.key, slot);
     }
     state.clock = state.clock.max(entry.timestamp());
     Ok(())
+}
+
+/// What the index is to hold of an effect whose entry's data begin at a place.
+pub(crate) fn slot_of(effect: &Effect<'_>, place: Position, offset: u32) -> Slot {
+    match effect.kind {
+        EffectKind::Put => Slot::Put(Row {
+            version: effect.version,
+            position: Position {
+                segment: place.segment,
+                offset: place.offset + offset,
+            },
+            size: effect.value.len() as u64,
+            flags: RowFlags::default(),
+            hash: effect.hash,
+        }),
+        EffectKind::Delete => Slot::Deleted(effect.version),
+    }
 }
 
 /// Whether an entry's effects may follow this state: keys in the range, versions that only grow (inside a shard

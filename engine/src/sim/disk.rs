@@ -12,7 +12,7 @@ use crate::core::event::LogReadFault;
 use crate::log::flush::Flush;
 use crate::log::limits::BLOCK_BYTES;
 use crate::log::scan::{ReadFault, ReadSegments};
-use crate::log::segment::{LogConfig, ReadySegment};
+use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 use crate::types::Position;
 
 /// Bytes a disk writes whole or not at all.
@@ -43,6 +43,8 @@ pub(crate) struct Disk {
     config: LogConfig,
     segments: BTreeMap<u32, Vec<u8>>,
     writing: Option<(Position, Vec<u8>)>,
+    deleting: Option<u32>,
+    recycling: Option<(u32, ReadySegment)>,
     preparing: BTreeMap<u32, ReadySegment>,
 }
 
@@ -53,6 +55,8 @@ impl Disk {
             config,
             segments: BTreeMap::new(),
             writing: None,
+            deleting: None,
+            recycling: None,
             preparing: BTreeMap::new(),
         }
     }
@@ -96,6 +100,42 @@ impl Disk {
         Some(segment)
     }
 
+    /// Starts to give a segment a new life.
+    pub(crate) fn begin_recycle(&mut self, from: u32, segment: ReadySegment) {
+        assert!(self.recycling.replace((from, segment)).is_none(), "one segment is released at a time");
+    }
+
+    /// The segment has its new life.
+    pub(crate) fn finish_recycle(&mut self) -> Option<ReadySegment> {
+        let (from, segment) = self.recycling.take()?;
+        let mut file = self.segments.remove(&from).expect("only what is there is recycled");
+        file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
+        assert!(
+            self.segments.insert(segment.number, file).is_none(),
+            "segment {} is in use",
+            segment.number
+        );
+        Some(segment)
+    }
+
+    /// Which life a segment's header names.
+    pub(crate) fn life(&self, number: u32) -> u32 {
+        let file = self.segments.get(&number);
+        file.and_then(|file| file.get(..BLOCK_BYTES)).map_or(1, SegmentHeader::life_in)
+    }
+
+    /// Starts to delete a segment.
+    pub(crate) fn begin_delete(&mut self, number: u32) {
+        self.deleting = Some(number);
+    }
+
+    /// The segment is gone.
+    pub(crate) fn finish_delete(&mut self) {
+        if let Some(number) = self.deleting.take() {
+            self.segments.remove(&number);
+        }
+    }
+
     /// Reads durable bytes.
     pub(crate) fn read_at(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
         let from = position.offset as usize;
@@ -129,6 +169,12 @@ impl Disk {
         for segment in std::mem::take(&mut self.preparing).into_values() {
             self.leave_segment(segment, dice);
         }
+        if let Some(number) = self.deleting.take().filter(|_| dice.chance(500)) {
+            self.segments.remove(&number);
+        }
+        if let Some((from, segment)) = self.recycling.take() {
+            self.leave_recycled(from, segment, dice);
+        }
         let (position, bytes) = self.writing.take()?;
         let remains = *dice.pick(&[Remains::Lost, Remains::Torn, Remains::Torn, Remains::Whole]);
         match remains {
@@ -158,6 +204,22 @@ impl Disk {
                 if dice.chance(keep) {
                     place.copy_from_slice(sector);
                 }
+            }
+        }
+        self.segments.insert(segment.number, file);
+    }
+
+    /// A segment that was being recycled: as it was, renamed with some of its new header, or done.
+    fn leave_recycled(&mut self, from: u32, segment: ReadySegment, dice: &mut Dice) {
+        if dice.chance(300) {
+            return;
+        }
+        let mut file = self.segments.remove(&from).expect("only what is there is recycled");
+        let header = self.config.segment_header(segment).encode();
+        let keep = *dice.pick(&[0, 500, 1_000]);
+        for (place, sector) in file.chunks_mut(SECTOR_BYTES).zip(header.chunks(SECTOR_BYTES)) {
+            if dice.chance(keep) {
+                place.copy_from_slice(sector);
             }
         }
         self.segments.insert(segment.number, file);

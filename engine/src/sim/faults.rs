@@ -68,6 +68,14 @@ pub enum Fault {
     EntriesFetched,
     /// Reached: leadership was handed over because a disk did not answer.
     SlowDiskFled,
+    /// Reached: reclaim freed a segment.
+    SegmentReclaimed,
+    /// Reached: a segment got a new life.
+    SegmentRecycled,
+    /// Reached: reclaim copied a value.
+    ValueRelocated,
+    /// Reached: reclaim copied a delete.
+    DeleteCopied,
     /// Reached: a flush waited for a segment.
     SegmentWaited,
     /// Reached: a value was read from the log.
@@ -82,7 +90,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -112,6 +120,10 @@ impl Fault {
         Self::TailDropped,
         Self::SegmentDiscarded,
         Self::EntriesFetched,
+        Self::SegmentReclaimed,
+        Self::SegmentRecycled,
+        Self::ValueRelocated,
+        Self::DeleteCopied,
         Self::SegmentWaited,
         Self::SlowDiskFled,
         Self::ValueRead,
@@ -152,6 +164,10 @@ impl Fault {
             Self::SegmentDiscarded => "segment-discarded",
             Self::EntriesFetched => "entries-fetched",
             Self::SlowDiskFled => "slow-disk-fled",
+            Self::SegmentReclaimed => "segment-reclaimed",
+            Self::SegmentRecycled => "segment-recycled",
+            Self::ValueRelocated => "value-relocated",
+            Self::DeleteCopied => "delete-copied",
             Self::SegmentWaited => "segment-waited",
             Self::ValueRead => "value-read",
             Self::OutcomeUnknown => "outcome-unknown",

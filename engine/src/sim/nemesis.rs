@@ -50,6 +50,7 @@ impl World {
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
             // The others are not done but happen: by the network's rates, or as a consequence.
             Fault::Delay
+            | Fault::DeleteCopied
             | Fault::Drop
             | Fault::Duplicate
             | Fault::EntriesFetched
@@ -60,10 +61,13 @@ impl World {
             | Fault::OutcomeUnknown
             | Fault::Restart
             | Fault::SegmentDiscarded
+            | Fault::SegmentReclaimed
+            | Fault::SegmentRecycled
             | Fault::SegmentWaited
             | Fault::SlowDiskFled
             | Fault::TailDropped
             | Fault::ValueRead
+            | Fault::ValueRelocated
             | Fault::WriteLost
             | Fault::WriteSurvived
             | Fault::WriteTorn => {}

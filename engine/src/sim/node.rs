@@ -156,6 +156,7 @@ impl Host {
         let first = ReadySegment {
             number: 1,
             salt: dice.any(),
+            life: 1,
         };
         disk.begin_segment(first);
         disk.finish_segment(1);
@@ -217,6 +218,9 @@ impl Process {
     pub(crate) fn count(&self, faults: &mut FaultCounts) {
         let counters = self.core.counters();
         faults.add(Fault::EntriesFetched, counters.entries_fetched);
+        faults.add(Fault::SegmentReclaimed, counters.reclaimed.segments);
+        faults.add(Fault::ValueRelocated, counters.reclaimed.values);
+        faults.add(Fault::DeleteCopied, counters.reclaimed.deletes);
         faults.add(Fault::SlowDiskFled, counters.slow_disk_handovers);
         faults.add(Fault::SegmentWaited, self.core.status().segment_waits);
     }

@@ -49,6 +49,16 @@ impl World {
                 self.faults.count(Fault::ValueRead);
                 self.heard(place, Event::ReadDone { ticket, result });
             }
+            ForCore::SegmentDeleted => {
+                self.host(place).disk.finish_delete();
+                self.heard(place, Event::SegmentDeleted);
+            }
+            ForCore::SegmentRecycled => {
+                if let Some(segment) = self.host(place).disk.finish_recycle() {
+                    self.faults.count(Fault::SegmentRecycled);
+                    self.heard(place, Event::SegmentReady(segment));
+                }
+            }
             ForCore::SegmentPrepared { number } => {
                 if let Some(segment) = self.host(place).disk.finish_segment(number) {
                     self.heard(place, Event::SegmentReady(segment));
@@ -168,9 +178,22 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::CommitIndex(generation) => self.commit_index(place, generation),
+                Effect::DeleteSegment { number } => {
+                    self.host(place).disk.begin_delete(number);
+                    let (span, slower) = (self.options.disk.read, self.nodes[place.node].disk_slower);
+                    self.plan_within(place, span, slower, ForCore::SegmentDeleted);
+                }
+                Effect::RecycleSegment { from, to } => {
+                    let salt = self.dice.any();
+                    let disk = &mut self.host(place).disk;
+                    let life = disk.life(from).saturating_add(1);
+                    disk.begin_recycle(from, ReadySegment { number: to, salt, life });
+                    let (span, slower) = (self.options.disk.write, self.nodes[place.node].disk_slower);
+                    self.plan_within(place, span, slower, ForCore::SegmentRecycled);
+                }
                 Effect::PrepareSegment { number } => {
                     let salt = self.dice.any();
-                    self.host(place).disk.begin_segment(ReadySegment { number, salt });
+                    self.host(place).disk.begin_segment(ReadySegment { number, salt, life: 1 });
                     let (span, slower) = (self.options.disk.segment, self.nodes[place.node].disk_slower);
                     self.plan_within(place, span, slower, ForCore::SegmentPrepared { number });
                 }

@@ -99,6 +99,8 @@ pub(crate) enum ForCore {
         position: Position,
         length: usize,
     },
+    SegmentDeleted,
+    SegmentRecycled,
     SegmentPrepared {
         number: u32,
     },

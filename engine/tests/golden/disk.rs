@@ -7,7 +7,7 @@ use margate_engine::core::event::LogReadFault;
 use margate_engine::log::flush::Flush;
 use margate_engine::log::limits::BLOCK_BYTES;
 use margate_engine::log::scan::{ReadFault, ReadSegments};
-use margate_engine::log::segment::{LogConfig, ReadySegment};
+use margate_engine::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 use margate_engine::types::Position;
 
 /// A byte of every batch's header.
@@ -49,12 +49,33 @@ impl Disk {
         let segment = ReadySegment {
             number,
             salt: self.next_salt,
+            life: 1,
         };
         self.next_salt += 1;
         let mut file = vec![0; self.config.segment_bytes as usize];
         file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
         self.files.insert(number, file);
         self.salts.insert(number, segment.salt);
+        segment
+    }
+
+    /// Deletes a segment's file.
+    pub(crate) fn delete(&mut self, number: u32) {
+        self.files.remove(&number).expect("only what is there is deleted");
+    }
+
+    /// Gives a segment's file a new life under another number.
+    pub(crate) fn recycle(&mut self, from: u32, to: u32) -> ReadySegment {
+        let mut file = self.files.remove(&from).expect("only what is there is recycled");
+        let segment = ReadySegment {
+            number: to,
+            salt: self.next_salt,
+            life: SegmentHeader::life_in(&file[..BLOCK_BYTES]) + 1,
+        };
+        self.next_salt += 1;
+        file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
+        self.files.insert(to, file);
+        self.salts.insert(to, segment.salt);
         segment
     }
 

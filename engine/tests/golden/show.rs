@@ -40,6 +40,7 @@ pub(crate) fn flush(config: &LogConfig, salt: u64, flush: &Flush) -> String {
             .segment_header(ReadySegment {
                 number: flush.segment,
                 salt,
+                life: 1,
             })
             .encode()
             .to_vec(),
@@ -69,6 +70,7 @@ fn body(body: &RecordBody<'_>) -> String {
         RecordBody::Entry {
             term, index, kind, data, ..
         } => format!("entry {index}@{term} {}", entry(*kind, data)),
+        RecordBody::Relocation { data, .. } => format!("copies {}", entry(EntryKind::Normal, data)),
         RecordBody::ReplicaEnd => "end".to_owned(),
         RecordBody::HardState(state) => format!("hard state term {} vote {}", state.term, state.vote),
         RecordBody::Checkpoint { applied, part, parts, .. } => format!("checkpoint at {applied}, part {} of {parts}", part + 1),

@@ -163,9 +163,21 @@ impl Driven {
                     let generation = self.index.finish().expect("it was begun");
                     self.events.push_back(Event::IndexDone { generation });
                 }
+                Effect::DeleteSegment { number } => {
+                    self.disk.begin_delete(number);
+                    self.disk.finish_delete();
+                    self.events.push_back(Event::SegmentDeleted);
+                }
+                Effect::RecycleSegment { from, to } => {
+                    self.salts += 1;
+                    let (salt, life) = (self.salts, self.disk.life(from) + 1);
+                    self.disk.begin_recycle(from, ReadySegment { number: to, salt, life });
+                    let ready = self.disk.finish_recycle().expect("it was begun");
+                    self.events.push_back(Event::SegmentReady(ready));
+                }
                 Effect::PrepareSegment { number } => {
                     self.salts += 1;
-                    self.disk.begin_segment(ReadySegment { number, salt: self.salts });
+                    self.disk.begin_segment(ReadySegment { number, salt: self.salts, life: 1 });
                     let ready = self.disk.finish_segment(number).expect("it was begun");
                     self.events.push_back(Event::SegmentReady(ready));
                 }

@@ -172,8 +172,28 @@ fn a_sound_batch_that_cannot_be_read_is_refused_not_dropped() {
 #[test]
 fn a_missing_segment_between_others_is_refused() {
     let mut world = world();
+    (8..=12).for_each(|index| world.batch(vec![entry(name(1, 1), index, b"data")]));
+    world.disk.segments.remove(&2);
+    assert_eq!(error(&mut world.disk, &world.config), ScanError::MissingSegment { segment: 2 });
+}
+
+#[test]
+fn a_log_whose_first_segments_were_reclaimed_begins_with_the_oldest_one_left() {
+    let mut world = world();
     world.disk.segments.remove(&1);
-    assert_eq!(error(&mut world.disk, &world.config), ScanError::MissingSegment { segment: 1 });
+    let (end, seen) = scan_all(&mut world.disk, &world.config).expect("opens");
+    assert_eq!((seen.first().map(|batch| batch.sequence), seen.len(), end.damage.len()), (Some(6), 2, 0));
+    assert_eq!(end.resume.oldest, 2);
+}
+
+#[test]
+fn a_reclaimed_log_that_lost_its_first_batch_is_damaged() {
+    let mut world = world();
+    world.disk.segments.remove(&1);
+    world.disk.segments.get_mut(&2).expect("in use")[4_096 + 100] ^= 1;
+    let (end, _) = scan_all(&mut world.disk, &world.config).expect("opens");
+    assert_eq!(end.damage.len(), 1);
+    assert_eq!(end.damage[0].replicas, DamagedReplicas::All);
 }
 
 #[test]
@@ -187,7 +207,7 @@ fn segments_that_are_not_fully_prewritten_are_discarded() {
         segment_bytes: 2 * SEGMENT,
         ..world.config
     };
-    world.disk.prewrite(&resized, ReadySegment { number: 8, salt: 1 });
+    world.disk.prewrite(&resized, ReadySegment { number: 8, salt: 1, life: 1 });
     let (end, seen) = scan_all(&mut world.disk, &world.config).expect("opens");
     assert_eq!(end.ready.iter().map(|segment| segment.number).collect::<Vec<_>>(), [4]);
     assert_eq!(end.discard, [3, 5, 6, 7, 8]);
@@ -207,7 +227,7 @@ fn a_segment_cut_short_takes_no_more_batches() {
 fn batches_of_a_former_life_are_never_accepted() {
     let world = world();
     let mut disk = world.disk.clone();
-    disk.prewrite(&world.config, ReadySegment { number: 2, salt: 0xabc });
+    disk.prewrite(&world.config, ReadySegment { number: 2, salt: 0xabc, life: 1 });
     disk.segments.get_mut(&2).expect("new life")[BLOCK_BYTES..].copy_from_slice(&world.disk.segments[&2][BLOCK_BYTES..]);
     let (end, seen) = scan_all(&mut disk, &world.config).expect("opens");
     assert_eq!((seen.len(), end.damage.len(), end.resume.last_sequence()), (5, 0, 5));

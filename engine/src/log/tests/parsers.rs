@@ -57,7 +57,7 @@ fn sound_record(kind: u8, body: &[u8]) -> Vec<u8> {
 proptest! {
     #[test]
     fn segment_headers_round_trip(number in any::<u32>(), salt in any::<u64>(), flip in 0..BLOCK_BYTES * 8) {
-        let header = config(SEGMENT).segment_header(ReadySegment { number, salt });
+        let header = config(SEGMENT).segment_header(ReadySegment { number, salt, life: 1 });
         let mut block = header.encode();
         prop_assert_eq!(SegmentHeader::parse(&block), Ok(header));
         prop_assert!(SegmentHeader::parse(&block[..BLOCK_BYTES - 1]).is_err());
@@ -104,7 +104,7 @@ proptest! {
         let frame = sound_frame(&contents, counts);
         let _ = entries_in_chunk(&Bytes::from(frame.clone()), first_batch(1), name(0, 0));
         let mut disk = MemoryDisk::default();
-        disk.prewrite(&config(SEGMENT), ReadySegment { number: 1, salt: 9 });
+        disk.prewrite(&config(SEGMENT), ReadySegment { number: 1, salt: 9, life: 1 });
         disk.write(first_batch(1), &frame);
         match scan_all(&mut disk, &config(SEGMENT)) {
             Ok((_, seen)) => prop_assert_eq!(seen[0].records.len(), counts.0 as usize),

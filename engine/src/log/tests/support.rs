@@ -125,6 +125,7 @@ impl World {
             let segment = ReadySegment {
                 number,
                 salt: 0x5a17_0000 + self.salts,
+                life: 1,
             };
             self.disk.prewrite(&self.config, segment);
             self.writer.segment_ready(segment);
@@ -219,7 +220,7 @@ fn body(body: RecordBody<'_>) -> SeenBody {
     match body {
         RecordBody::Entry { term, index, data, .. } => SeenBody::Entry(term, index, data.to_vec()),
         RecordBody::HardState(state) => SeenBody::HardState(state),
-        RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => SeenBody::Other(body.kind()),
+        RecordBody::Checkpoint { .. } | RecordBody::Relocation { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => SeenBody::Other(body.kind()),
     }
 }
 

@@ -179,6 +179,11 @@ impl Node {
                     self.store.begin(&generation);
                     self.committing = Some(generation);
                 }
+                Effect::DeleteSegment { number } => {
+                    self.disk.delete(number);
+                    followed.push(Event::SegmentDeleted);
+                }
+                Effect::RecycleSegment { from, to } => followed.push(Event::SegmentReady(self.disk.recycle(from, to))),
                 Effect::PrepareSegment { number } => followed.push(Event::SegmentReady(self.disk.prewrite(number))),
                 Effect::Read { ticket, position, length } => {
                     seen.push(Seen::Disk(format!("reads {length} bytes of segment {}", position.segment)));

@@ -1,0 +1,149 @@
+//! What replay needs where the index is lost: each replica's newest checkpoint, and the rows of the entries before it.
+//!
+//! The state is the checkpoint's, so of older entries only the rows count, those of them that were committed: a log may hold
+//! entries that others replaced. Copies stand in the log before the commit of anything newer (`reclaim`), so applying
+//! all of it in log order ends with each key's newest version.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use margate_net::ids::{LogIndex, Space, Term};
+use margate_net::limits::KEY_BYTES_MAX;
+use raft::eraftpb::Entry;
+
+use crate::consensus::window::Place;
+use crate::index::store::IndexReader;
+use crate::index::view::{Index, OwnedRange};
+use crate::log::batch::ScannedBatch;
+use crate::log::effects::EntryData;
+use crate::log::record::{RecordBody, ScannedRecord};
+use crate::shard::apply::{ApplyFault, slot_of};
+use crate::shard::state::ShardState;
+use crate::types::ReplicaName;
+
+/// A whole checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    pub(super) space: Space,
+    pub(super) applied: LogIndex,
+    pub(super) applied_term: Term,
+    pub(super) kept_from: u32,
+    pub(super) state: Bytes,
+}
+
+/// Checkpoints as a scan meets them, part by part.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    partial: BTreeMap<ReplicaName, Vec<u8>>,
+    whole: BTreeMap<ReplicaName, Checkpoint>,
+}
+
+/// Rows of the entries up to a checkpoint.
+#[derive(Debug)]
+pub(super) struct Rows {
+    up_to: LogIndex,
+    /// Entries not known to be committed, as the log held them at this point of the scan.
+    tail: VecDeque<(Entry, Place)>,
+}
+
+impl Checkpoints {
+    /// The checkpoints in a batch.
+    pub(super) fn batch(&mut self, batch: &ScannedBatch<'_>) {
+        for record in batch.records() {
+            if let Some(whole) = self.part(&record) {
+                self.whole.insert(record.name, whole);
+            }
+        }
+    }
+
+    /// One part; the whole when this was its last.
+    pub(super) fn part(&mut self, record: &ScannedRecord<'_>) -> Option<Checkpoint> {
+        let RecordBody::Checkpoint {
+            applied,
+            applied_term,
+            part,
+            parts,
+            kept_from,
+            state,
+        } = record.body
+        else {
+            return None;
+        };
+        let partial = self.partial.entry(record.name).or_default();
+        if part == 0 {
+            partial.clear();
+        }
+        partial.extend_from_slice(state);
+        (part + 1 == parts).then(|| Checkpoint {
+            space: record.space,
+            applied,
+            applied_term,
+            kept_from,
+            state: std::mem::take(partial).into(),
+        })
+    }
+
+    /// The oldest segment that the newest checkpoints rest on.
+    pub(super) fn kept_from(&self) -> u32 {
+        self.whole.values().map(|checkpoint| checkpoint.kept_from).max().unwrap_or(0)
+    }
+
+    /// The newest of each replica.
+    pub(super) fn into_whole(self) -> BTreeMap<ReplicaName, Checkpoint> {
+        self.whole
+    }
+}
+
+impl Rows {
+    pub(super) fn up_to(up_to: LogIndex) -> Self {
+        Self {
+            up_to,
+            tail: VecDeque::new(),
+        }
+    }
+
+    /// An entry met by the scan: it cuts what stood at its index and after it.
+    pub(super) fn append(&mut self, entry: &Entry, place: Place) {
+        while self.tail.back().is_some_and(|(last, _)| last.index >= entry.index) {
+            self.tail.pop_back();
+        }
+        if entry.index <= self.up_to.0 {
+            // What came before a gap was replaced, or is committed and applied.
+            if self.tail.back().is_some_and(|(last, _)| last.index + 1 != entry.index) {
+                self.tail.clear();
+            }
+            self.tail.push_back((entry.clone(), place));
+        }
+    }
+
+    /// Applies the rows of entries that are committed; how many entries.
+    ///
+    /// # Errors
+    /// [`ApplyFault`]: one of them makes no sense.
+    pub(super) fn apply<R: IndexReader>(
+        &mut self,
+        commit: LogIndex,
+        state: &ShardState,
+        owned: &OwnedRange,
+        index: &mut Index<R>,
+    ) -> Result<u64, ApplyFault> {
+        let mut count = 0;
+        while let Some((entry, place)) = self.tail.pop_front_if(|(entry, _)| entry.index <= commit.0) {
+            let data = EntryData::parse(&entry.data)?;
+            if !keys_are_owned(&data, state) {
+                return Err(ApplyFault::ForeignKey { length: entry.data.len() });
+            }
+            for (offset, effect) in data.effects() {
+                index.apply(owned, effect.key, slot_of(&effect, place.data, offset));
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// Whether all keys lie in the shard's range and are no longer than keys are.
+pub(super) fn keys_are_owned(data: &EntryData<'_>, state: &ShardState) -> bool {
+    data.effects()
+        .all(|(_, effect)| state.contains(effect.key) && effect.key.len() <= KEY_BYTES_MAX)
+}

@@ -1,0 +1,589 @@
+//! Reclaim: the oldest segment is read once more, what still lives in it is copied to the log's end, and its file comes free.
+//!
+//! ```text
+//!   idle ─(log longer than what lives deserves)─► scanning ─► settling ─► closing ─► releasing ─► idle
+//!                                                 copies      index       checkpoints  the file is
+//!                                                 queued      durable     durable      used again or deleted
+//! ```
+//! Invariants: only a segment that replay no longer needs is begun, so its entries are applied and durable in the index;
+//! whether an effect lives is looked up in the turn that queues its copy, and the copy is in that turn's batch (so in the log a
+//! copy stands before the commit of anything newer, and rebuilding an index in log order is right); a pointer moves only
+//! to a durable copy, and only if it still points to the original; checkpoints are written once the index holds all of it.
+//!
+//! A delete is copied once: an older value of its key may have been copied behind it while it was not yet applied. Met
+//! again, as a copy, nothing older can follow any more.
+//!
+//! Not here, on purpose: files (`runtime`), and damage: a segment that does not read whole is kept, and reclaim ends.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use margate_net::ids::{ClusterId, LogIndex, ShardId, Space};
+
+use super::durability::Durability;
+use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
+use super::generations::Generations;
+use super::machine::Running;
+use super::values::Tickets;
+use crate::index::error::IndexError;
+use crate::index::row::{Row, RowFlags, Slot};
+use crate::index::store::{IndexReader, ReplicaMarks};
+use crate::index::view::Index;
+use crate::limits;
+use crate::log::batch::ScannedBatch;
+use crate::log::effects::{EffectKind, EntryData, EntryDataBuilder, effect_bytes};
+use crate::log::fetch::walk_chunk;
+use crate::log::limits::BATCH_BYTES_MAX;
+use crate::log::record::{Record, RecordBody};
+use crate::log::segment::{LogConfig, first_batch};
+use crate::log::writer::LogWriter;
+use crate::planted::Planted;
+use crate::types::{Nanos, Position, ReplicaName, ValueHash};
+use margate_net::ids::Version;
+
+/// What reclaim works on: its core's parts.
+pub(super) struct Ground<'a, R: IndexReader> {
+    pub(super) cluster: ClusterId,
+    pub(super) config: &'a LogConfig,
+    pub(super) log: &'a mut LogWriter,
+    pub(super) index: &'a mut Index<R>,
+    pub(super) running: &'a mut BTreeMap<ShardId, Running>,
+    pub(super) generations: &'a mut Generations,
+    pub(super) tickets: &'a mut Tickets,
+    pub(super) durability: &'a Durability,
+    /// Whether something else still reads from old segments.
+    pub(super) held: bool,
+    pub(super) planted: Planted,
+}
+
+/// What it has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Segments that came free.
+    pub segments: u64,
+    /// Values copied.
+    pub values: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Deletes copied.
+    pub deletes: u64,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Reclaim {
+    state: State,
+    /// The generation and the newest segment for which nothing was due: neither has changed, nothing is.
+    checked: Option<(u64, u32)>,
+    /// The newest segment when a generation was asked for, so that one that cannot help is not asked for again and again.
+    hurried: u32,
+    /// A segment that did not read whole: it is kept, with all after it.
+    damaged: Option<u32>,
+    done: Reclaimed,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    Scanning(Scan),
+    /// Until this generation is durable.
+    Settling {
+        generation: u64,
+    },
+    /// Until so many records are durable.
+    Closing {
+        records: u64,
+    },
+    /// Until the driver says that the file is gone, or ready under another number.
+    Releasing,
+}
+
+/// How far the segment is read.
+#[derive(Debug)]
+struct Scan {
+    segment: u32,
+    at: Position,
+    length: usize,
+    /// Whether `at` follows a piece of the same segment.
+    continued: bool,
+    ticket: Option<ReadTicket>,
+    /// The last batch met; 0 before the first.
+    sequence: u64,
+    ended: bool,
+    candidates: VecDeque<Candidate>,
+    /// Copies in the log's queue or in flight, in order.
+    copies: VecDeque<Copied>,
+    /// Copies in flight whose place is known.
+    placed: Vec<(Copied, Position)>,
+    /// The last entry of each replica in the segment.
+    last: BTreeMap<ReplicaName, LogIndex>,
+}
+
+/// An effect that may live.
+#[derive(Clone, Debug)]
+struct Candidate {
+    name: ReplicaName,
+    space: Space,
+    kind: EffectKind,
+    key: Bytes,
+    value: Bytes,
+    version: Version,
+    hash: ValueHash,
+    position: Position,
+    /// Whether it is a copy already.
+    second: bool,
+}
+
+/// One record of copies.
+#[derive(Debug)]
+struct Copied {
+    name: ReplicaName,
+    space: Space,
+    /// Key, its row but for the place, the original's place, and the byte of the record's data at which it begins.
+    rows: Vec<(Bytes, Row, Position, u32)>,
+}
+
+/// How much to look at in one turn.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    effects: usize,
+    bytes: u64,
+}
+
+impl Reclaim {
+    /// What it has done since the start.
+    pub(super) fn done(&self) -> Reclaimed {
+        self.done
+    }
+
+    /// Whether a turn without an event would get it further.
+    pub(super) fn is_hungry(&self, log: &LogWriter) -> bool {
+        match &self.state {
+            State::Scanning(scan) => !scan.candidates.is_empty() && !log.in_flight(),
+            State::Idle | State::Settling { .. } | State::Closing { .. } | State::Releasing => false,
+        }
+    }
+
+    /// Whether nothing of it is under way that a stop must wait for.
+    pub(super) fn awaits(&self, ticket: ReadTicket) -> bool {
+        matches!(&self.state, State::Scanning(scan) if scan.ticket == Some(ticket))
+    }
+
+    /// One bounded step. To be called before the turn's flush is made.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the index cannot be read, which stops the node.
+    pub(super) fn turn<R: IndexReader>(&mut self, moment: Moment, ground: &mut Ground<'_, R>, out: &mut Effects) -> Result<(), IndexError> {
+        match &mut self.state {
+            State::Idle => self.begin(ground)?,
+            State::Scanning(scan) => {
+                if !scan.candidates.is_empty() {
+                    scan.copy(moment.wall, ground, &mut self.done)?;
+                }
+                scan.read_on(ground, out);
+                if scan.is_done() {
+                    let generation = scan.settle(ground);
+                    self.state = State::Settling { generation };
+                }
+            }
+            State::Settling { generation } => {
+                if ground.generations.durable() >= *generation {
+                    close(moment.wall, ground)?;
+                    self.state = State::Closing {
+                        records: ground.log.pushed(),
+                    };
+                }
+            }
+            State::Closing { records } => {
+                let oldest = ground.log.oldest_segment();
+                if ground.durability.reached(false) >= *records && !ground.held && !ground.tickets.reads_in(oldest) {
+                    self.release(ground, out);
+                }
+            }
+            State::Releasing => {}
+        }
+        Ok(())
+    }
+
+    /// The batch that a flush writes holds these copies.
+    pub(super) fn placed(&mut self, relocations: &[Position]) {
+        if let State::Scanning(scan) = &mut self.state {
+            for at in relocations {
+                let copied = scan.copies.pop_front().expect("every copy in a batch was queued here");
+                scan.placed.push((copied, *at));
+            }
+        }
+    }
+
+    /// That flush is durable: pointers move.
+    ///
+    /// # Errors
+    /// [`IndexError`]: the index cannot be read, which stops the node.
+    pub(super) fn flushed<R: IndexReader>(
+        &mut self,
+        index: &mut Index<R>,
+        running: &BTreeMap<ShardId, Running>,
+    ) -> Result<(), IndexError> {
+        let State::Scanning(scan) = &mut self.state else { return Ok(()) };
+        for (copied, at) in scan.placed.drain(..) {
+            let Some(replica) = running.get(&copied.name.shard).map(|running| &running.replica) else {
+                continue;
+            };
+            if replica.name() != copied.name || replica.space != copied.space {
+                continue;
+            }
+            let owned = replica.owned();
+            for (key, row, from, offset) in copied.rows {
+                let position = Position {
+                    segment: at.segment,
+                    offset: at.offset + offset,
+                };
+                index.relocate(&owned, &key, Row { position, ..row }, from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of the segment was read.
+    pub(super) fn read_done<R: IndexReader>(&mut self, result: Result<Bytes, LogReadFault>, ground: &mut Ground<'_, R>) {
+        let State::Scanning(scan) = &mut self.state else { return };
+        scan.ticket = None;
+        let whole = match result {
+            Ok(chunk) => scan.take(&chunk, ground),
+            Err(fault) => {
+                tracing::error!(%fault, "a segment cannot be read for reclaim");
+                false
+            }
+        };
+        if !whole {
+            tracing::error!(
+                segment = scan.segment,
+                "the log is damaged: this segment and all after it are kept, so the log only grows; replace this node's replicas"
+            );
+            self.damaged = Some(scan.segment);
+            self.state = State::Idle;
+        }
+    }
+
+    /// The driver is done with the file.
+    pub(super) fn released(&mut self) {
+        if matches!(self.state, State::Releasing) {
+            (self.state, self.checked) = (State::Idle, None);
+        }
+    }
+
+    fn begin<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+        let newest = ground.log.position().segment;
+        let seen = (ground.generations.durable(), newest);
+        if self.damaged.is_some() || self.checked == Some(seen) {
+            return Ok(());
+        }
+        self.checked = Some(seen);
+        let segment = ground.log.oldest_segment();
+        if !is_due(segment, ground)? {
+            return Ok(());
+        }
+        let needed_from = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment);
+        if needed_from <= segment {
+            // Nothing may have been applied for long, so that no generation was due.
+            if self.hurried < newest {
+                self.hurried = newest;
+                ground.generations.hurry();
+            }
+            return Ok(());
+        }
+        self.state = State::Scanning(Scan::new(segment));
+        Ok(())
+    }
+
+    fn release<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
+        let from = ground.log.oldest_segment();
+        match ground.log.release_oldest() {
+            Some(to) => out.push(Effect::RecycleSegment { from, to }),
+            None => out.push(Effect::DeleteSegment { number: from }),
+        }
+        self.done.segments += 1;
+        self.state = State::Releasing;
+    }
+}
+
+impl Scan {
+    fn new(segment: u32) -> Self {
+        Self {
+            segment,
+            at: first_batch(segment),
+            length: limits::RECLAIM_READ_BYTES,
+            continued: false,
+            ticket: None,
+            sequence: 0,
+            ended: false,
+            candidates: VecDeque::new(),
+            copies: VecDeque::new(),
+            placed: Vec::new(),
+            last: BTreeMap::new(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.ended && self.candidates.is_empty() && self.copies.is_empty() && self.placed.is_empty()
+    }
+
+    fn read_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
+        if self.ended || self.ticket.is_some() || !self.candidates.is_empty() {
+            return;
+        }
+        let room = ground.config.segment_bytes.saturating_sub(self.at.offset) as usize;
+        let (effect, ticket) = ground.tickets.read(self.at, self.length.min(room));
+        self.ticket = Some(ticket);
+        out.push(effect);
+    }
+
+    /// Collects what may live in a piece. Whether the piece fits what came before.
+    fn take<R: IndexReader>(&mut self, chunk: &Bytes, ground: &Ground<'_, R>) -> bool {
+        let (mut fits, at) = (true, self.at);
+        let walked = walk_chunk(chunk, at, &mut |batch| {
+            if self.ended || !fits {
+                return;
+            }
+            fits = self.sequence == 0 || batch.sequence == self.sequence + 1;
+            self.sequence = batch.sequence;
+            // The first batch of the next segment proves that this one was read to its end.
+            self.ended = batch.position.segment != self.segment;
+            if !self.ended {
+                self.collect(batch, chunk, ground);
+            }
+        });
+        match walked {
+            Ok(walked) => {
+                let next = if walked.next.offset < ground.config.segment_bytes {
+                    walked.next
+                } else {
+                    first_batch(walked.next.segment + 1)
+                };
+                (self.at, self.continued) = (next, next.segment == at.segment);
+                self.length = walked.needs.unwrap_or(limits::RECLAIM_READ_BYTES);
+                let room = ground.config.segment_bytes.saturating_sub(next.offset) as usize;
+                // The next segment's first batch need not be read whole: its being there is the proof.
+                fits && next.segment <= self.segment + 1 && walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room))
+            }
+            // What a piece ended before may be the unused tail of its segment.
+            Err(_) if self.continued => {
+                (self.at, self.continued) = (first_batch(self.segment + 1), false);
+                self.length = limits::RECLAIM_READ_BYTES;
+                true
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "a segment does not read whole");
+                false
+            }
+        }
+    }
+
+    fn collect<R: IndexReader>(&mut self, batch: &ScannedBatch<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
+        for record in batch.records() {
+            let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
+                continue;
+            };
+            if replica.name() != record.name || replica.space != record.space {
+                continue;
+            }
+            let (data, data_position, second) = match record.body {
+                // An entry of another term was replaced: it never happened.
+                RecordBody::Entry {
+                    term,
+                    index,
+                    data,
+                    data_position,
+                    ..
+                } if replica.group().term_at(index) == Some(term) => {
+                    let last = self.last.entry(record.name).or_default();
+                    *last = index.max(*last);
+                    (data, data_position, false)
+                }
+                RecordBody::Relocation { data, data_position } => (data, data_position, true),
+                RecordBody::Entry { .. }
+                | RecordBody::HardState(_)
+                | RecordBody::Checkpoint { .. }
+                | RecordBody::ReplicaEnd
+                | RecordBody::Unknown { .. } => continue,
+            };
+            let Ok(entry) = EntryData::parse(data) else { continue };
+            self.candidates.extend(entry.effects().map(|(offset, effect)| Candidate {
+                name: record.name,
+                space: record.space,
+                kind: effect.kind,
+                key: chunk.slice_ref(effect.key),
+                value: chunk.slice_ref(effect.value),
+                version: effect.version,
+                hash: effect.hash,
+                position: Position {
+                    segment: data_position.segment,
+                    offset: data_position.offset + offset,
+                },
+                second,
+            }));
+        }
+    }
+
+    /// Looks at some candidates and queues copies of those that live.
+    fn copy<R: IndexReader>(&mut self, wall: Nanos, ground: &mut Ground<'_, R>, done: &mut Reclaimed) -> Result<(), IndexError> {
+        let mut budget = budget(ground)?;
+        while budget.effects > 0
+            && budget.bytes > 0
+            && let Some(first) = self.candidates.front()
+        {
+            let (name, space) = (first.name, first.space);
+            let record_bytes = limits::RELOCATION_RECORD_BYTES.min(ground.log.data_bytes_max());
+            let mut data = EntryDataBuilder::new(ground.cluster, name.shard, Nanos(0));
+            let mut rows = Vec::new();
+            let mut full = false;
+            while let Some(next) = self.candidates.front().filter(|next| (next.name, next.space) == (name, space)) {
+                let bytes = effect_bytes(next.key.len(), next.value.len() as u64);
+                let length = data.len() + usize::try_from(bytes).unwrap_or(usize::MAX);
+                let too_long = length > record_bytes && !data.is_empty();
+                full = !ground.log.fits_next(length);
+                if too_long || full || budget.effects == 0 {
+                    break;
+                }
+                budget.effects -= 1;
+                budget.bytes = budget.bytes.saturating_sub(bytes);
+                if next.lives(ground)? {
+                    next.add(&mut data, &mut rows, done);
+                }
+                self.candidates.pop_front();
+            }
+            if !data.is_empty() {
+                self.copies.push_back(Copied { name, space, rows });
+                ground.log.push(Record::Relocation {
+                    name,
+                    space,
+                    data: data.finish().into(),
+                    timestamp: wall,
+                });
+            }
+            if full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// All copies are durable and pointed to. The generation that holds all of it, and what raft may no longer ask for.
+    fn settle<R: IndexReader>(&self, ground: &mut Ground<'_, R>) -> u64 {
+        for (name, last) in &self.last {
+            if let Some(running) = ground.running.get_mut(&name.shard)
+                && running.replica.name() == *name
+            {
+                running.replica.group.truncate(*last);
+            }
+        }
+        ground.generations.hurry();
+        ground.generations.next_frozen()
+    }
+}
+
+impl Candidate {
+    fn lives<R: IndexReader>(&self, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+        let held = ground.index.get(self.space, &self.key)?;
+        Ok(match (self.kind, held) {
+            (EffectKind::Put, Some(Slot::Put(row))) => row.position == self.position,
+            (EffectKind::Put, Some(Slot::Deleted(_)) | None) => false,
+            (EffectKind::Delete, _) if self.second || ground.planted.delete_forgotten() => false,
+            (EffectKind::Delete, Some(slot)) => slot.version() == self.version,
+            (EffectKind::Delete, None) => true,
+        })
+    }
+
+    fn add(&self, data: &mut EntryDataBuilder, rows: &mut Vec<(Bytes, Row, Position, u32)>, done: &mut Reclaimed) {
+        match self.kind {
+            EffectKind::Put => {
+                let offset = u32::try_from(data.len()).expect("a record is shorter than a batch");
+                let row = Row {
+                    version: self.version,
+                    position: self.position,
+                    size: self.value.len() as u64,
+                    flags: RowFlags::default(),
+                    hash: self.hash,
+                };
+                // The key's own bytes, so that the whole piece it was read in need not stay.
+                rows.push((Bytes::copy_from_slice(&self.key), row, self.position, offset));
+                data.put(&self.key, &self.value, self.version, self.hash);
+                done.values += 1;
+                done.bytes += self.value.len() as u64;
+            }
+            EffectKind::Delete => {
+                data.delete(&self.key, self.version);
+                done.deletes += 1;
+            }
+        }
+    }
+}
+
+/// Whether the log is so much longer than what lives in it that its oldest segment should go.
+fn is_due<R: IndexReader>(oldest: u32, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+    let newest = ground.log.position().segment;
+    Ok(newest > oldest && log_bytes(ground) > target_bytes(ground)?)
+}
+
+fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
+    let segments = ground.log.position().segment.saturating_sub(ground.log.oldest_segment());
+    u64::from(segments) * u64::from(ground.config.segment_bytes) + u64::from(ground.log.position().offset)
+}
+
+fn target_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError> {
+    let live = ground.index.reader().live_bytes()?;
+    let least = limits::RECLAIM_SEGMENTS_MIN * u64::from(ground.config.segment_bytes);
+    Ok(least.max(live.saturating_mul(limits::RECLAIM_PER_MILLE) / 1_000))
+}
+
+/// The further the log is over its target, the more is looked at.
+fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
+    let excess = log_bytes(ground).saturating_mul(1_000) / target_bytes(ground)?.max(1);
+    let step = match excess {
+        0..1_100 => 1,
+        1_100..1_250 => 4,
+        _ => 16,
+    };
+    Ok(Budget {
+        effects: limits::RECLAIM_EFFECTS_PER_TURN * step,
+        bytes: limits::RECLAIM_BYTES_PER_TURN * step as u64,
+    })
+}
+
+/// Hard states and checkpoints to the log's end: what a rebuild begins with once the segment is gone.
+fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+    let kept_from = ground.log.oldest_segment() + 1;
+    for marks in ground.index.reader().replica_marks()? {
+        let Some(running) = ground.running.get(&marks.name.shard).filter(|running| running.replica.name() == marks.name) else {
+            continue;
+        };
+        let ReplicaMarks {
+            name,
+            space,
+            applied,
+            applied_term,
+            state,
+            ..
+        } = marks;
+        ground.log.push(Record::HardState {
+            name,
+            space,
+            state: running.durable_hard_state,
+            timestamp,
+        });
+        if ground.planted.checkpoint_forgotten() {
+            continue;
+        }
+        ground.log.push(Record::Checkpoint {
+            name,
+            space,
+            applied,
+            applied_term,
+            kept_from,
+            state,
+            timestamp,
+        });
+    }
+    Ok(())
+}
