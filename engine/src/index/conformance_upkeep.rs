@@ -94,7 +94,7 @@ fn a_cleared_space_loses_its_rows_and_no_other_does(store: &mut impl TestStore) 
 fn a_commit_clears_no_more_than_its_limit(store: &mut impl TestStore) {
     const EXTRA: usize = 100;
     let (mut reader, mut writer) = store.open();
-    let keys: Vec<[u8; 4]> = (0..CLEARED_ROWS_MAX + EXTRA).map(|key| (key as u32).to_be_bytes()).collect();
+    let keys: Vec<[u8; 8]> = (0..CLEARED_ROWS_MAX + EXTRA).map(|key| (key as u64).to_be_bytes()).collect();
     let mut slots: Vec<_> = keys.iter().map(|key| (SPACE.0, &key[..], put(1))).collect();
     slots.extend([(3, &b"k"[..], put(1)), (9, b"k", put(1))]);
     writer.commit(&spread(1, &slots)).expect("room");
@@ -105,7 +105,7 @@ fn a_commit_clears_no_more_than_its_limit(store: &mut impl TestStore) {
             live_bytes(reader),
         )
     };
-    let each = effect_bytes(4, 1);
+    let each = effect_bytes(8, 1);
     // Space 9 comes first, so one row less of the other goes; space 3 must wait.
     writer.commit(&clearing(2, &[9, SPACE.0, 3])).expect("room");
     reader.refresh().expect("a healthy store");
