@@ -139,6 +139,24 @@ fn the_term_before_the_first_entry_is_known() {
 }
 
 #[test]
+fn a_space_met_in_the_log_is_never_drawn() {
+    let mut written = Written::created();
+    let (reader, mut writer) = (written.index.reader(), written.index.writer());
+    let mut replay = Replay::from_marks(reader, &mut writer, None, Planted::NONE).expect("an empty index");
+    assert_eq!(replay.generations.draw_space(), Space(1), "an empty log");
+    replay
+        .scan_from_mark(&mut written.disk, &written.config, None)
+        .expect("a whole log");
+    let drawn = [(); 2].map(|()| replay.generations.draw_space());
+    assert_eq!(drawn, [Space(3), Space(4)], "two replicas were created");
+    replay.generations.hurry();
+    replay.commit_generation().expect("memory takes everything");
+    drop(replay);
+    let marks = written.index.reader().core_marks().expect("memory").expect("just committed");
+    assert_eq!(marks.next_space, Space(5), "what was drawn stays drawn after a restart");
+}
+
+#[test]
 fn entries_met_early_for_another_replica_are_passed_over() {
     let mut written = Written::created();
     written.entry(ONE, 1, 1);

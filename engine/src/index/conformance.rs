@@ -9,6 +9,7 @@ use margate_net::ids::{LogIndex, ReplicaId, ShardId, Space, Term, Version};
 use margate_net::limits::KEY_BYTES_MAX;
 use margate_net::message::Direction::{self, Forward, Reverse};
 
+use super::conformance_upkeep;
 use super::overlay::Overlay;
 use super::row::{Row, RowFlags, Slot};
 use super::store::{CoreMarks, Generation, IndexReader, IndexWriter, ReplicaMarks};
@@ -112,13 +113,14 @@ pub(crate) fn run<S: TestStore>(new: impl Fn() -> S) {
     marks_are_replaced_one_by_one(&mut new());
     positions_are_found_at_or_below(&mut new());
     marks_that_go_back_are_not_committed(&mut new());
+    conformance_upkeep::run(new);
 }
 
-fn version(reader: &impl IndexReader, key: &[u8]) -> Option<u64> {
+pub(super) fn version(reader: &impl IndexReader, key: &[u8]) -> Option<u64> {
     reader.get(SPACE, key).expect("a healthy store").map(|row| row.version.0)
 }
 
-fn name(shard: u64) -> ReplicaName {
+pub(super) fn name(shard: u64) -> ReplicaName {
     ReplicaName {
         shard: ShardId(shard),
         replica: ReplicaId(shard + 1),

@@ -52,3 +52,20 @@ impl LiveBytes {
 const fn record_bytes(key_len: usize, row: &Row) -> u64 {
     effect_bytes(key_len, 0).saturating_add(row.size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::row;
+    use super::*;
+
+    #[test]
+    fn sizes_from_a_damaged_disk_do_not_overflow() {
+        let mut bytes = LiveBytes(5);
+        let huge = Row { size: u64::MAX, ..row(1) };
+        bytes.gain(9, &huge);
+        assert_eq!(bytes, LiveBytes(u64::MAX));
+        bytes.lose(9, &huge);
+        bytes.lose(9, &row(1));
+        assert_eq!(bytes, LiveBytes(0));
+    }
+}

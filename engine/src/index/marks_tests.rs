@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::conformance::replica_marks;
+use super::super::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
 use super::*;
 
 const OURS: Identity = Identity {
@@ -54,6 +55,14 @@ proptest! {
     }
 
     #[test]
+    fn live_bytes_survive_their_bytes(bytes: u64, bit in 0usize..96) {
+        let mut value = LiveBytes(bytes).encode();
+        prop_assert_eq!(LiveBytes::decode(&value).expect("just encoded"), LiveBytes(bytes));
+        value[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(LiveBytes::decode(&value).is_err());
+    }
+
+    #[test]
     fn positions_survive_their_bytes(shard: u64, replica: u64, index: u64, segment: u32, offset: u32) {
         let name = ReplicaName { shard: ShardId(shard), replica: ReplicaId(replica) };
         let position = Position { segment, offset };
@@ -64,9 +73,10 @@ proptest! {
     #[test]
     fn any_bytes_are_an_error_not_a_panic(key in bytes(40), value in bytes(120)) {
         // A checksum that fits leads the parsers past the first door.
-        for sealed in [value.to_vec(), seal(&key, value.to_vec()), seal(&IDENTITY_KEY, value.to_vec()), seal(&CORE_KEY, value.to_vec())] {
+        for sealed in [value.to_vec(), seal(&key, value.to_vec()), seal(&IDENTITY_KEY, value.to_vec()), seal(&CORE_KEY, value.to_vec()), seal(&LIVE_BYTES_KEY, value.to_vec())] {
             let _ = ReplicaMarks::decode(&key, &sealed);
             let _ = CoreMarks::decode(&sealed);
+            let _ = LiveBytes::decode(&sealed);
             let _ = OURS.check(&sealed);
             let _ = decode_position(&key, &sealed);
         }

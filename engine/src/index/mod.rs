@@ -30,6 +30,8 @@ pub mod view;
 #[cfg(test)]
 pub(crate) mod conformance;
 #[cfg(test)]
+mod conformance_upkeep;
+#[cfg(test)]
 pub(crate) mod differential;
 
 pub use error::IndexError;

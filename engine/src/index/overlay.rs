@@ -173,6 +173,26 @@ mod tests {
     }
 
     #[test]
+    fn only_an_equal_version_is_replaced() {
+        let elsewhere = |version| match put(version) {
+            Slot::Put(row) => Slot::Put(super::super::row::Row {
+                position: crate::types::Position { segment: 9, offset: 9 },
+                ..row
+            }),
+            Slot::Deleted(version) => Slot::Deleted(version),
+        };
+        let mut overlay = Overlay::new();
+        assert!(overlay.replace_equal(SPACE, b"k", put(2)), "nothing stood there");
+        let size = (overlay.len(), overlay.bytes());
+        assert!(overlay.replace_equal(SPACE, b"k", elsewhere(2)));
+        assert_eq!(overlay.get(SPACE, b"k"), Some(&elsewhere(2)));
+        assert!(!overlay.replace_equal(SPACE, b"k", put(1)) && !overlay.replace_equal(SPACE, b"k", put(3)));
+        assert_eq!(overlay.get(SPACE, b"k"), Some(&elsewhere(2)));
+        assert_eq!((overlay.len(), overlay.bytes()), size);
+        assert!(!overlay.insert_newer(SPACE, b"k", put(2)), "the same version is not newer");
+    }
+
+    #[test]
     fn bounds_that_hold_nothing_are_empty() {
         let mut overlay = Overlay::new();
         overlay.insert_newer(SPACE, b"b", put(1));

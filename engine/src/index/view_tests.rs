@@ -109,6 +109,72 @@ fn the_frozen_overlay_stays_until_its_commit_is_seen() {
     assert_eq!((index.active_bytes(), index.freeze()), (0, None));
 }
 
+/// The row of a version where `put` leaves it, and the same one moved.
+fn moved(version: u32) -> (Row, Position) {
+    let row = put(version).row().expect("a put");
+    let position = Position {
+        segment: 9,
+        offset: version,
+    };
+    (Row { position, ..row }, row.position)
+}
+
+#[test]
+fn a_key_is_pointed_to_another_place_in_whatever_layer_it_lies() {
+    let (store, mut index) = layered();
+    let whole = owner(b"", b"");
+    for (key, version) in [(b"a", 1), (b"b", 2), (b"c", 3)] {
+        let (row, from) = moved(version);
+        assert!(index.relocate(&whole, key, row, from).expect("memory"));
+        assert_eq!(index.get(SPACE, key).expect("memory"), Some(Slot::Put(row)));
+        assert!(!index.relocate(&whole, key, row, from).expect("memory"), "it has left that place");
+    }
+    assert_eq!(scan(&index, b"", b"", Direction::Forward, 9), "a1 b2 c3 f3 ");
+    assert_eq!(index.overlay_rows(), 3 + 6, "c was there already");
+    assert!(!index.apply(&whole, b"b", put(2)), "the same version changes nothing");
+    let frozen = Arc::clone(index.frozen().expect("frozen by the fixture"));
+    for (number, rows) in [(2, Some(frozen)), (3, None)] {
+        let rows = rows.unwrap_or_else(|| index.freeze().expect("the moves"));
+        let generation = Generation {
+            rows,
+            ..generation(number, &[])
+        };
+        store.writer().commit(&generation).expect("memory");
+        index.committed().expect("memory");
+    }
+    assert_eq!(index.get(SPACE, b"a").expect("memory"), Some(Slot::Put(moved(1).0)));
+    assert!(index.apply(&whole, b"a", put(4)), "a newer version is written");
+}
+
+#[test]
+fn a_key_that_changed_is_not_pointed_back() {
+    let (_, mut index) = layered();
+    let whole = owner(b"", b"");
+    let before = scan(&index, b"", b"", Direction::Forward, 9);
+    // Overwritten in the frozen overlay, in the active one, deleted in either, never there.
+    for (key, version) in [(b"b", 1), (b"c", 1), (b"d", 1), (b"e", 2), (b"g", 1)] {
+        let (row, from) = moved(version);
+        assert!(!index.relocate(&whole, key, row, from).expect("memory"), "{key:?}");
+    }
+    let (row, from) = moved(2);
+    let elsewhere = Position { offset: 7, ..from };
+    assert!(!index.relocate(&whole, b"b", row, elsewhere).expect("memory"));
+    let other = Row {
+        version: Version(1),
+        ..row
+    };
+    assert!(!index.relocate(&whole, b"b", other, from).expect("memory"));
+    assert_eq!(scan(&index, b"", b"", Direction::Forward, 9), before);
+    assert_eq!((index.overlay_rows(), index.get(SPACE, b"b").expect("memory")), (7, Some(put(2))));
+}
+
+#[test]
+#[should_panic(expected = "outside its owner's range")]
+fn a_key_of_another_owner_is_never_moved() {
+    let (row, from) = moved(1);
+    let _ = layered().1.relocate(&owner(b"b", b"d"), b"a", row, from);
+}
+
 #[test]
 fn a_range_holds_its_low_and_not_its_high() {
     let range = owner(b"b", b"d");

@@ -15,7 +15,7 @@ use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
 use crate::index::marks::{self, CORE_KEY, IDENTITY_KEY, Identity};
-use crate::index::row::{SPACE_BYTES, Slot, index_key_into, space_bounds};
+use crate::index::row::{Slot, index_key_into, space_bounds, user_key};
 use crate::index::{CoreMarks, Generation, IndexError, IndexReader, IndexWriter, Overlay};
 use crate::limits::CLEARED_ROWS_MAX;
 
@@ -210,7 +210,7 @@ impl HeedWriter {
             let mut last = None;
             for entry in self.tables.latest.range(txn, &range).map_err(&doing)?.take(left) {
                 let (key, row) = entry.map_err(&doing)?;
-                live.lose(key.len() - SPACE_BYTES, &decode_row(*space, row)?);
+                live.lose(user_key(key).map_or(0, <[u8]>::len), &decode_row(*space, row)?);
                 last = Some(key);
             }
             let Some(last) = last.map(<[u8]>::to_vec) else { continue };

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::index::conformance::{self, SPACE, TestStore, generation, put, replica_marks};
+use crate::index::live_bytes::LIVE_BYTES_KEY;
 use crate::index::marks::{FORMAT_VERSION, MetaItem};
 use crate::index::row::{ROW_BYTES, RowError, index_key};
 use crate::index::{Index, IndexReader, OwnedRange, Slot, differential};
@@ -119,6 +120,51 @@ fn damage_is_an_error_and_never_a_panic() {
     assert!(matches!(position, Err(IndexError::DamagedMeta { item: MetaItem::Position })));
     drop((reader, writer));
     assert!(matches!(disk.refused(OURS), IndexError::DamagedMeta { item: MetaItem::CoreMarks }));
+}
+
+#[test]
+fn a_damaged_count_or_key_is_an_error() {
+    let disk = OnDisk::new();
+    let (mut reader, mut writer) = disk.opened();
+    writer.commit(&generation(1, &[(b"k", put(1))])).expect("room");
+    tamper(&writer, |tables, txn| {
+        let mut sum = tables.meta.get(txn, &LIVE_BYTES_KEY).expect("readable").expect("there").to_vec();
+        sum[0] ^= 1;
+        tables.meta.put(txn, &LIVE_BYTES_KEY, &sum).expect("room");
+        tables.latest.put(txn, b"k", &[0; ROW_BYTES]).expect("room");
+    });
+    reader.refresh().expect("a healthy environment");
+    let item = MetaItem::LiveBytes;
+    assert!(matches!(reader.live_bytes(), Err(IndexError::DamagedMeta { item: found }) if found == item));
+    assert!(matches!(reader.spaces(), Err(IndexError::DamagedMeta { item: MetaItem::RowKey })));
+    drop((reader, writer));
+    assert!(matches!(disk.refused(OURS), IndexError::DamagedMeta { item: found } if found == item));
+}
+
+#[test]
+fn a_row_that_makes_no_sense_stops_the_commit_that_replaces_it() {
+    let disk = OnDisk::new();
+    let (mut reader, mut writer) = disk.opened();
+    writer.commit(&generation(1, &[(b"k", put(1)), (b"l", put(1))])).expect("room");
+    tamper(&writer, |tables, txn| {
+        tables.latest.put(txn, &index_key(SPACE, b"k"), &[0; ROW_BYTES - 1]).expect("room")
+    });
+    let bad = [
+        generation(2, &[(b"l", put(2)), (b"k", put(2))]),
+        generation(2, &[(b"l", put(2)), (b"k", Slot::Deleted(Version(2)))]),
+        Generation {
+            cleared: vec![SPACE],
+            ..generation(2, &[(b"l", put(2))])
+        },
+    ];
+    for generation in &bad {
+        assert!(matches!(writer.commit(generation), Err(IndexError::DamagedRow { .. })));
+    }
+    let before = reader.live_bytes().expect("nothing changed");
+    writer.commit(&generation(2, &[(b"m", put(1))])).expect("room");
+    reader.refresh().expect("a healthy environment");
+    let after = reader.live_bytes().expect("intact");
+    assert_eq!((before, after), (0, 3 * crate::log::effects::effect_bytes(1, 1)));
 }
 
 #[test]
