@@ -18,6 +18,8 @@ pub enum Bug {
     DeleteForgotten,
     /// The index takes entries whose commit is not durable in the log.
     IndexAheadOfCommit,
+    /// A promise to a leader ends when raft forgets that leader.
+    PromiseForgotten,
     /// Reads are answered without asking a quorum whether this replica still leads.
     ReadUnconfirmed,
     /// At a start with an index, a copied value is taken for a newer one.
@@ -42,7 +44,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -52,6 +54,7 @@ impl Bug {
         Self::TenureFromConfirmation,
         Self::TenureSurvivesTransfer,
         Self::VotesRightAfterStart,
+        Self::PromiseForgotten,
         Self::ClocksBeyondBound,
         Self::CheckpointForgotten,
         Self::DeleteForgotten,
@@ -69,6 +72,7 @@ impl Bug {
             Self::ClocksBeyondBound => "clocks-beyond-bound",
             Self::DeleteForgotten => "delete-forgotten",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
+            Self::PromiseForgotten => "promise-forgotten",
             Self::ReadUnconfirmed => "read-unconfirmed",
             Self::RelocationAsNewer => "relocation-as-newer",
             Self::ResolveIgnoresPending => "resolve-ignores-pending",
@@ -119,6 +123,10 @@ impl Planted {
 
     pub(crate) fn index_ahead_of_commit(self) -> bool {
         self.0 == Some(Bug::IndexAheadOfCommit)
+    }
+
+    pub(crate) fn promise_forgotten(self) -> bool {
+        self.0 == Some(Bug::PromiseForgotten)
     }
 
     pub(crate) fn read_unconfirmed(self) -> bool {

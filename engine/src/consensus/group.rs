@@ -33,6 +33,8 @@ pub struct GroupConfig {
     pub election_ticks: u32,
     /// Whether it votes for nobody for a while after a start: it may have promised so to a leader and forgotten.
     pub quiet_start: bool,
+    /// Whether a promise to a leader outlives what raft remembers of that leader; only a planted bug says no.
+    pub keeps_promises: bool,
     /// Whether this replica should win the first election when all start together.
     pub preferred: bool,
     /// Seed of its dice.
@@ -136,6 +138,7 @@ pub struct Group {
     hurried: bool,
     /// Ticks for which it gives no vote.
     quiet_ticks: usize,
+    keeps_promises: bool,
     dice: StdRng,
     role: (Term, Role),
     unflushed: VecDeque<u64>,
@@ -188,6 +191,7 @@ impl Group {
             preferred: config.preferred,
             hurried: false,
             quiet_ticks: if promised { 2 * election_ticks } else { 0 },
+            keeps_promises: config.keeps_promises,
             dice: StdRng::seed_from_u64(config.seed),
             role: (Term(0), Role::Follower),
             unflushed: VecDeque::new(),
@@ -332,11 +336,20 @@ impl Group {
             .map(|(id, _)| ReplicaId(*id))
     }
 
-    /// The best successor, if it has the whole log durable: it can lead at once.
+    /// The member that has the whole log durable, so that it can lead at once; of several the one of the lowest id.
     #[must_use]
-    pub fn ready_successor(&self) -> Option<ReplicaId> {
-        let matched = |id: &ReplicaId| self.raw.raft.prs().get(id.0).map(|progress| LogIndex(progress.matched));
-        self.best_successor().filter(|id| matched(id) == Some(self.last()))
+    pub fn ready_successor(&self, fit: impl Fn(ReplicaId) -> bool) -> Option<ReplicaId> {
+        let here = self.name.replica.0;
+        let others = self.raw.raft.prs().iter().filter(|(id, progress)| **id != here && progress.recent_active);
+        let ready = others.filter(|(_, progress)| progress.matched == self.last().0);
+        ready.map(|(id, _)| ReplicaId(*id)).filter(|id| fit(*id)).min()
+    }
+
+    /// The last entry that a member is known to have.
+    #[must_use]
+    pub fn matched(&self, member: ReplicaId) -> LogIndex {
+        let progress = self.raw.raft.prs().get(member.0);
+        LogIndex(progress.map_or(0, |progress| progress.matched))
     }
 
     /// Proposes data as the leader's next entry.
@@ -365,12 +378,19 @@ impl Group {
     /// [`StepFault`]: it was not stepped, and why.
     pub fn step(&mut self, message: PeerMessage) -> Result<(), StepFault> {
         self.check(&message)?;
-        let from_leader = matches!(message.kind, PeerMessageKind::Append | PeerMessageKind::Heartbeat) && message.term >= self.term();
+        let leads = matches!(message.kind, PeerMessageKind::Append | PeerMessageKind::Heartbeat);
+        let (from, term) = (message.from, message.term);
         // Raft's own errors here say that a response came from an unknown member or a dropped proposal: nothing to do.
         let _ = self.raw.step(convert::from_peer(message));
         self.settle();
-        if self.hurried && from_leader {
-            self.throw_dice();
+        if leads && self.term() == term && self.leader() == Some(from) {
+            if self.hurried {
+                self.throw_dice();
+            }
+            // Raft forgets its leader, and with it the promise, when a higher term shows; the leader's tenure does not know of that.
+            if self.keeps_promises {
+                self.quiet_ticks = self.quiet_ticks.max(self.election_ticks);
+            }
         }
         Ok(())
     }

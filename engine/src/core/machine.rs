@@ -9,7 +9,7 @@ use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, ShardId};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, PeerMessage, ReplicaRole, ReplicaStatus, Reply};
+use margate_net::message::{CoreStatus, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
 
 use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
@@ -83,8 +83,12 @@ pub struct Core<R: IndexReader> {
     planted: Planted,
     stopping: bool,
     flush_patience: Nanos,
-    /// Since when there has been something to write that is not durable.
+    /// Since when a flush has been under way.
     flushing_since: Option<Nanos>,
+    /// Whether a tick has come in this turn.
+    ticked: bool,
+    /// The last end of a replica among the records queued: no generation that knows of it goes before it.
+    last_end: u64,
     counters: Counters,
 }
 
@@ -105,7 +109,7 @@ impl<R: IndexReader> Core<R> {
     /// A core as replay left it.
     #[must_use]
     pub fn new(parts: CoreParts<R>) -> Self {
-        let node = parts.log_config.node;
+        let (node, last_end) = (parts.log_config.node, parts.log.pushed());
         let running = parts.replicas.into_iter().map(|(replica, durable_hard_state)| {
             (
                 replica.name().shard,
@@ -135,6 +139,9 @@ impl<R: IndexReader> Core<R> {
             stopping: false,
             flush_patience: parts.flush_patience,
             flushing_since: None,
+            ticked: false,
+            // What replay queued before anything else.
+            last_end,
             counters: Counters::default(),
         }
     }
@@ -180,6 +187,9 @@ impl<R: IndexReader> Core<R> {
             self.propose(moment, out)?;
         }
         self.collect(moment, out)?;
+        if std::mem::take(&mut self.ticked) {
+            self.flee_slow_disk(moment.now);
+        }
         self.commit_index(moment, out);
         self.flush(moment, out);
         self.peers.flush(out);
@@ -297,6 +307,10 @@ impl<R: IndexReader> Core<R> {
             }
             return;
         }
+        let acknowledged = message.kind == PeerMessageKind::AppendResponse && !message.reject;
+        if acknowledged && message.index > running.replica.group.matched(message.from) {
+            self.peers.wrote(from, moment.now);
+        }
         match running.replica.group.step(message) {
             Ok(()) => {}
             Err(fault @ StepFault::LostEntries { .. }) => {
@@ -334,6 +348,7 @@ impl<R: IndexReader> Core<R> {
                 space: running.replica.space,
                 timestamp: wall,
             });
+            self.last_end = self.log.pushed();
             let marks = contribution(&running.replica, running.durable_hard_state).marks;
             self.damaged.insert(shard, ReplicaMarks { damaged: true, ..marks });
             // Before anything else is forgotten, this must not be.
@@ -351,15 +366,9 @@ impl<R: IndexReader> Core<R> {
 
     fn tick(&mut self, now: Nanos, out: &mut Effects) {
         let mut answers = Vec::new();
-        let patience = self.flush_patience;
-        let stalled = patience > Nanos(0) && self.flushing_since.is_some_and(|since| now.since(since) >= patience);
+        self.ticked = true;
         for running in self.running.values_mut() {
             running.replica.tick(now, &mut answers);
-            if stalled && running.replica.flee_slow_disk() {
-                let name = running.replica.name();
-                tracing::warn!(%name, "the disk does not answer: leadership is handed over");
-                self.counters.slow_disk_handovers += 1;
-            }
             if self.stopping {
                 running.replica.stop();
             }
@@ -367,6 +376,21 @@ impl<R: IndexReader> Core<R> {
             answers
                 .drain(..)
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+        }
+    }
+
+    /// Judged once per tick and after all events of the turn: the flush may have returned with them.
+    fn flee_slow_disk(&mut self, now: Nanos) {
+        let patience = self.flush_patience;
+        let since = self.flushing_since.filter(|since| now.since(*since) >= patience);
+        let Some(since) = since.filter(|_| patience > Nanos(0)) else { return };
+        for (shard, running) in &mut self.running {
+            let works = |replica| self.peers.has_written_since(*shard, replica, since);
+            if running.replica.flee_slow_disk(works) {
+                let name = running.replica.name();
+                tracing::warn!(%name, "the disk does not answer: leadership is handed over");
+                self.counters.slow_disk_handovers += 1;
+            }
         }
     }
 
@@ -450,6 +474,7 @@ impl<R: IndexReader> Core<R> {
                 running.waiting.wait(progress.number, progress.hard_state, progress.once_durable);
                 progress.now.into_iter().for_each(|message| self.peers.send(message));
             }
+            replica.serve_under_tenure(moment.now);
             if let Err(fault) = replica.apply(&mut self.index, &mut self.values, &mut answers) {
                 tracing::error!(name = %replica.name(), %fault, "a committed entry makes no sense: this replica is stopped");
                 unfit.push(replica.name().shard);
@@ -491,10 +516,7 @@ impl<R: IndexReader> Core<R> {
         }
         match self.log.flush(moment.now, moment.wall) {
             // A wait for a segment is counted by the log and ends with `SegmentReady`.
-            FlushStep::Nothing => {}
-            FlushStep::WaitForSegment => {
-                self.flushing_since.get_or_insert(moment.now);
-            }
+            FlushStep::Nothing | FlushStep::WaitForSegment => {}
             FlushStep::Write(flush) => {
                 self.flushing_since.get_or_insert(moment.now);
                 self.place(&flush);
@@ -554,7 +576,9 @@ impl<R: IndexReader> Core<R> {
             self.generations
                 .freeze(&mut self.index, contributions, &mut self.positions, last_batch);
         }
-        self.generations.advance(&mut self.log, out);
+        if self.durability.reached(false) >= self.last_end {
+            self.generations.advance(&mut self.log, out);
+        }
     }
 }
 

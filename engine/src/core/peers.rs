@@ -19,6 +19,8 @@ struct Link {
     round_sent: u64,
     round_seen: u64,
     outgoing: Vec<PeerMessage>,
+    /// When its disk was last known to have written something new.
+    wrote: Nanos,
     /// When something it said was complained about last.
     complained: Option<Nanos>,
 }
@@ -83,6 +85,20 @@ impl Peers {
             link.complained = Some(now);
         }
         may
+    }
+
+    /// A core acknowledged entries that it had not acknowledged before: its disk works.
+    pub fn wrote(&mut self, peer: PeerName, now: Nanos) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.wrote = now;
+        }
+    }
+
+    /// Whether the disk of a replica's core has written something since.
+    #[must_use]
+    pub fn has_written_since(&self, shard: ShardId, replica: ReplicaId, since: Nanos) -> bool {
+        let home = self.homes.get(&(shard, replica));
+        home.and_then(|home| self.links.get(home)).is_some_and(|link| link.wrote > since)
     }
 
     /// Whether a replica lives on that core.

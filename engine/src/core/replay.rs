@@ -288,7 +288,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             }
             RecordBody::ReplicaEnd => {
                 if let Some(replica) = self.replicas.get_mut(&name) {
-                    replica.broken = true;
+                    (replica.ended, replica.broken) = (true, true);
                 }
             }
             RecordBody::Unknown { kind } => {
@@ -334,10 +334,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             .values()
             .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
         let (broken, sound): (Vec<_>, Vec<_>) = self.replicas.into_values().partition(|replica| replica.broken);
+        let unended: Vec<_> = broken.iter().filter(|replica| !replica.ended).map(Replaying::end).collect();
         let damaged: Vec<_> = broken.iter().map(|replica| replica.contribution().marks).collect();
         let replicas = sound.into_iter().map(|replica| (replica.hard_state, replica.start(config)));
         let mut log = LogWriter::new(config.log, resume);
         end.ready.iter().for_each(|ready| log.segment_ready(*ready));
+        // The index may be set aside one day, the log then says it alone.
+        unended.into_iter().for_each(|end| log.push(end));
         let found = Found {
             torn_bytes: end.torn.map_or(0, |torn| torn.bytes),
             discard: end.discard,

@@ -26,6 +26,7 @@ use super::rebuilding::{Checkpoint, Rows, keys_are_owned};
 use crate::index::row::Slot;
 use crate::log::effects::EntryData;
 use crate::shard::apply::{AppliedValues, apply_entry, slot_of};
+use crate::log::record::Record;
 use crate::planted::Planted;
 use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::state::ShardState;
@@ -51,6 +52,8 @@ pub(super) struct Replaying {
     tail: VecDeque<(Entry, Place)>,
     /// Whether the tail is known to be the log as it was at this point of the scan.
     begun: bool,
+    /// Whether the log says that it has ended.
+    pub(super) ended: bool,
     /// Acknowledged records are lost or make no sense: it is not started, now or ever.
     pub(super) broken: bool,
 }
@@ -89,6 +92,7 @@ impl Replaying {
             rows: None,
             tail: VecDeque::new(),
             begun: false,
+            ended: false,
             broken: marks.damaged,
         })
     }
@@ -129,6 +133,7 @@ impl Replaying {
             rows: None,
             tail: VecDeque::new(),
             begun: true,
+            ended: false,
             broken: false,
         }
     }
@@ -288,6 +293,15 @@ impl Replaying {
         count
     }
 
+    /// What its log is to say once it is known to be broken.
+    pub(super) fn end(&self) -> Record {
+        Record::ReplicaEnd {
+            name: self.name,
+            space: self.space,
+            timestamp: self.state.clock,
+        }
+    }
+
     /// Its marks as of now.
     pub(super) fn contribution(&self) -> Contribution {
         let marks = ReplicaMarks {
@@ -321,6 +335,7 @@ impl Replaying {
             name: self.name,
             voters: self.state.voters.clone(),
             election_ticks: config.election_ticks,
+            keeps_promises: !config.planted.promise_forgotten(),
             quiet_start: config.tick > Nanos(0) && !config.planted.votes_right_after_start(),
             preferred: self.state.voters.first() == Some(&self.name.replica),
             seed: config.seed ^ self.name.shard.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),

@@ -59,6 +59,7 @@ impl Leader {
             name,
             voters: voters.clone(),
             election_ticks: 10,
+            keeps_promises: true,
             quiet_start: false,
             preferred: true,
             seed: 1,

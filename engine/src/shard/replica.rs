@@ -236,9 +236,7 @@ impl Replica {
             return;
         }
         let term = self.group.term();
-        if self.tenure.holds(term, now) {
-            self.reads.serve_alone();
-        }
+        self.serve_under_tenure(now);
         if (self.reads.wants_round() || self.tenure.wants_round(term, now))
             && let Some(round) = self.reads.start_round(now)
         {
@@ -246,7 +244,14 @@ impl Replica {
         }
     }
 
-    /// Whether it may answer reads alone at this moment, for checkers.
+    /// Lets the reads that wait go on, if it may answer alone.
+    pub fn serve_under_tenure(&mut self, now: Nanos) {
+        if self.has_tenure(now) {
+            self.reads.serve_alone();
+        }
+    }
+
+    /// Whether it may answer reads alone at this moment.
     #[must_use]
     pub fn has_tenure(&self, now: Nanos) -> bool {
         self.is_ready() && self.tenure.holds(self.group.term(), now)
@@ -304,12 +309,12 @@ impl Replica {
     }
 
     /// This node's disk has not answered for too long (design section 6): if it leads, leadership goes to a member that
-    /// has everything durable, which shows that its own disk works. Whether that was begun.
-    pub fn flee_slow_disk(&mut self) -> bool {
+    /// has everything durable and whose disk works. Whether that was begun.
+    pub fn flee_slow_disk(&mut self, works: impl Fn(ReplicaId) -> bool) -> bool {
         if !self.leads() || self.group.handing_over() {
             return false;
         }
-        let successor = self.group.ready_successor();
+        let successor = self.group.ready_successor(works);
         if let Some(successor) = successor {
             self.hand_over(successor);
         }
