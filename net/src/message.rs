@@ -337,6 +337,67 @@ pub enum PeerMessageKind {
     TimeoutNow = 9,
 }
 
+/// What makes and mends members of a shard: admission, and images that catch them up. Travels on a connection of its own, so that
+/// it delays nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberMessage {
+    /// The shard.
+    pub shard: ShardId,
+    /// The replica that speaks; 0 in [`MemberBody::Join`].
+    pub from: ReplicaId,
+    /// The replica that is spoken to; 0 in [`MemberBody::Join`].
+    pub to: ReplicaId,
+    /// Which image it is about, a number its sender never uses twice; 0 where it is about none.
+    pub attempt: u64,
+    /// What is said.
+    pub body: MemberBody,
+}
+
+/// What a [`MemberMessage`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberBody {
+    /// A leader: the core with this data directory is replica `to` from now on.
+    Admit {
+        /// The data directory that asked.
+        directory: DirectoryId,
+    },
+    /// A leader: an image of the shard's state begins.
+    Begin {
+        /// The last entry that the image holds.
+        applied: LogIndex,
+        /// That entry's term.
+        applied_term: Term,
+        /// The shard's state that is not a key, as its checkpoints hold it.
+        state: Bytes,
+    },
+    /// A leader: the image is complete.
+    End {
+        /// One more than the number of the last rows.
+        number: u64,
+        /// The leader's term.
+        term: Term,
+    },
+    /// Either: this image is given up.
+    GiveUp,
+    /// A core without a replica, or with one that can never serve again: it wants to have one.
+    Join {
+        /// Its data directory.
+        directory: DirectoryId,
+    },
+    /// A leader: rows of the image, with their values.
+    Rows {
+        /// Counts from 1.
+        number: u64,
+        /// Effects, as an entry's data hold them.
+        data: Bytes,
+    },
+    /// A member: everything up to this number is durable here; 0 for the beginning.
+    Taken {
+        /// The number.
+        number: u64,
+    },
+}
+
 /// What a node tells about itself to `margate status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreStatus {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use margate_net::codec::ReceivedRequest;
 use margate_net::ids::{CoreId, Incarnation, NodeId};
-use margate_net::message::{PeerBatch, Reply};
+use margate_net::message::{MemberMessage, PeerBatch, Reply};
 
 use crate::index::error::IndexError;
 use crate::index::store::Generation;
@@ -60,6 +60,13 @@ pub enum Event {
     Flushed {
         /// Its sequence.
         sequence: u64,
+    },
+    /// A peer's core said something about members or images.
+    Member {
+        /// Which core.
+        from: PeerName,
+        /// What.
+        message: MemberMessage,
     },
     /// A peer's core said something.
     Peer {
@@ -136,6 +143,13 @@ pub enum Effect {
         connection: ConnectionId,
         /// With this.
         reply: Reply,
+    },
+    /// Tell a peer's core on a connection of its own, or drop it if the peer cannot be reached.
+    SendMember {
+        /// Which.
+        to: PeerName,
+        /// What.
+        message: MemberMessage,
     },
     /// Tell a peer's core, or drop it if the peer cannot be reached.
     Send {
