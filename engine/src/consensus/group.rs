@@ -6,12 +6,12 @@
 //!
 //! Not here, on purpose: batching and flushing (`core`), what entries mean (`shard`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, ReplicaId, ShardId, Term};
 use margate_net::message::{EntryKind, PeerEntry, PeerMessage, PeerMessageKind};
-use raft::eraftpb::Entry;
+use raft::eraftpb::{ConfChangeV2, Entry, Snapshot};
 use raft::{GetEntriesContext, RawNode, ReadOnlyOption, StateRole};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -20,6 +20,7 @@ use super::window::{BatchPlace, EntryWindow, Place, RestoredLog, Wanted};
 use crate::limits;
 use crate::log::effects::EntryData;
 use crate::log::limits::ENTRY_DATA_BYTES_MAX;
+use crate::shard::members::{Change, Members};
 use crate::types::{HardState, ReplicaName};
 
 /// What a group needs to know at start.
@@ -27,8 +28,8 @@ use crate::types::{HardState, ReplicaName};
 pub struct GroupConfig {
     /// The replica.
     pub name: ReplicaName,
-    /// The members of its shard.
-    pub voters: Vec<ReplicaId>,
+    /// The members of its shard; none for a replica that waits for its first image.
+    pub members: Members,
     /// Ticks without a leader before an election: the timeout is drawn from `[election_ticks, 2 * election_ticks)`.
     pub election_ticks: u32,
     /// Whether it votes for nobody for a while after a start: it may have promised so to a leader and forgotten.
@@ -61,6 +62,8 @@ pub struct Progress {
     pub hard_state: Option<HardState>,
     /// Entries to append to the log, in order.
     pub entries: Vec<Entry>,
+    /// An image is in force from here on, once this progress is durable: its last entry.
+    pub installed: Option<LogIndex>,
     /// Highest index committed.
     pub commit: LogIndex,
     /// Entries to apply, in order.
@@ -84,6 +87,9 @@ pub enum StepFault {
         /// Who this is.
         here: ReplicaId,
     },
+    /// This replica knows nothing yet and waits for its first image.
+    #[error("this replica waits for its first image")]
+    AwaitsImage,
     /// Its sender is no member.
     #[error("the sender, replica {from}, is not a member of the shard")]
     NotAMember {
@@ -96,8 +102,8 @@ pub enum StepFault {
         /// Which rule it breaks.
         what: &'static str,
     },
-    /// An entry's data are not effects.
-    #[error("entry {index} does not hold effects")]
+    /// An entry's data are not what its kind says.
+    #[error("entry {index} does not hold what its kind says")]
     BadEntry {
         /// The entry.
         index: LogIndex,
@@ -160,7 +166,7 @@ impl Group {
         let written = restored.hard_state;
         // In term 0 it has never heard a leader.
         let promised = config.quiet_start && written.term > Term(0);
-        let window = EntryWindow::new(config.voters.clone(), restored, limits::WINDOW_KEEP_BYTES);
+        let window = EntryWindow::new(config.members.conf_state(), restored, limits::WINDOW_KEEP_BYTES);
         let election_ticks = config.election_ticks as usize;
         let raft_config = raft::Config {
             id: config.name.replica.0,
@@ -329,7 +335,10 @@ impl Group {
     pub fn best_successor(&self) -> Option<ReplicaId> {
         let here = self.name.replica.0;
         let tracker = self.raw.raft.prs();
-        let others = tracker.iter().filter(|(id, progress)| **id != here && progress.recent_active);
+        let voters = tracker.conf().voters();
+        let others = tracker
+            .iter()
+            .filter(|(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
         // Lowest id wins a tie, so that the choice is the same in every run.
         others
             .max_by_key(|(id, progress)| (progress.matched, std::cmp::Reverse(**id)))
@@ -340,7 +349,11 @@ impl Group {
     #[must_use]
     pub fn ready_successor(&self, fit: impl Fn(ReplicaId) -> bool) -> Option<ReplicaId> {
         let here = self.name.replica.0;
-        let others = self.raw.raft.prs().iter().filter(|(id, progress)| **id != here && progress.recent_active);
+        let tracker = self.raw.raft.prs();
+        let voters = tracker.conf().voters();
+        let others = tracker
+            .iter()
+            .filter(|(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
         let ready = others.filter(|(_, progress)| progress.matched == self.last().0);
         ready.map(|(id, _)| ReplicaId(*id)).filter(|id| fit(*id)).min()
     }
@@ -364,6 +377,54 @@ impl Group {
         let index = self.last();
         assert_eq!(index, before.next(), "a proposal appends one entry");
         Ok(index)
+    }
+
+    /// Proposes a change of members, unless one is under way. Whether it is in the log now.
+    pub fn propose_change(&mut self, change: Change) -> bool {
+        let before = self.last();
+        if self.role() != Role::Leader || self.raw.raft.has_pending_conf() || self.handing_over() {
+            return false;
+        }
+        let proposed = self.raw.propose_conf_change(Vec::new(), change.to_raft());
+        proposed.is_ok() && self.last() == before.next()
+    }
+
+    /// A change of members is applied, these are now who they are.
+    ///
+    /// # Panics
+    /// If raft does not agree, which is a mistake in `shard::members`.
+    pub fn apply_change(&mut self, change: &ConfChangeV2, members: &Members) {
+        let conf = self.raw.apply_conf_change(change).expect("a change that fits the members fits raft's");
+        let sorted = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<u64>>();
+        let ours = members.conf_state();
+        assert_eq!(sorted(&ours.voters), sorted(&conf.voters), "voters after {change:?}");
+        assert_eq!(sorted(&ours.voters_outgoing), sorted(&conf.voters_outgoing), "outgoing voters after {change:?}");
+        assert_eq!(sorted(&ours.learners), sorted(&conf.learners), "learners after {change:?}");
+        self.settle();
+    }
+
+    /// Members that need an image, as raft found since the last call.
+    #[must_use]
+    pub fn take_behind(&self) -> BTreeSet<ReplicaId> {
+        self.raw.store().take_behind()
+    }
+
+    /// A whole image is durable here, rows and all: raft takes it, or goes on with the log it has. Which of the two; if
+    /// it takes it, the next progress says so.
+    pub fn step_image(&mut self, leader: ReplicaId, term: Term, (applied, applied_term): (LogIndex, Term), members: &Members) -> bool {
+        if term < self.term() {
+            return false;
+        }
+        let mut message = raft::eraftpb::Message::default();
+        message.set_msg_type(raft::eraftpb::MessageType::MsgSnapshot);
+        (message.from, message.to, message.term) = (leader.0, self.name.replica.0, term.0);
+        let metadata = message.mut_snapshot().mut_metadata();
+        (metadata.index, metadata.term) = (applied.0, applied_term.0);
+        metadata.set_conf_state(members.conf_state());
+        // Raft's own errors here say that it came from nobody it knows.
+        let _ = self.raw.step(message);
+        self.settle();
+        self.raw.raft.snap().is_some()
     }
 
     /// Starts one confirmation that this replica still leads; `number` must be new in every attempt.
@@ -418,6 +479,7 @@ impl Group {
             number: ready.number(),
             hard_state: self.changed_hard_state(),
             entries: ready.take_entries(),
+            installed: None,
             commit: self.commit(),
             committed: ready.take_committed_entries(),
             now: outgoing(shard, ready.take_messages()),
@@ -427,6 +489,12 @@ impl Group {
         if new_leader {
             // Design section 3, step 4: a new leader speaks only after its first flush.
             progress.once_durable.append(&mut progress.now);
+        }
+        if *ready.snapshot() != Snapshot::default() {
+            let metadata = ready.snapshot().get_metadata();
+            let applied = LogIndex(metadata.index);
+            self.raw.mut_store().install(applied, Term(metadata.term));
+            (progress.installed, self.superseded) = (Some(applied), None);
         }
         for entry in &progress.entries {
             if let Some(batch) = self.raw.mut_store().append(entry.clone()) {
@@ -522,6 +590,9 @@ impl Group {
                 here: self.name.replica,
             });
         }
+        if self.raw.raft.prs().conf().voters().ids().is_empty() {
+            return Err(StepFault::AwaitsImage);
+        }
         if message.from == message.to || self.raw.raft.prs().get(message.from.0).is_none() {
             return Err(StepFault::NotAMember { from: message.from });
         }
@@ -551,8 +622,7 @@ impl Group {
         for entry in &message.entries {
             let whole = match entry.kind {
                 EntryKind::Normal => entry.data.is_empty() || fits(&entry.data) && EntryData::parse(&entry.data).is_ok(),
-                // Membership changes come with the directory; no leader of this version makes one.
-                EntryKind::Membership => false,
+                EntryKind::Membership => Change::parse(&entry.data).is_some(),
             };
             if !whole {
                 return Err(StepFault::BadEntry { index: entry.index });

@@ -26,6 +26,8 @@ pub struct Tenure {
     /// The term it was won in, and the monotonic time at which it ends.
     until: Option<(Term, Nanos)>,
     forfeited: Option<Term>,
+    /// Rounds that began before say nothing about the present members.
+    counts_from: Nanos,
     planted: Planted,
 }
 
@@ -38,13 +40,14 @@ impl Tenure {
             length: length(election_ticks, tick, planted),
             until: None,
             forfeited: None,
+            counts_from: Nanos(0),
             planted,
         }
     }
 
     /// A quorum has answered a round of this term that began then.
     pub fn extend(&mut self, term: Term, began: Nanos) {
-        if self.forfeited == Some(term) {
+        if self.forfeited == Some(term) || began < self.counts_from {
             return;
         }
         let until = began.plus(self.length);
@@ -65,6 +68,11 @@ impl Tenure {
     pub fn wants_round(&self, term: Term, now: Nanos) -> bool {
         let later = now.plus(Nanos(self.length.0 / 2));
         self.length > Nanos(0) && self.forfeited != Some(term) && !self.holds(term, later)
+    }
+
+    /// The members changed: only rounds that begin from now on count, for a new majority need not meet an old one.
+    pub fn members_changed(&mut self, now: Nanos) {
+        (self.until, self.counts_from) = (None, now);
     }
 
     /// The leader of this term told another to campaign at once.

@@ -12,7 +12,7 @@
 //! them from the log, `EntryWindow::provide` puts them here and raft asks again.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use margate_net::ids::{LogIndex, ReplicaId, Term};
 use raft::eraftpb::{ConfState, Entry, Snapshot};
@@ -47,7 +47,7 @@ pub struct BatchPlace {
 
 /// A window over the end of one replica's log. Raft's `Storage`.
 pub(crate) struct EntryWindow {
-    voters: Vec<ReplicaId>,
+    conf: ConfState,
     restored: (HardState, LogIndex),
     /// First index of each run of equal terms, and the term; run 0 is index 0, term 0.
     runs: Vec<(LogIndex, Term)>,
@@ -60,6 +60,8 @@ pub(crate) struct EntryWindow {
     truncated: LogIndex,
     fetched: Vec<Entry>,
     wanted: RefCell<Vec<Wanted>>,
+    /// Members whom raft can only send an image.
+    behind: RefCell<BTreeSet<ReplicaId>>,
 }
 
 /// Raft wants entries that are not in memory.
@@ -91,15 +93,15 @@ pub struct RestoredLog {
 }
 
 impl EntryWindow {
-    /// A window over what a restart found; `voters` are the shard's members.
-    pub(crate) fn new(voters: Vec<ReplicaId>, restored: RestoredLog, keep_bytes: usize) -> Self {
+    /// A window over what a restart found; `conf` are the shard's members.
+    pub(crate) fn new(conf: ConfState, restored: RestoredLog, keep_bytes: usize) -> Self {
         let mut runs = restored.term_runs;
         // Raft asks for the term before the first entry too.
         if restored.truncated == LogIndex(0) && runs.first().is_none_or(|(first, _)| *first > LogIndex(0)) {
             runs.insert(0, (LogIndex(0), Term(0)));
         }
         let mut window = Self {
-            voters,
+            conf,
             restored: (restored.hard_state, restored.commit),
             runs,
             held: VecDeque::new(),
@@ -109,6 +111,7 @@ impl EntryWindow {
             truncated: restored.truncated,
             fetched: Vec::new(),
             wanted: RefCell::new(Vec::new()),
+            behind: RefCell::new(BTreeSet::new()),
         };
         for (entry, place) in restored.entries {
             window.append(entry);
@@ -224,6 +227,19 @@ impl EntryWindow {
         std::mem::take(&mut *self.wanted.borrow_mut())
     }
 
+    /// Members that raft found to be behind the truncated index since the last call.
+    pub(crate) fn take_behind(&self) -> BTreeSet<ReplicaId> {
+        std::mem::take(&mut *self.behind.borrow_mut())
+    }
+
+    /// An image is in force: the log begins anew after its last entry.
+    pub(crate) fn install(&mut self, applied: LogIndex, term: Term) {
+        self.runs = vec![(applied, term)];
+        self.held.clear();
+        (self.first, self.held_bytes, self.truncated) = (applied.next(), 0, applied);
+        self.fetched = Vec::new();
+    }
+
     /// First index held in memory.
     pub(crate) fn first_held(&self) -> LogIndex {
         self.first
@@ -299,11 +315,7 @@ impl Storage for EntryWindow {
             commit: commit.0,
             ..Default::default()
         };
-        let conf_state = ConfState {
-            voters: self.voters.iter().map(|voter| voter.0).collect(),
-            ..Default::default()
-        };
-        Ok(RaftState::new(hard_state, conf_state))
+        Ok(RaftState::new(hard_state, self.conf.clone()))
     }
 
     fn entries(&self, low: u64, high: u64, max_size: impl Into<Option<u64>>, context: GetEntriesContext) -> raft::Result<Vec<Entry>> {
@@ -342,8 +354,9 @@ impl Storage for EntryWindow {
         Ok(self.last().0)
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        // Raft asks for a follower behind the truncated index.
+    fn snapshot(&self, _request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        // An image travels its own way; raft only says who needs one.
+        self.behind.borrow_mut().insert(ReplicaId(to));
         Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
     }
 }
@@ -356,7 +369,7 @@ mod tests {
     use margate_net::message::EntryKind;
 
     fn filled(terms: &[u64]) -> EntryWindow {
-        let mut window = EntryWindow::new(vec![ReplicaId(1)], RestoredLog::default(), 0);
+        let mut window = EntryWindow::new(ConfState::default(), RestoredLog::default(), 0);
         for (at, term) in terms.iter().enumerate() {
             window.append(entry(
                 Term(*term),

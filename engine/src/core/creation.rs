@@ -10,6 +10,7 @@ use crate::log::flush::Flush;
 use crate::log::record::Record;
 use crate::log::segment::{LogConfig, ReadySegment};
 use crate::log::writer::{FlushStep, LogWriter, Resume};
+use crate::shard::members::Members;
 use crate::shard::state::ShardState;
 use crate::types::{Nanos, ReplicaName};
 
@@ -27,7 +28,7 @@ pub fn checkpoints(map: &Map, node: NodeId, core: CoreId, wall: Nanos) -> Vec<Re
                 high: shard.high.clone(),
                 range_epoch: shard.range_epoch,
                 member_epoch: shard.member_epoch,
-                voters: shard.replicas.iter().map(|replica| replica.id).collect(),
+                members: Members::of(shard.replicas.iter().map(|replica| replica.id).collect()),
                 version_high: Version(0),
                 clock: Nanos(0),
             };

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, Space, Term};
 use margate_net::limits::KEY_BYTES_MAX;
+use margate_net::message::EntryKind;
 use raft::eraftpb::Entry;
 
+use crate::consensus::convert;
 use crate::consensus::window::Place;
 use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
@@ -51,7 +53,10 @@ impl Checkpoints {
     pub(super) fn batch(&mut self, batch: &ScannedBatch<'_>) {
         for record in batch.records() {
             if let Some(whole) = self.part(&record) {
-                self.whole.insert(record.name, whole);
+                let known = self.whole.get(&record.name);
+                if known.is_none_or(|known| (known.space, known.applied) <= (whole.space, whole.applied)) {
+                    self.whole.insert(record.name, whole);
+                }
             }
         }
     }
@@ -129,6 +134,10 @@ impl Rows {
     ) -> Result<u64, ApplyFault> {
         let mut count = 0;
         while let Some((entry, place)) = self.tail.pop_front_if(|(entry, _)| entry.index <= commit.0) {
+            count += 1;
+            if convert::entry_kind(&entry) == Some(EntryKind::Membership) {
+                continue;
+            }
             let data = EntryData::parse(&entry.data)?;
             if !keys_are_owned(&data, state) {
                 return Err(ApplyFault::ForeignKey { length: entry.data.len() });
@@ -136,7 +145,6 @@ impl Rows {
             for (offset, effect) in data.effects() {
                 index.apply(owned, effect.key, slot_of(&effect, place.data, offset));
             }
-            count += 1;
         }
         Ok(count)
     }

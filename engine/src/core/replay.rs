@@ -249,10 +249,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         self.generations.saw_space(record.space);
         match record.body {
             RecordBody::Checkpoint { .. } => {
-                if let Some(checkpoint) = self.checkpoints.part(record)
-                    && !self.replicas.contains_key(&name)
-                {
-                    self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
+                if let Some(checkpoint) = self.checkpoints.part(record) {
+                    match self.replicas.get_mut(&name) {
+                        Some(replica) => replica.meet_checkpoint(checkpoint)?,
+                        None => {
+                            self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
+                        }
+                    }
                 }
             }
             RecordBody::HardState(state) => {
@@ -270,6 +273,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 if let Some(replica) = self.replicas.get_mut(&name) {
                     let entry = convert::entry(term, index, kind, Bytes::copy_from_slice(data));
                     replica.append(
+                        record.space,
                         entry,
                         Place {
                             data: data_position,

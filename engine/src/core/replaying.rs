@@ -13,10 +13,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, NodeId, ReplicaId, Space, Term, Version};
+use margate_net::message::EntryKind;
 use raft::eraftpb::Entry;
 
 use super::generations::Contribution;
 use super::replay::{CoreConfig, ReplayError};
+use crate::consensus::convert;
 use crate::consensus::group::{Group, GroupConfig};
 use crate::consensus::tenure::Tenure;
 use crate::consensus::window::{Place, RestoredLog};
@@ -25,9 +27,10 @@ use crate::index::view::{Index, OwnedRange};
 use super::rebuilding::{Checkpoint, Rows, keys_are_owned};
 use crate::index::row::Slot;
 use crate::log::effects::EntryData;
-use crate::shard::apply::{AppliedValues, apply_entry, slot_of};
+use crate::shard::apply::{AppliedValues, apply_change, apply_entry, slot_of};
 use crate::log::record::Record;
 use crate::planted::Planted;
+use crate::shard::members::Members;
 use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::state::ShardState;
 use crate::types::{HardState, Nanos, Position, ReplicaName};
@@ -145,7 +148,7 @@ impl Replaying {
             high: Bytes::new(),
             range_epoch: margate_net::ids::RangeEpoch(0),
             member_epoch: margate_net::ids::MemberEpoch(0),
-            voters: Vec::new(),
+            members: Members::default(),
             version_high: Version(0),
             clock: Nanos(0),
         };
@@ -153,6 +156,24 @@ impl Replaying {
             broken: true,
             ..Self::at(name, Space(0), state)
         }
+    }
+
+    /// A checkpoint met by the scan. One of a later space says that an image came into force here.
+    ///
+    /// # Errors
+    /// [`ReplayError::State`]: its state is damaged.
+    pub(super) fn meet_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), ReplayError> {
+        if checkpoint.space <= self.space || self.broken {
+            return Ok(());
+        }
+        let name = self.name;
+        self.state = ShardState::decode(&checkpoint.state).map_err(|fault| ReplayError::State { name, fault })?;
+        (self.space, self.applied, self.applied_term) = (checkpoint.space, checkpoint.applied, checkpoint.applied_term);
+        (self.marked_commit, self.truncated) = (checkpoint.applied, checkpoint.applied);
+        self.term_runs = vec![(checkpoint.applied, checkpoint.applied_term)];
+        self.tail.clear();
+        self.begun = true;
+        Ok(())
     }
 
     /// A hard state met by the scan. Within a term a vote is only ever added, so the later of two is told from their contents.
@@ -222,8 +243,9 @@ impl Replaying {
     }
 
     /// An entry met by the scan.
-    pub(super) fn append(&mut self, entry: Entry, place: Place) {
-        if self.broken {
+    pub(super) fn append(&mut self, space: Space, entry: Entry, place: Place) {
+        // Before an image came into force the log was another.
+        if self.broken || space != self.space {
             return;
         }
         if let Some(rows) = &mut self.rows {
@@ -278,7 +300,12 @@ impl Replaying {
             && self.tail.front().is_some_and(|(entry, _)| entry.index <= self.commit.0)
             && let Some((entry, place)) = self.tail.pop_front()
         {
-            let applied = apply_entry(&mut self.state, &owned, (&entry.data, place.data), index, None::<&mut NoCache>);
+            let applied = match convert::entry_kind(&entry) {
+                Some(EntryKind::Membership) => apply_change(&mut self.state, &entry.data).map(|_| ()),
+                Some(EntryKind::Normal) | None => {
+                    apply_entry(&mut self.state, &owned, (&entry.data, place.data), index, None::<&mut NoCache>)
+                }
+            };
             if let Err(fault) = applied {
                 tracing::error!(name = %self.name, index = entry.index, %fault, "a committed entry makes no sense: the replica is not started");
                 self.broken = true;
@@ -333,11 +360,11 @@ impl Replaying {
         });
         let group_config = GroupConfig {
             name: self.name,
-            voters: self.state.voters.clone(),
+            members: self.state.members.clone(),
             election_ticks: config.election_ticks,
             keeps_promises: !config.planted.promise_forgotten(),
             quiet_start: config.tick > Nanos(0) && !config.planted.votes_right_after_start(),
-            preferred: self.state.voters.first() == Some(&self.name.replica),
+            preferred: self.state.members.voters.first() == Some(&self.name.replica),
             seed: config.seed ^ self.name.shard.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
         let restored = RestoredLog {

@@ -1,11 +1,13 @@
 //! From committed entries to the index's overlay: write-if-newer, no look-up, no I/O, the same on every replica.
 
 use bytes::Bytes;
-use margate_net::ids::{LogIndex, Version};
+use margate_net::ids::{LogIndex, MemberEpoch, Version};
 use margate_net::limits::KEY_BYTES_MAX;
-use margate_net::message::PeerEntry;
+use margate_net::message::{EntryKind, PeerEntry};
+use raft::eraftpb::ConfChangeV2;
 
 use super::answer::Answer;
+use super::members::Change;
 use super::replica::Replica;
 use super::state::ShardState;
 use crate::consensus::group::entry_parts;
@@ -14,7 +16,7 @@ use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
 use crate::limits;
 use crate::log::effects::{Effect, EffectKind, EntryData, EntryFault};
-use crate::types::Position;
+use crate::types::{Nanos, Position};
 
 /// A value that was just applied, for the cache of a leader that is likely to be asked for it.
 pub trait AppliedValues {
@@ -28,6 +30,12 @@ pub enum ApplyFault {
     /// It does not hold effects.
     #[error(transparent)]
     Entry(#[from] EntryFault),
+    /// It does not hold a change of members.
+    #[error("{bytes} bytes are not a change of members")]
+    Change {
+        /// Its bytes.
+        bytes: usize,
+    },
     /// A key is not of this shard's range, or longer than keys are.
     #[error("a key of {length} bytes is not one of this shard's range")]
     ForeignKey {
@@ -50,7 +58,8 @@ impl Replica {
     /// # Errors
     /// [`ApplyFault`]: they may not.
     pub fn check_entries(&self, entries: &[PeerEntry]) -> Result<(), ApplyFault> {
-        for entry in entries.iter().filter(|entry| entry.index > self.applied && !entry.data.is_empty()) {
+        let normal = |entry: &&PeerEntry| entry.kind == EntryKind::Normal && !entry.data.is_empty();
+        for entry in entries.iter().filter(|entry| entry.index > self.applied).filter(normal) {
             check_effects(&EntryData::parse(&entry.data)?, &self.state)?;
         }
         Ok(())
@@ -62,6 +71,7 @@ impl Replica {
     /// [`ApplyFault`]: a committed entry makes no sense; this replica must not go on.
     pub fn apply<R: IndexReader>(
         &mut self,
+        now: Nanos,
         index: &mut Index<R>,
         values: &mut impl AppliedValues,
         out: &mut Vec<Answer>,
@@ -70,12 +80,22 @@ impl Replica {
         while index.active_bytes() < limits::OVERLAY_BYTES_MAX
             && let Some(entry) = self.backlog.pop_front()
         {
-            let (term, at, _, data) = entry_parts(&entry);
+            let (term, at, kind, data) = entry_parts(&entry);
             assert_eq!(at, self.applied.next(), "{}: gap before entry {at}", self.name);
             let place = self.group.place_of(at).expect("raft commits here only what this log holds").data;
-            let values = self.leads().then_some(&mut *values);
-            let owned = self.owned();
-            apply_entry(&mut self.state, &owned, (&data, place), index, values)?;
+            match kind {
+                EntryKind::Normal => {
+                    let values = self.leads().then_some(&mut *values);
+                    let owned = self.owned();
+                    apply_entry(&mut self.state, &owned, (&data, place), index, values)?;
+                }
+                EntryKind::Membership => {
+                    if let Some(raft) = apply_change(&mut self.state, &data)? {
+                        self.group.apply_change(&raft, &self.state.members);
+                        self.tenure.members_changed(now);
+                    }
+                }
+            }
             self.applied = at;
             self.applied_term = term;
             self.pending.applied(at);
@@ -124,6 +144,19 @@ pub fn apply_entry<R: IndexReader>(
     }
     state.clock = state.clock.max(entry.timestamp());
     Ok(())
+}
+
+/// Applies a change of members to a shard's state. Raft's form of it, if it changed anything.
+///
+/// # Errors
+/// [`ApplyFault`]: the entry does not hold a change; nothing was applied.
+pub(crate) fn apply_change(state: &mut ShardState, data: &[u8]) -> Result<Option<ConfChangeV2>, ApplyFault> {
+    let (change, raft) = Change::parse(data).ok_or(ApplyFault::Change { bytes: data.len() })?;
+    if !state.members.change(&change) {
+        return Ok(None);
+    }
+    state.member_epoch = MemberEpoch(state.member_epoch.0 + 1);
+    Ok(Some(raft))
 }
 
 /// What the index is to hold of an effect whose entry's data begin at a place.

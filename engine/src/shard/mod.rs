@@ -6,6 +6,7 @@
 //! ```
 //! - [`answer`]: what a client gets, and which values still have to be fetched for it.
 //! - [`state`]: the shard's replicated state that is not a key.
+//! - [`members`]: who belongs to it, and how that changes.
 //! - [`queue`]: operations waiting to be resolved, within caps.
 //! - [`pending`]: effects proposed and not yet applied.
 //! - [`resolve`]: from an operation to effects, before it is proposed (design section 3, step 2).
@@ -16,6 +17,7 @@
 
 pub mod answer;
 pub mod apply;
+pub mod members;
 pub mod pending;
 pub mod propose;
 pub mod queue;

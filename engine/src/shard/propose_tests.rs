@@ -57,7 +57,7 @@ impl Leader {
         };
         let config = GroupConfig {
             name,
-            voters: voters.clone(),
+            members: Members::of(voters.clone()),
             election_ticks: 10,
             keeps_promises: true,
             quiet_start: false,
@@ -69,7 +69,7 @@ impl Leader {
             high: Bytes::new(),
             range_epoch: RangeEpoch(1),
             member_epoch: MemberEpoch(1),
-            voters,
+            members: Members::of(voters),
             version_high: Version(0),
             clock: Nanos(0),
         };

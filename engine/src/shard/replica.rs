@@ -9,13 +9,14 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use margate_net::error::{Queue, Refusal};
-use margate_net::ids::{ClusterId, LogIndex, NodeId, ReplicaId, Space, Term, Version};
+use margate_net::ids::{ClusterId, CoreId, DirectoryId, LogIndex, NodeId, ReplicaId, Space, Term, Version};
 use margate_net::limits::{LIST_BYTES_MAX, LIST_ROWS_MAX};
 use margate_net::message::{
     Consistency, Direction, Operation, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Request, Row as ListedRow, Success,
 };
 use raft::eraftpb::Entry;
 
+use super::members::{Change, Home};
 use super::answer::{Answer, Fill, Place, Ticket};
 use super::pending::PendingOverlay;
 use super::queue::{OperationQueue, Queued};
@@ -32,6 +33,8 @@ use crate::limits;
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
 
+/// A learner that is no more entries behind than this may vote: it has them long before anyone waits for its vote.
+const CAUGHT_UP_ENTRIES: u64 = 1_000;
 /// Ticks for which a stopping leader looks for a successor.
 const LONELY_STOPS_MAX: u32 = 5;
 
@@ -82,7 +85,7 @@ pub struct Replica {
     pub(crate) clock_next: Nanos,
     pub(crate) planted: Planted,
     reads: ReadQueue,
-    tenure: Tenure,
+    pub(crate) tenure: Tenure,
     led_term: Option<Term>,
     stopping: bool,
     /// Tries to hand over that found nobody: raft forgets who is active once per election timeout, for a moment.
@@ -329,7 +332,7 @@ impl Replica {
     /// Whether a stop need not wait for it: it does not lead, or nobody has been there to hand over to for some ticks.
     #[must_use]
     pub fn may_end(&self) -> bool {
-        !self.leads() || self.state.voters.len() == 1 || self.lonely_stops > LONELY_STOPS_MAX
+        !self.leads() || self.state.members.voters.len() == 1 || self.lonely_stops > LONELY_STOPS_MAX
     }
 
     /// The range its rows must lie in.
@@ -383,8 +386,67 @@ impl Replica {
         (self.group.role() == Role::Leader).then(|| self.group.term())
     }
 
+    /// A change of members this leader should propose next: to finish one that is under way, or to let a learner that has
+    /// caught up take the place of the member it was admitted for, which is the one on the same core.
+    pub fn advance_members(&mut self, home_of: impl Fn(ReplicaId) -> Option<(NodeId, CoreId)>) {
+        if !self.is_ready() {
+            return;
+        }
+        let members = &self.state.members;
+        let change = if members.is_joint() {
+            Some(Change::Leave)
+        } else {
+            members.learners.iter().find_map(|new| {
+                let matched = self.group.matched(*new);
+                let caught_up = matched > LogIndex(0) && matched.0 + CAUGHT_UP_ENTRIES >= self.applied.0;
+                let home = home_of(*new).filter(|_| caught_up)?;
+                let old = members.voters.iter().find(|voter| home_of(**voter) == Some(home))?;
+                Some(Change::Replace { new: *new, old: *old })
+            })
+        };
+        if let Some(change) = change
+            && self.group.propose_change(change)
+        {
+            tracing::info!(name = %self.name, ?change, "members change");
+        }
+    }
+
+    /// A core wants to be a member. Its replica's id, once it is one.
+    pub fn admit_member(&mut self, node: NodeId, core: CoreId, directory: DirectoryId) -> Option<ReplicaId> {
+        if !self.is_ready() {
+            return None;
+        }
+        let admitted = self.state.members.of_directory(directory);
+        if admitted.is_none() && !self.state.members.is_joint() {
+            let replica = ReplicaId(self.state.members.highest.0 + 1);
+            let home = Home {
+                replica,
+                node,
+                core,
+                directory,
+            };
+            if self.group.propose_change(Change::Admit(home)) {
+                tracing::info!(name = %self.name, %node, %replica, "a new member is admitted");
+            }
+        }
+        admitted
+    }
+
+    /// An image is durable and in force.
+    pub(crate) fn install(&mut self, space: Space, state: ShardState, applied: (LogIndex, Term)) {
+        assert!(self.backlog.is_empty(), "{}: entries were committed before the image was in force", self.name);
+        (self.space, self.state) = (space, state);
+        (self.applied, self.applied_term) = applied;
+        self.version_next = self.state.version_high.next();
+        self.clock_next = self.state.clock;
+    }
+
     fn leader(&self) -> Option<NodeId> {
         let leader = self.group.leader()?;
+        let home = self.state.members.homes.iter().find(|home| home.replica == leader);
+        if let Some(home) = home {
+            return Some(home.node);
+        }
         self.homes.iter().find(|(id, _)| *id == leader).map(|(_, node)| *node)
     }
 

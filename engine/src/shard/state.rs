@@ -4,9 +4,10 @@
 //! checkpoints and in the index's marks as the bytes drawn in `docs/format.md`.
 
 use bytes::{Buf, BufMut, Bytes};
-use margate_net::ids::{MemberEpoch, RangeEpoch, ReplicaId, Version};
-use margate_net::limits::{KEY_BYTES_MAX, NODES_MAX};
+use margate_net::ids::{MemberEpoch, RangeEpoch, Version};
+use margate_net::limits::KEY_BYTES_MAX;
 
+use super::members::Members;
 use crate::types::Nanos;
 
 /// See the module's text.
@@ -20,8 +21,8 @@ pub struct ShardState {
     pub range_epoch: RangeEpoch,
     /// Counts changes of the members.
     pub member_epoch: MemberEpoch,
-    /// Members that vote, in the map's order: the first should lead when all are well.
-    pub voters: Vec<ReplicaId>,
+    /// Who belongs to it.
+    pub members: Members,
     /// Highest version of any effect applied.
     pub version_high: Version,
     /// The shard clock: highest leader timestamp applied, in nanoseconds since 1970.
@@ -46,17 +47,14 @@ impl ShardState {
     /// Its bytes, little endian.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(64 + self.low.len() + self.high.len() + 8 * self.voters.len());
+        let mut out = Vec::with_capacity(96 + self.low.len() + self.high.len() + 8 * self.members.voters.len());
         out.put_u64_le(self.range_epoch.0);
         out.put_u64_le(self.member_epoch.0);
         out.put_u64_le(self.version_high.0);
         out.put_u64_le(self.clock.0);
         put_sized(&mut out, &self.low);
         put_sized(&mut out, &self.high);
-        out.put_u32_le(u32::try_from(self.voters.len()).expect("voters are bounded by the map's nodes"));
-        for voter in &self.voters {
-            out.put_u64_le(voter.0);
-        }
+        self.members.encode(&mut out);
         out.into()
     }
 
@@ -97,19 +95,13 @@ fn decode(rest: &mut &[u8]) -> Option<ShardState> {
     let clock = Nanos(rest.try_get_u64_le().ok()?);
     let low = take_sized(rest)?;
     let high = take_sized(rest)?;
-    let count = usize::try_from(rest.try_get_u32_le().ok()?).ok()?;
-    if count > NODES_MAX {
-        return None;
-    }
-    let voters = (0..count)
-        .map(|_| rest.try_get_u64_le().ok().map(ReplicaId))
-        .collect::<Option<_>>()?;
+    let members = Members::decode(rest)?;
     Some(ShardState {
         low,
         high,
         range_epoch,
         member_epoch,
-        voters,
+        members,
         version_high,
         clock,
     })
@@ -118,6 +110,8 @@ fn decode(rest: &mut &[u8]) -> Option<ShardState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::members::Home;
+    use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId};
     use proptest::prelude::*;
 
     proptest! {
@@ -125,10 +119,16 @@ mod tests {
         fn states_survive_their_bytes(
             low in proptest::collection::vec(any::<u8>(), 0..40), high in proptest::collection::vec(any::<u8>(), 0..40),
             numbers in any::<[u64; 4]>(), voters in proptest::collection::vec(any::<u64>(), 0..5),
+            others in any::<[u64; 4]>(),
         ) {
             let state = ShardState {
                 low: low.into(), high: high.into(), range_epoch: RangeEpoch(numbers[0]), member_epoch: MemberEpoch(numbers[1]),
-                voters: voters.into_iter().map(ReplicaId).collect(), version_high: Version(numbers[2]), clock: Nanos(numbers[3]),
+                version_high: Version(numbers[2]), clock: Nanos(numbers[3]),
+                members: Members {
+                    voters: voters.into_iter().map(ReplicaId).collect(), outgoing: vec![ReplicaId(others[0])], learners: vec![ReplicaId(others[1])],
+                    homes: vec![Home { replica: ReplicaId(others[1]), node: NodeId(others[2]), core: CoreId(7), directory: DirectoryId(others[3].into()) }],
+                    highest: ReplicaId(others[1]),
+                },
             };
             let bytes = state.encode();
             prop_assert_eq!(ShardState::decode(&bytes), Ok(state));
