@@ -14,7 +14,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::UnknownRefusal;
-use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES, HELLO_BYTES_MAX, MEMBER_BODY_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::map::MapError;
 
 /// The first four bytes of every frame.
@@ -67,6 +67,8 @@ pub enum FrameKind {
     Create = 13,
     /// Whether it is one now.
     CreateReply = 14,
+    /// What makes and mends members of a shard.
+    Member = 15,
 }
 
 /// How much of the conversation is allowed.
@@ -349,7 +351,7 @@ fn check_start(buffer: &[u8]) -> Result<(), FrameError> {
 
 impl FrameKind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Hello,
         Self::Welcome,
         Self::Goodbye,
@@ -364,6 +366,7 @@ impl FrameKind {
         Self::ProbeReply,
         Self::Create,
         Self::CreateReply,
+        Self::Member,
     ];
 
     /// The kind with this code.
@@ -385,7 +388,8 @@ impl FrameKind {
             | Self::Probe
             | Self::ProbeReply
             | Self::Create
-            | Self::CreateReply => false,
+            | Self::CreateReply
+            | Self::Member => false,
         }
     }
 
@@ -394,6 +398,7 @@ impl FrameKind {
             Self::Hello | Self::Welcome | Self::Goodbye | Self::ProbeReply | Self::CreateReply => (HELLO_BYTES_MAX, 0),
             Self::MapRequest | Self::StatusRequest | Self::Probe => (0, 0),
             Self::MapReply | Self::StatusReply => (0, PAYLOAD_BYTES_MAX),
+            Self::Member => (MEMBER_BODY_BYTES_MAX, PAYLOAD_BYTES_MAX),
             Self::Request | Self::Reply | Self::Peer | Self::Create => (BODY_BYTES_MAX, PAYLOAD_BYTES_MAX),
         };
         Caps { body, payload }

@@ -22,6 +22,8 @@ pub const REPLY_ROWS_PER_FRAME_MAX: usize = 16_384;
 pub const PEER_MESSAGES_PER_FRAME_MAX: usize = 4_096;
 /// Log entries in one frame between two cores.
 pub const PEER_ENTRIES_PER_FRAME_MAX: usize = 16_384;
+/// Bytes of the flatbuffer of a frame about members: one table of nine numbers, with room.
+pub const MEMBER_BODY_BYTES_MAX: usize = 256;
 /// The largest term, index or commit taken from the wire: reached after 146 years at a billion a second,
 /// and adding one never overflows.
 pub const COUNTER_MAX: u64 = 1 << 62;

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use crate::error::Refusal;
-use crate::ids::{CoreId, LogIndex, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
+use crate::ids::{CoreId, DirectoryId, LogIndex, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
 
 /// One operation of a client, addressed to a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, ShardId};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
+use margate_net::message::{CoreStatus, MemberMessage, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
 
 use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
@@ -154,6 +154,7 @@ impl<R: IndexReader> Core<R> {
         match event {
             Event::IndexDone { generation } => self.generations.done(generation, &mut self.index)?,
             Event::Flushed { sequence } => self.flushed(moment, sequence)?,
+            Event::Member { from, message } => self.member(moment, from, message, out)?,
             Event::Peer { from, incarnation, batch } => {
                 if self.peers.received(from, incarnation, batch.round) {
                     let messages = batch.messages.into_iter();
@@ -354,6 +355,10 @@ impl<R: IndexReader> Core<R> {
             // Before anything else is forgotten, this must not be.
             self.generations.hurry();
         }
+    }
+
+    fn member(&mut self, _moment: Moment, _from: PeerName, _message: MemberMessage, _out: &mut Effects) -> Result<(), Halt> {
+        Ok(())
     }
 
     fn peer_lost(&mut self, peer: PeerName) {

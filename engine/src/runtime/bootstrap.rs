@@ -253,6 +253,7 @@ async fn answer(frame: &Frame, connection: &mut Connection, shared: &Shared) -> 
         | FrameKind::Request
         | FrameKind::Reply
         | FrameKind::Peer
+        | FrameKind::Member
         | FrameKind::MapRequest
         | FrameKind::MapReply
         | FrameKind::StatusRequest

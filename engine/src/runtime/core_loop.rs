@@ -19,7 +19,7 @@ use super::clock;
 use super::disk::LogDisk;
 use super::index_reader::HeedReader;
 use super::index_thread::IndexThread;
-use super::links::Link;
+use super::links::{Lane, Link};
 use super::notify::Notify;
 use super::segments::{Job, Prewriter};
 use super::server::Clients;
@@ -120,7 +120,7 @@ pub struct Hands {
     /// Clients' connections.
     pub clients: Rc<Clients>,
     /// Connections to peers.
-    pub links: BTreeMap<PeerName, Rc<Link>>,
+    pub links: BTreeMap<(PeerName, Lane), Rc<Link>>,
 }
 
 /// Runs a core until it has stopped or failed. `stop_within` bounds a graceful stop.
@@ -188,8 +188,13 @@ fn perform(hands: &Hands, effects: &mut Effects) {
             }
             Effect::Reply { connection, reply } => hands.clients.reply(connection, reply),
             Effect::Send { to, batch } => {
-                if let Some(link) = hands.links.get(&to) {
-                    link.send(batch);
+                if let Some(link) = hands.links.get(&(to, Lane::Rounds)) {
+                    link.send(&batch);
+                }
+            }
+            Effect::SendMember { to, message } => {
+                if let Some(link) = hands.links.get(&(to, Lane::Members)) {
+                    link.send_member(&message);
                 }
             }
             Effect::Write(flush) => {

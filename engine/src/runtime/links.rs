@@ -1,7 +1,9 @@
-//! Connections dialled to peers' cores: one per pair of cores and direction, for sending only.
+//! Connections dialled to peers' cores: at most one per lane, pair of cores and direction, for sending only.
 //!
-//! What cannot be sent is dropped: Raft repeats what matters. A link that breaks is told to the machine and
-//! dialled again with growing patience.
+//! Raft's rounds have a lane of their own, so that an image delays no heartbeat. The lane of members is dialled
+//! when something is to be sent on it for the first time, then kept. What cannot be sent is dropped: whoever sends
+//! repeats what matters. A link that breaks is dialled again with growing patience; the loss of the one that carries
+//! rounds is told to the machine.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -12,21 +14,43 @@ use futures_lite::future;
 use glommio::timer::sleep;
 use margate_net::codec::FrameWriter;
 use margate_net::handshake::Hello;
-use margate_net::message::PeerBatch;
+use margate_net::message::{MemberMessage, PeerBatch};
 use margate_net::runtime::connection::{Connection, dial};
 
 use super::core_loop::Shared;
 use super::notify::Notify;
 use crate::core::event::{Event, PeerName};
 
-/// Bytes waiting for one peer beyond which new batches are dropped.
-const WAITING_BYTES_MAX: usize = 32 << 20;
+/// Bytes of rounds waiting for one peer beyond which new ones are dropped.
+const ROUNDS_WAITING_BYTES_MAX: usize = 32 << 20;
+/// Bytes about members waiting for one peer beyond which new messages are dropped: enough to keep a connection busy
+/// while the next rows of an image are read, and little beside the rounds, which matter more.
+const MEMBERS_WAITING_BYTES_MAX: usize = 4 << 20;
 /// Milliseconds between dials: at first, and at most.
 const DIAL_AGAIN_MS: (u64, u64) = (20, 500);
 
-/// What waits for one peer's core.
+/// What a link carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// What makes and mends members, images among it.
+    Members,
+    /// Rounds of Raft's messages.
+    Rounds,
+}
+
+impl Lane {
+    fn waiting_bytes_max(self) -> usize {
+        match self {
+            Self::Members => MEMBERS_WAITING_BYTES_MAX,
+            Self::Rounds => ROUNDS_WAITING_BYTES_MAX,
+        }
+    }
+}
+
+/// What waits for one peer's core on one lane.
 pub struct Link {
     peer: PeerName,
+    lane: Lane,
     waiting: RefCell<Vec<u8>>,
     writer: RefCell<FrameWriter>,
     up: Cell<bool>,
@@ -36,9 +60,10 @@ pub struct Link {
 impl Link {
     /// A link that is down.
     #[must_use]
-    pub fn new(peer: PeerName) -> Rc<Self> {
+    pub fn new(peer: PeerName, lane: Lane) -> Rc<Self> {
         Rc::new(Self {
             peer,
+            lane,
             waiting: RefCell::default(),
             writer: RefCell::new(FrameWriter::new()),
             up: Cell::new(false),
@@ -47,11 +72,29 @@ impl Link {
     }
 
     /// Sends a batch, or drops it if the peer cannot be reached or takes nothing.
-    pub fn send(&self, batch: PeerBatch) {
+    pub fn send(&self, batch: &PeerBatch) {
+        self.write(|writer, waiting| writer.peer(waiting, batch));
+    }
+
+    /// Sends a message about members, or drops it likewise.
+    pub fn send_member(&self, message: &MemberMessage) {
+        self.write(|writer, waiting| writer.member(waiting, message));
+    }
+
+    fn write(&self, encode: impl FnOnce(&mut FrameWriter, &mut Vec<u8>)) {
         let mut waiting = self.waiting.borrow_mut();
-        if self.up.get() && waiting.len() < WAITING_BYTES_MAX {
-            self.writer.borrow_mut().peer(&mut waiting, &batch);
-            self.more.notify();
+        if self.up.get() && waiting.len() < self.lane.waiting_bytes_max() {
+            encode(&mut self.writer.borrow_mut(), &mut waiting);
+        }
+        // Also where it is dropped: it is a reason to dial.
+        self.more.notify();
+    }
+
+    /// Until there is a reason to dial.
+    async fn wanted(&self) {
+        match self.lane {
+            Lane::Members => self.more.wait().await,
+            Lane::Rounds => {}
         }
     }
 }
@@ -59,12 +102,14 @@ impl Link {
 /// Keeps a link up for as long as the executor runs.
 pub async fn keep(link: Rc<Link>, address: SocketAddr, hello: Hello, shared: Rc<Shared>) {
     let mut patience = DIAL_AGAIN_MS.0;
+    link.wanted().await;
     loop {
         match dial(address, &hello).await {
             Ok((connection, welcome)) => {
                 tracing::info!(
                     node = link.peer.node.0,
                     core = link.peer.core.0,
+                    lane = ?link.lane,
                     incarnation = welcome.incarnation.0,
                     "peer reached"
                 );
@@ -73,11 +118,13 @@ pub async fn keep(link: Rc<Link>, address: SocketAddr, hello: Hello, shared: Rc<
                 carry(&link, connection).await;
                 link.up.set(false);
                 link.waiting.borrow_mut().clear();
-                tracing::info!(node = link.peer.node.0, core = link.peer.core.0, "peer lost");
+                tracing::info!(node = link.peer.node.0, core = link.peer.core.0, lane = ?link.lane, "peer lost");
             }
-            Err(error) => tracing::debug!(node = link.peer.node.0, core = link.peer.core.0, %error, "peer not reached"),
+            Err(error) => tracing::debug!(node = link.peer.node.0, core = link.peer.core.0, lane = ?link.lane, %error, "peer not reached"),
         }
-        shared.push(Event::PeerLost { peer: link.peer });
+        if link.lane == Lane::Rounds {
+            shared.push(Event::PeerLost { peer: link.peer });
+        }
         sleep(Duration::from_millis(patience)).await;
         patience = (2 * patience).min(DIAL_AGAIN_MS.1);
     }

@@ -32,7 +32,7 @@ use super::index_reader::HeedReader;
 use super::index_store::HeedIndex;
 use super::index_thread::IndexThread;
 use super::index_trials::{self, IndexTrials};
-use super::links::{self, Link};
+use super::links::{self, Lane, Link};
 use super::preflight::{self, PreflightError};
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
 use super::server::{self, Clients, Server};
@@ -527,17 +527,18 @@ impl CoreStart {
         run.map_err(|source| NodeError::Core { core: self.core, source })
     }
 
-    fn links(&self, shared: &Rc<Shared>) -> std::collections::BTreeMap<PeerName, Rc<Link>> {
+    fn links(&self, shared: &Rc<Shared>) -> std::collections::BTreeMap<(PeerName, Lane), Rc<Link>> {
         let here = (self.start.config.node, self.core);
         let of = (self.map.cluster(), self.identity.directory);
         peers_of(&self.map, here)
             .into_iter()
-            .filter_map(|peer| {
+            .flat_map(|peer| [(peer, Lane::Rounds), (peer, Lane::Members)])
+            .filter_map(|(peer, lane)| {
                 let address = self.map.address(peer.node, peer.core)?;
-                let link = Link::new(peer);
+                let link = Link::new(peer, lane);
                 let hello = self.start.hello(Role::Peer, of, self.core, (peer.node, peer.core));
                 glommio::spawn_local(links::keep(Rc::clone(&link), address, hello, Rc::clone(shared))).detach();
-                Some((peer, link))
+                Some(((peer, lane), link))
             })
             .collect()
     }

@@ -194,7 +194,7 @@ async fn serve(incoming: Incoming, server: Rc<Server>) {
 }
 
 async fn serve_peer(mut connection: Connection, hello: &Hello, server: &Server) {
-    let ended = read_batches(&mut connection.reader, hello, server).await;
+    let ended = read_peer(&mut connection.reader, hello, server).await;
     let ReadError::Frame(error) = ended else {
         return tracing::debug!(node = hello.node.0, error = %ended, "a peer's connection ended");
     };
@@ -202,7 +202,7 @@ async fn serve_peer(mut connection: Connection, hello: &Hello, server: &Server) 
     connection.farewell(&Goodbye::Frame(error)).await;
 }
 
-async fn read_batches(reader: &mut FrameReader, hello: &Hello, server: &Server) -> ReadError {
+async fn read_peer(reader: &mut FrameReader, hello: &Hello, server: &Server) -> ReadError {
     let from = PeerName {
         node: hello.node,
         core: hello.core,
@@ -211,16 +211,8 @@ async fn read_batches(reader: &mut FrameReader, hello: &Hello, server: &Server) 
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
-            let checked = hello.role.check_frame(frame.kind).and_then(|()| codec::decode_peer(&frame));
-            match checked {
-                Ok(batch) => server.shared.push_sized(
-                    Event::Peer {
-                        from,
-                        incarnation: hello.incarnation,
-                        batch,
-                    },
-                    frame.body.len() + frame.payload.len(),
-                ),
+            match heard(&frame, from, hello) {
+                Ok(event) => server.shared.push_sized(event, frame.body.len() + frame.payload.len()),
                 Err(error) => return error.into(),
             }
         }
@@ -229,6 +221,21 @@ async fn read_batches(reader: &mut FrameReader, hello: &Hello, server: &Server) 
         }
         room_in_inbox(&server.shared).await;
     }
+}
+
+/// What a peer's frame says.
+fn heard(frame: &Frame, from: PeerName, hello: &Hello) -> Result<Event, FrameError> {
+    hello.role.check_frame(frame.kind)?;
+    if frame.kind == FrameKind::Member {
+        let message = codec::decode_member(frame)?;
+        return Ok(Event::Member { from, message });
+    }
+    let batch = codec::decode_peer(frame)?;
+    Ok(Event::Peer {
+        from,
+        incarnation: hello.incarnation,
+        batch,
+    })
 }
 
 async fn serve_client(connection: Connection, role: Role, server: &Rc<Server>) {
@@ -312,6 +319,7 @@ fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Re
         | FrameKind::Goodbye
         | FrameKind::Reply
         | FrameKind::Peer
+        | FrameKind::Member
         | FrameKind::MapReply
         | FrameKind::StatusReply
         | FrameKind::ProbeReply

@@ -4,7 +4,7 @@
 //! Not here, on purpose: faults (`nemesis`), clients (`client`).
 
 use margate_net::ids::LogIndex;
-use margate_net::message::PeerBatch;
+use margate_net::message::{MemberMessage, PeerBatch};
 
 use super::check::{marks, single_leader};
 use super::faults::Fault;
@@ -203,6 +203,7 @@ impl World {
                 }
                 Effect::Reply { connection, reply } => self.reply(place, connection, reply),
                 Effect::Send { to, batch } => self.send(place, to, batch),
+                Effect::SendMember { to, message } => self.send_member(place, to, message),
                 Effect::Write(flush) => self.write(place, &flush),
             }
         }
@@ -263,24 +264,37 @@ impl World {
             let what = ForCore::Event(Event::PeerLost { peer: to });
             return self.schedule.at(at, Happening::Core { place, life, what });
         }
-        let link = (Spot::Node(place.node), Spot::Node(there.node));
         for batch in self.wire.peer(batch) {
-            let arrivals = self
-                .network
-                .between_nodes(self.schedule.now(), link, &mut self.dice, &mut self.faults);
-            for at in arrivals {
-                let batch = batch.clone();
-                self.schedule.at(
-                    at,
-                    Happening::Peer {
-                        place: there,
-                        from,
-                        incarnation,
-                        batch,
-                    },
-                );
-            }
+            self.carry(place, there, || Happening::Peer {
+                place: there,
+                from,
+                incarnation,
+                batch: batch.clone(),
+            });
         }
+    }
+
+    fn send_member(&mut self, place: Place, to: PeerName, message: MemberMessage) {
+        let (from, there) = (place.peer_name(), Place::of(to));
+        if !self.nodes[there.node].is_up() {
+            return;
+        }
+        for message in self.wire.member(message) {
+            self.carry(place, there, || Happening::Member {
+                place: there,
+                from,
+                message: message.clone(),
+            });
+        }
+    }
+
+    /// Plans how a message between nodes arrives: never, once or twice.
+    fn carry(&mut self, from: Place, to: Place, arrival: impl Fn() -> Happening) {
+        let link = (Spot::Node(from.node), Spot::Node(to.node));
+        let arrivals = self
+            .network
+            .between_nodes(self.schedule.now(), link, &mut self.dice, &mut self.faults);
+        arrivals.into_iter().for_each(|at| self.schedule.at(at, arrival()));
     }
 
     /// Nobody else may have tenure where a replica of this core has.

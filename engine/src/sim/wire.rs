@@ -3,9 +3,9 @@
 //! Not here, on purpose: damaged frames; the codec's own tests have them.
 
 use bytes::BytesMut;
-use margate_net::codec::{FrameWriter, ReceivedRequest, decode_peer, decode_replies, decode_requests};
+use margate_net::codec::{FrameWriter, ReceivedRequest, decode_member, decode_peer, decode_replies, decode_requests};
 use margate_net::frame::{Frame, FrameError, Stage, take_frame};
-use margate_net::message::{PeerBatch, Reply, Request};
+use margate_net::message::{MemberMessage, PeerBatch, Reply, Request};
 
 /// How messages travel in a seed.
 pub(crate) enum Wire {
@@ -33,6 +33,18 @@ impl Wire {
                 let mut bytes = Vec::new();
                 writer.peer(&mut bytes, &batch);
                 frames(&bytes, decode_peer)
+            }
+        }
+    }
+
+    /// A message about members.
+    pub(crate) fn member(&mut self, message: MemberMessage) -> Vec<MemberMessage> {
+        match self {
+            Self::Typed => vec![message],
+            Self::Encoded(writer) => {
+                let mut bytes = Vec::new();
+                writer.member(&mut bytes, &message);
+                frames(&bytes, decode_member)
             }
         }
     }

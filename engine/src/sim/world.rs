@@ -10,7 +10,7 @@
 
 use margate_net::ids::{ClusterId, Incarnation, LogIndex, NodeId, Version};
 use margate_net::map::{Map, MapNode};
-use margate_net::message::{Consistency, Operation, PeerBatch, ReadVersion, Reply, Request, Returning, Success};
+use margate_net::message::{Consistency, MemberMessage, Operation, PeerBatch, ReadVersion, Reply, Request, Returning, Success};
 
 use super::check::log_agreement::CommittedLog;
 use super::check::single_leader::Leaders;
@@ -60,6 +60,12 @@ pub(crate) enum Happening {
     Expired { client: usize, call: CallId },
     /// A node is killed, if this life of it still runs.
     Kill { node: usize, life: u64 },
+    /// A message of a peer about members arrives.
+    Member {
+        place: Place,
+        from: PeerName,
+        message: MemberMessage,
+    },
     /// Links that were cut are mended.
     Mend,
     /// The nemesis does something.
@@ -219,6 +225,7 @@ impl World {
             Happening::Core { place, life, what } => self.for_core(place, life, what)?,
             Happening::Expired { client, call } => self.expired(client, call),
             Happening::Kill { node, life } => self.kill_life(node, life),
+            Happening::Member { place, from, message } => self.heard(place, Event::Member { from, message }),
             Happening::Mend => self.network.mend(),
             Happening::Nemesis => self.nemesis(),
             Happening::Peer {

@@ -10,7 +10,7 @@ use margate_engine::log::record::RecordBody;
 use margate_engine::log::scan::{ReadFault, ReadSegments, scan};
 use margate_engine::log::segment::{LogConfig, ReadySegment};
 use margate_engine::types::{Position, ReplicaName};
-use margate_net::message::{EntryKind, PeerMessage, PeerMessageKind, Success};
+use margate_net::message::{EntryKind, MemberBody, MemberMessage, PeerMessage, PeerMessageKind, Success};
 
 /// Effects of one entry shown in full.
 const EFFECTS_SHOWN: usize = 4;
@@ -142,6 +142,25 @@ fn context(message: &PeerMessage) -> String {
         }
         Some(_) | None => String::new(),
     }
+}
+
+/// One message about members; its shard is the caller's to show.
+pub(crate) fn member(message: &MemberMessage) -> String {
+    let (from, to) = (message.from, message.to);
+    let what = match &message.body {
+        MemberBody::Admit { directory } => return format!("member r{to}: admitted with directory {}", directory.0),
+        MemberBody::Join { directory } => return format!("member: asks to join with directory {}", directory.0),
+        MemberBody::Begin {
+            applied,
+            applied_term,
+            state,
+        } => format!("begins at {applied}@{applied_term}, state of {} bytes", state.len()),
+        MemberBody::End { number, term } => format!("ends with {number}, term {term}"),
+        MemberBody::GiveUp => "given up".to_owned(),
+        MemberBody::Rows { number, data } => format!("rows {number}: {}", entry(EntryKind::Normal, data)),
+        MemberBody::Taken { number } => format!("taken up to {number}"),
+    };
+    format!("image {} r{from} -> r{to}: {what}", message.attempt)
 }
 
 /// A success.

@@ -8,6 +8,7 @@
 
 mod bootstrap;
 mod map;
+mod member;
 mod peer;
 mod receive;
 mod reply;
@@ -21,6 +22,7 @@ use flatbuffers::{FlatBufferBuilder, Follow, Verifiable, VerifierOptions};
 pub use bootstrap::{Create, CreateAnswer, CreateRefusal, DirectoryState, ProbeAnswer};
 pub use bootstrap::{decode_create, decode_create_reply, decode_probe, decode_probe_reply};
 pub use map::{MapBytesError, decode_map, decode_map_reply, decode_map_request, encode_map};
+pub use member::decode_member;
 pub use peer::{decode_peer, peer_message_payload_bytes};
 pub use receive::{ReceivedRequest, decode_requests};
 pub use reply::decode_replies;

@@ -245,7 +245,7 @@ impl Role {
                 matches!(kind, FrameKind::Request | FrameKind::MapRequest | FrameKind::StatusRequest),
                 FrameKind::Request,
             ),
-            Self::Peer => (kind == FrameKind::Peer, FrameKind::Peer),
+            Self::Peer => (matches!(kind, FrameKind::Peer | FrameKind::Member), FrameKind::Peer),
             Self::Admin => (
                 matches!(
                     kind,

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{LogIndex, RangeEpoch, ReplicaId, ShardId, Term};
-use margate_net::message::{Consistency, Operation, PeerMessage, Precondition, ReadVersion, Reply, Request, Returning, Success};
+use margate_net::message::{
+    Consistency, MemberMessage, Operation, PeerMessage, Precondition, ReadVersion, Reply, Request, Returning, Success,
+};
 
 use super::fixture::{config, created};
 use crate::core::event::{Effect, Effects, Event, Moment, PeerName};
@@ -31,6 +33,8 @@ pub(super) struct Driven {
     pub(super) core: Core<MemoryReader>,
     /// Messages that left since the start.
     pub(super) sent: Vec<(PeerName, PeerMessage)>,
+    /// Messages about members that left since the start.
+    pub(super) members: Vec<(PeerName, MemberMessage)>,
     /// Generations the index took since the start.
     pub(super) commits: usize,
     /// Reads from the log since the start.
@@ -74,6 +78,7 @@ impl Driven {
             disk,
             core: replayed.core,
             sent: Vec::new(),
+            members: Vec::new(),
             commits: 0,
             reads: 0,
             index,
@@ -188,6 +193,7 @@ impl Driven {
                 }
                 Effect::Reply { reply, .. } => self.replies.push(reply),
                 Effect::Send { to, batch } => self.sent.extend(batch.messages.into_iter().map(|message| (to, message))),
+                Effect::SendMember { to, message } => self.members.push((to, message)),
                 Effect::Write(flush) => {
                     self.disk.begin_write(&flush);
                     self.disk.finish_write().expect("it was begun");

@@ -10,7 +10,7 @@ use margate_engine::planted::Planted;
 use margate_engine::types::Nanos;
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, NodeId};
 use margate_net::map::Map;
-use margate_net::message::{PeerBatch, Reply};
+use margate_net::message::{MemberMessage, PeerBatch, Reply};
 
 use crate::disk::Disk;
 use crate::show;
@@ -30,6 +30,8 @@ pub(crate) enum Seen {
     Reply(Reply),
     /// It said something to a peer.
     Send(NodeId, PeerBatch),
+    /// It said something to a peer about members.
+    SendMember(NodeId, MemberMessage),
     /// It stopped.
     Halted(Halt),
 }
@@ -192,6 +194,7 @@ impl Node {
                 }
                 Effect::Reply { reply, .. } => seen.push(Seen::Reply(reply)),
                 Effect::Send { to, batch } => seen.push(Seen::Send(to.node, batch)),
+                Effect::SendMember { to, message } => seen.push(Seen::SendMember(to.node, message)),
                 Effect::Write(flush) => {
                     let salt = self.disk.salt(flush.segment);
                     seen.push(Seen::Disk(format!("writes {}", show::flush(&self.config.log, salt, &flush))));

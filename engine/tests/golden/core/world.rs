@@ -8,9 +8,9 @@ use margate_engine::core::event::{Event, Moment, PeerName};
 use margate_engine::shard::answer::ConnectionId;
 use margate_engine::types::Nanos;
 use margate_net::codec::ReceivedRequest;
-use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId};
+use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId, ShardId};
 use margate_net::map::{Map, MapNode};
-use margate_net::message::{PeerBatch, ReplicaRole, Reply};
+use margate_net::message::{MemberMessage, PeerBatch, ReplicaRole, Reply};
 
 use super::node::{Node, Seen};
 use super::words::Asked;
@@ -23,7 +23,14 @@ const WALL: u64 = 1_700_000_000_000_000_000;
 const REPLIES_SHOWN: usize = 20;
 
 /// What is on its way from one node to another.
-type Link = VecDeque<(Incarnation, PeerBatch)>;
+type Link = VecDeque<Sent>;
+
+/// A frame between two nodes.
+#[derive(Clone)]
+pub(crate) enum Sent {
+    Member(MemberMessage),
+    Peer(Incarnation, PeerBatch),
+}
 
 /// See the module's text.
 pub(crate) struct World {
@@ -93,7 +100,7 @@ impl World {
     pub(crate) fn ask(&mut self, node: u64, asked: Vec<Asked>, trace: &mut Trace) {
         let requests = asked.into_iter().map(|asked| {
             self.asked += 1;
-            let owner = asked.shard.map(margate_net::ids::ShardId);
+            let owner = asked.shard.map(ShardId);
             let shard = owner.unwrap_or_else(|| self.map.shard_of(asked.operation.routing_key()).id);
             ReceivedRequest {
                 id: self.asked,
@@ -151,12 +158,16 @@ impl World {
 
     /// The first frame on a link arrives, if there is one.
     pub(crate) fn deliver(&mut self, from: u64, to: u64, trace: &mut Trace) -> bool {
-        let Some((incarnation, batch)) = self.link(from, to).pop_front() else {
+        let Some(sent) = self.link(from, to).pop_front() else {
             return false;
         };
         if self.node(to).core.is_some() {
             let from = peer_name(from);
-            self.turn(to, vec![Event::Peer { from, incarnation, batch }], trace);
+            let event = match sent {
+                Sent::Member(message) => Event::Member { from, message },
+                Sent::Peer(incarnation, batch) => Event::Peer { from, incarnation, batch },
+            };
+            self.turn(to, vec![event], trace);
         }
         true
     }
@@ -256,6 +267,7 @@ impl World {
                 Seen::Disk(what) => trace.line(format!("{node} {what}")),
                 Seen::Reply(_) => unreachable!("answers are gathered above"),
                 Seen::Send(to, batch) => self.send(node, (to.0, incarnation), batch, trace),
+                Seen::SendMember(to, message) => self.send_member(node, to.0, message, trace),
                 Seen::Halted(halt) => trace.line(format!("{node} halts: {halt}")),
             }
         }
@@ -263,21 +275,36 @@ impl World {
     }
 
     fn send(&mut self, from: u64, (to, incarnation): (u64, Incarnation), batch: PeerBatch, trace: &mut Trace) {
-        let lost = self.cut.contains(&from) || self.cut.contains(&to) || self.node(to).core.is_none();
-        if !self.quiet {
-            let lost = if lost { " (lost)" } else { "" };
-            for message in &batch.messages {
-                let shard = if self.map.shards().len() > 1 {
-                    format!(" s{}", message.shard)
-                } else {
-                    String::new()
-                };
-                trace.line(format!("{from} -> {to}{shard} {}{lost}", show::message(message)));
-            }
+        for message in &batch.messages {
+            self.show_sent((from, to), message.shard, &show::message(message), trace);
         }
-        if !lost {
-            self.link(from, to).push_back((incarnation, batch));
+        self.put_on_link(from, to, Sent::Peer(incarnation, batch));
+    }
+
+    fn send_member(&mut self, from: u64, to: u64, message: MemberMessage, trace: &mut Trace) {
+        self.show_sent((from, to), message.shard, &show::member(&message), trace);
+        self.put_on_link(from, to, Sent::Member(message));
+    }
+
+    fn show_sent(&self, (from, to): (u64, u64), shard: ShardId, what: &str, trace: &mut Trace) {
+        if self.quiet {
+            return;
         }
+        let lost = if self.is_lost(from, to) { " (lost)" } else { "" };
+        let several = self.map.shards().len() > 1;
+        let shard = if several { format!(" s{shard}") } else { String::new() };
+        trace.line(format!("{from} -> {to}{shard} {what}{lost}"));
+    }
+
+    fn put_on_link(&mut self, from: u64, to: u64, sent: Sent) {
+        if !self.is_lost(from, to) {
+            self.link(from, to).push_back(sent);
+        }
+    }
+
+    fn is_lost(&self, from: u64, to: u64) -> bool {
+        let runs = self.nodes.get(&to).is_some_and(|node| node.core.is_some());
+        self.cut.contains(&from) || self.cut.contains(&to) || !runs
     }
 }
 

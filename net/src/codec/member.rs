@@ -1,0 +1,162 @@
+//! What makes and mends members of a shard: one message per frame.
+//!
+//! The body is one table; a shard's state or an image's rows are the payload as they are. A field that the
+//! message's kind does not have is absent, and refused where it is not.
+
+use bytes::Bytes;
+
+use super::{FrameWriter, id128, root, u128_of};
+use crate::frame::{Frame, FrameError, FrameKind, begin, finish};
+use crate::generated::margate::wire;
+use crate::ids::{DirectoryId, LogIndex, ReplicaId, ShardId, Term};
+use crate::limits::COUNTER_MAX;
+use crate::message::{MemberBody, MemberMessage};
+
+const ADMIT: u8 = 1;
+const BEGIN: u8 = 2;
+const END: u8 = 3;
+const GIVE_UP: u8 = 4;
+const JOIN: u8 = 5;
+const ROWS: u8 = 6;
+const TAKEN: u8 = 7;
+
+impl FrameWriter {
+    /// Appends a Member frame.
+    ///
+    /// # Panics
+    /// If the message's state or rows have more than [`crate::limits::PAYLOAD_BYTES_MAX`] bytes; who makes
+    /// them keeps below it.
+    pub fn member(&mut self, out: &mut Vec<u8>, message: &MemberMessage) {
+        let fields = Fields::of(&message.body);
+        let directory = fields.directory.map(|directory| id128(directory.0));
+        let args = wire::MemberArgs {
+            shard: message.shard.0,
+            from: message.from.0,
+            to: message.to.0,
+            attempt: message.attempt,
+            number: fields.number,
+            applied: fields.applied,
+            term: fields.term,
+            kind: fields.kind,
+            directory: directory.as_ref(),
+        };
+        self.builder.reset();
+        let body = wire::Member::create(&mut self.builder, &args);
+        self.builder.finish(body, None);
+        let start = begin(out, self.builder.finished_data());
+        out.extend_from_slice(&fields.payload);
+        finish(out, start, FrameKind::Member, 0);
+    }
+}
+
+/// The message of a frame.
+///
+/// # Errors
+/// [`FrameError`] if the frame makes no sense, which includes a number, term or index over [`COUNTER_MAX`].
+pub fn decode_member(frame: &Frame) -> Result<MemberMessage, FrameError> {
+    let table = root::<wire::Member<'_>>(frame, FrameKind::Member)?;
+    let fields = Fields {
+        kind: table.kind(),
+        number: table.number(),
+        applied: table.applied(),
+        term: table.term(),
+        directory: table.directory().map(|directory| DirectoryId(u128_of(directory))),
+        payload: frame.payload.clone(),
+    };
+    let body = fields.body().map_err(|what| FrameError::Malformed { kind: frame.kind, what })?;
+    Ok(MemberMessage {
+        shard: ShardId(table.shard()),
+        from: ReplicaId(table.from()),
+        to: ReplicaId(table.to()),
+        attempt: table.attempt(),
+        body,
+    })
+}
+
+/// All that some kind of message has; what a kind does not have is 0, absent or empty.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Fields {
+    kind: u8,
+    number: u64,
+    applied: u64,
+    term: u64,
+    directory: Option<DirectoryId>,
+    payload: Bytes,
+}
+
+impl Fields {
+    fn of(body: &MemberBody) -> Self {
+        let kind = |kind| Self { kind, ..Self::default() };
+        match body {
+            MemberBody::Admit { directory } => Self {
+                directory: Some(*directory),
+                ..kind(ADMIT)
+            },
+            MemberBody::Begin {
+                applied,
+                applied_term,
+                state,
+            } => Self {
+                applied: applied.0,
+                term: applied_term.0,
+                payload: state.clone(),
+                ..kind(BEGIN)
+            },
+            MemberBody::End { number, term } => Self {
+                number: *number,
+                term: term.0,
+                ..kind(END)
+            },
+            MemberBody::GiveUp => kind(GIVE_UP),
+            MemberBody::Join { directory } => Self {
+                directory: Some(*directory),
+                ..kind(JOIN)
+            },
+            MemberBody::Rows { number, data } => Self {
+                number: *number,
+                payload: data.clone(),
+                ..kind(ROWS)
+            },
+            MemberBody::Taken { number } => Self {
+                number: *number,
+                ..kind(TAKEN)
+            },
+        }
+    }
+
+    /// The way back of [`Fields::of`], or what is wrong.
+    fn body(&self) -> Result<MemberBody, &'static str> {
+        if [self.number, self.applied, self.term]
+            .into_iter()
+            .any(|number| number > COUNTER_MAX)
+        {
+            return Err("a number, term or index is impossibly large");
+        }
+        let directory = || self.directory.ok_or("it names no data directory");
+        let body = match self.kind {
+            ADMIT => MemberBody::Admit { directory: directory()? },
+            BEGIN => MemberBody::Begin {
+                applied: LogIndex(self.applied),
+                applied_term: Term(self.term),
+                state: self.payload.clone(),
+            },
+            END => MemberBody::End {
+                number: self.number,
+                term: Term(self.term),
+            },
+            GIVE_UP => MemberBody::GiveUp,
+            JOIN => MemberBody::Join { directory: directory()? },
+            ROWS => MemberBody::Rows {
+                number: self.number,
+                data: self.payload.clone(),
+            },
+            TAKEN => MemberBody::Taken { number: self.number },
+            _ => return Err("its kind is unknown"),
+        };
+        if Self::of(&body) == *self {
+            Ok(body)
+        } else {
+            Err("it has what its kind does not have")
+        }
+    }
+}
