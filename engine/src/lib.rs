@@ -14,6 +14,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod consensus;
 pub mod core;
+pub mod image;
 pub mod index;
 pub mod limits;
 pub mod log;

@@ -1,6 +1,7 @@
 //! Every limit of the engine outside the log, with its reason. The log's are in `log/limits.rs`, the wire's in
 //! `margate_net::limits`.
 
+use crate::types::Nanos;
 use margate_net::limits::{OPERATIONS_PER_FRAME_MAX, PAYLOAD_BYTES_MAX};
 
 /// Operations a shard queues before it answers `Busy`: some hundred milliseconds of work at full speed, and
@@ -60,6 +61,16 @@ pub const RECLAIM_EFFECTS_PER_TURN: usize = 128;
 pub const RECLAIM_BYTES_PER_TURN: u64 = 128 << 10;
 /// Bytes of copies in one record.
 pub const RELOCATION_RECORD_BYTES: usize = 64 << 10;
+/// Rows in one piece of an image.
+pub const IMAGE_ROWS_MAX: usize = 256;
+/// Bytes in one piece of an image, unless one row alone is larger: a bounded step for both sides.
+pub const IMAGE_BYTES_MAX: usize = 128 << 10;
+/// Images a core sends at once, and takes at once.
+pub const IMAGES_MAX: usize = 2;
+/// After so long a piece of an image that was not answered is sent again.
+pub const IMAGE_REPEAT: Nanos = Nanos::from_millis(500);
+/// After so long without a word from the other side an image is given up.
+pub const IMAGE_PATIENCE: Nanos = Nanos::from_millis(10_000);
 /// Raft ticks between heartbeats.
 pub const HEARTBEAT_TICKS: usize = 1;
 /// How much a clock (CLOCK_BOOTTIME) may run fast or slow, in thousandths, for tenure to be safe: Linux keeps

@@ -16,6 +16,8 @@ pub enum Bug {
     ClocksBeyondBound,
     /// Reclaim copies no deletes.
     DeleteForgotten,
+    /// A member says that it has an image before that is in its log.
+    ImageAcknowledgedEarly,
     /// The index takes entries whose commit is not durable in the log.
     IndexAheadOfCommit,
     /// A promise to a leader ends when raft forgets that leader.
@@ -44,7 +46,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -59,6 +61,7 @@ impl Bug {
         Self::CheckpointForgotten,
         Self::DeleteForgotten,
         Self::RelocationAsNewer,
+        Self::ImageAcknowledgedEarly,
         Self::Canary,
     ];
 
@@ -71,6 +74,7 @@ impl Bug {
             Self::CheckpointForgotten => "checkpoint-forgotten",
             Self::ClocksBeyondBound => "clocks-beyond-bound",
             Self::DeleteForgotten => "delete-forgotten",
+            Self::ImageAcknowledgedEarly => "image-acknowledged-early",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
             Self::PromiseForgotten => "promise-forgotten",
             Self::ReadUnconfirmed => "read-unconfirmed",
@@ -119,6 +123,10 @@ impl Planted {
 
     pub(crate) fn clocks_beyond_bound(self) -> bool {
         self.0 == Some(Bug::ClocksBeyondBound)
+    }
+
+    pub(crate) fn image_acknowledged_early(self) -> bool {
+        self.0 == Some(Bug::ImageAcknowledgedEarly)
     }
 
     pub(crate) fn index_ahead_of_commit(self) -> bool {

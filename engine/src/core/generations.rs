@@ -6,6 +6,7 @@
 //! Invariant 6: marks never run ahead of the index's contents (they are taken when the overlay is frozen and commit
 //! with it) nor contents ahead of the durable commit (the middle state waits for it).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use margate_net::ids::{LogIndex, Space};
@@ -88,6 +89,8 @@ pub struct Generations {
     last: CoreMarks,
     /// The first space never used.
     next_space: Space,
+    /// Spaces nobody owns any more, and the first generation that names each.
+    clearing: BTreeMap<Space, u64>,
     filling_since: Option<Nanos>,
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
@@ -104,6 +107,7 @@ impl Generations {
             state: State::Filling,
             last,
             next_space: last.next_space,
+            clearing: BTreeMap::new(),
             filling_since: None,
             frozen_at: last.replay,
             hurried: false,
@@ -185,7 +189,7 @@ impl Generations {
             core,
             replicas,
             positions,
-            cleared: Vec::new(),
+            cleared: self.clearing.keys().copied().collect(),
         });
     }
 
@@ -218,7 +222,19 @@ impl Generations {
         );
         index.committed()?;
         self.state = State::Filling;
+        if !self.clearing.is_empty() {
+            let left = index.reader().spaces()?;
+            self.clearing.retain(|space, named| *named > generation || left.contains(space));
+            self.hurried |= !self.clearing.is_empty();
+        }
         Ok(())
+    }
+
+    /// Nobody owns this space any more: its rows go, a bounded number with each generation.
+    pub fn clear(&mut self, space: Space) {
+        let named = self.next_frozen();
+        self.clearing.entry(space).or_insert(named);
+        self.hurried = true;
     }
 
     /// The generation the index holds.

@@ -7,19 +7,22 @@ use std::collections::BTreeMap;
 
 use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
-use margate_net::ids::{ClusterId, LogIndex, ShardId};
+use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, MemberMessage, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
+use margate_net::message::{CoreStatus, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
 
+use super::copies::Copies;
 use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
 use super::generations::{Contribution, Generations, Positions};
 use super::laggards::Laggards;
+use super::members::{Nursery, Transferred, Transfers};
 use super::peers::Peers;
 use super::reclaim::{Ground, Reclaim, Reclaimed};
 use super::values::{Owner, Tickets, Values};
 use crate::consensus::group::{Progress, StepFault, entry_parts};
 use crate::consensus::window::{BatchPlace, Place};
+use crate::image::receive::Receiving;
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::Index;
 use crate::log::flush::Flush;
@@ -51,6 +54,8 @@ pub struct CoreParts<R: IndexReader> {
     pub replicas: Vec<(Replica, HardState)>,
     /// Those that do not, because their log or index is damaged.
     pub damaged: Vec<ReplicaMarks>,
+    /// How it makes replicas.
+    pub nursery: Nursery,
     /// For how long a flush may be under way before this core hands over what it leads; zero for ever.
     pub flush_patience: Nanos,
     /// The bug to show, [`Planted::NONE`] in production.
@@ -62,34 +67,54 @@ pub(super) struct Running {
     pub(super) replica: Replica,
     waiting: WaitingQueue,
     pub(super) durable_hard_state: HardState,
+    /// The progress with which an image comes into force.
+    installing: Option<u64>,
+    /// The member epoch whose homes are known.
+    homes_of: Option<MemberEpoch>,
+}
+
+impl Running {
+    /// A replica and what the log holds of its vote.
+    pub(super) fn new(replica: Replica, durable_hard_state: HardState) -> Self {
+        Self {
+            replica,
+            waiting: WaitingQueue::default(),
+            durable_hard_state,
+            installing: None,
+            homes_of: None,
+        }
+    }
 }
 
 /// One core of a node. See the folder's text.
 pub struct Core<R: IndexReader> {
-    cluster: ClusterId,
-    log_config: LogConfig,
-    log: LogWriter,
-    index: Index<R>,
-    generations: Generations,
-    positions: Positions,
-    running: BTreeMap<ShardId, Running>,
-    damaged: BTreeMap<ShardId, ReplicaMarks>,
-    durability: Durability,
-    peers: Peers,
-    values: Values,
-    laggards: Laggards,
-    reclaim: Reclaim,
-    tickets: Tickets,
-    planted: Planted,
-    stopping: bool,
-    flush_patience: Nanos,
+    pub(super) cluster: ClusterId,
+    pub(super) log_config: LogConfig,
+    pub(super) log: LogWriter,
+    pub(super) index: Index<R>,
+    pub(super) generations: Generations,
+    pub(super) positions: Positions,
+    pub(super) running: BTreeMap<ShardId, Running>,
+    pub(super) damaged: BTreeMap<ShardId, ReplicaMarks>,
+    pub(super) durability: Durability,
+    pub(super) peers: Peers,
+    pub(super) values: Values,
+    pub(super) laggards: Laggards,
+    pub(super) reclaim: Reclaim,
+    pub(super) copies: Copies,
+    pub(super) transfers: Transfers<R>,
+    pub(super) nursery: Nursery,
+    pub(super) tickets: Tickets,
+    pub(super) planted: Planted,
+    pub(super) stopping: bool,
+    pub(super) flush_patience: Nanos,
     /// Since when a flush has been under way.
-    flushing_since: Option<Nanos>,
+    pub(super) flushing_since: Option<Nanos>,
     /// Whether a tick has come in this turn.
-    ticked: bool,
+    pub(super) ticked: bool,
     /// The last end of a replica among the records queued: no generation that knows of it goes before it.
-    last_end: u64,
-    counters: Counters,
+    pub(super) last_end: u64,
+    pub(super) counters: Counters,
 }
 
 /// What a core counts for those who watch it.
@@ -101,6 +126,8 @@ pub struct Counters {
     pub entries_fetched: u64,
     /// What reclaim has done.
     pub reclaimed: Reclaimed,
+    /// What images and admissions have done.
+    pub transferred: Transferred,
     /// Leaderships handed over because the disk did not answer.
     pub slow_disk_handovers: u64,
 }
@@ -111,14 +138,7 @@ impl<R: IndexReader> Core<R> {
     pub fn new(parts: CoreParts<R>) -> Self {
         let (node, last_end) = (parts.log_config.node, parts.log.pushed());
         let running = parts.replicas.into_iter().map(|(replica, durable_hard_state)| {
-            (
-                replica.name().shard,
-                Running {
-                    replica,
-                    waiting: WaitingQueue::default(),
-                    durable_hard_state,
-                },
-            )
+            (replica.name().shard, Running::new(replica, durable_hard_state))
         });
         Self {
             cluster: parts.cluster,
@@ -134,6 +154,9 @@ impl<R: IndexReader> Core<R> {
             values: Values::new(parts.cluster),
             laggards: Laggards::default(),
             reclaim: Reclaim::default(),
+            copies: Copies::default(),
+            transfers: Transfers::default(),
+            nursery: parts.nursery,
             tickets: Tickets::default(),
             planted: parts.planted,
             stopping: false,
@@ -153,7 +176,7 @@ impl<R: IndexReader> Core<R> {
     pub fn handle(&mut self, moment: Moment, event: Event, out: &mut Effects) -> Result<(), Halt> {
         match event {
             Event::IndexDone { generation } => self.generations.done(generation, &mut self.index)?,
-            Event::Flushed { sequence } => self.flushed(moment, sequence)?,
+            Event::Flushed { sequence } => self.flushed(moment, sequence, out)?,
             Event::Member { from, message } => self.member(moment, from, message, out)?,
             Event::Peer { from, incarnation, batch } => {
                 if self.peers.received(from, incarnation, batch.round) {
@@ -162,7 +185,7 @@ impl<R: IndexReader> Core<R> {
                 }
             }
             Event::PeerLost { peer } => self.peer_lost(peer),
-            Event::ReadDone { ticket, result } => self.read_done(ticket, result, out)?,
+            Event::ReadDone { ticket, result } => self.read_done(moment.now, ticket, result, out)?,
             Event::Requests { connection, requests } => self.admit(moment.now, connection, requests, out)?,
             Event::SegmentDeleted => self.reclaim.released(),
             Event::SegmentReady(segment) => {
@@ -172,7 +195,10 @@ impl<R: IndexReader> Core<R> {
                 }
             }
             Event::Stop => self.stop(),
-            Event::Tick => self.tick(moment.now, out),
+            Event::Tick => {
+                self.tick(moment.now, out);
+                self.tick_members(moment, out)?;
+            }
         }
         Ok(())
     }
@@ -182,6 +208,7 @@ impl<R: IndexReader> Core<R> {
     /// # Errors
     /// [`Halt`]: the core cannot go on, its node must stop.
     pub fn end_turn(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+        self.settle_images(out);
         // While a flush is in flight operations gather: one entry per shard and flush, not one per turn.
         if !self.log.in_flight() && self.log.has_room() {
             self.reclaim(moment, out)?;
@@ -259,6 +286,7 @@ impl<R: IndexReader> Core<R> {
         Counters {
             entries_fetched: self.laggards.fetched(),
             reclaimed: self.reclaim.done(),
+            transferred: self.transfers.counters,
             ..self.counters
         }
     }
@@ -328,6 +356,8 @@ impl<R: IndexReader> Core<R> {
                     tracing::warn!(shard = shard.0, node = from.node.0, %fault, "a peer's message was dropped");
                 }
             }
+            // Until then its leader's raft speaks to nobody.
+            Err(StepFault::AwaitsImage) => {}
             Err(fault @ StepFault::TooEarly { .. }) => tracing::debug!(shard = shard.0, %fault, "a request was not answered"),
             Err(fault @ StepFault::WindowFull { .. }) => {
                 tracing::debug!(shard = shard.0, %fault, "an append was dropped, the leader will send it again");
@@ -337,6 +367,7 @@ impl<R: IndexReader> Core<R> {
 
     /// Stops a replica that may no longer vote or serve.
     fn retire(&mut self, shard: ShardId, wall: Nanos, out: &mut Effects) {
+        self.end_receiving(shard);
         if let Some(mut running) = self.running.remove(&shard) {
             let mut answers = Vec::new();
             running.replica.abandon(&mut answers);
@@ -355,10 +386,6 @@ impl<R: IndexReader> Core<R> {
             // Before anything else is forgotten, this must not be.
             self.generations.hurry();
         }
-    }
-
-    fn member(&mut self, _moment: Moment, _from: PeerName, _message: MemberMessage, _out: &mut Effects) -> Result<(), Halt> {
-        Ok(())
     }
 
     fn peer_lost(&mut self, peer: PeerName) {
@@ -406,6 +433,7 @@ impl<R: IndexReader> Core<R> {
 
     fn read_done(
         &mut self,
+        now: Nanos,
         ticket: super::event::ReadTicket,
         result: Result<bytes::Bytes, super::event::LogReadFault>,
         out: &mut Effects,
@@ -413,6 +441,10 @@ impl<R: IndexReader> Core<R> {
         self.tickets.ended(ticket);
         if self.reclaim.awaits(ticket) {
             self.with_reclaim(|reclaim, ground| reclaim.read_done(result, ground));
+            return Ok(());
+        }
+        if let Some(of) = self.image_awaits(ticket) {
+            self.image_read_done(now, of, (ticket, result), out);
             return Ok(());
         }
         if self.values.awaits(ticket) {
@@ -443,9 +475,10 @@ impl<R: IndexReader> Core<R> {
             index: &mut self.index,
             running: &mut self.running,
             generations: &mut self.generations,
+            copies: &mut self.copies,
             tickets: &mut self.tickets,
             durability: &self.durability,
-            held: false,
+            held: self.transfers.are_under_way(),
             planted: self.planted,
         };
         act(&mut self.reclaim, &mut ground)
@@ -474,15 +507,37 @@ impl<R: IndexReader> Core<R> {
                 let Some(progress) = replica.progress(moment.now, &mut answers) else {
                     break;
                 };
+                if progress.installed.is_some() {
+                    let image = self.transfers.installing(replica.name().shard);
+                    self.log.push(installation(image, moment.wall));
+                    running.waiting.queued(self.log.pushed());
+                    running.installing = Some(progress.number);
+                }
                 let vote_kept = !self.planted.vote_not_persisted();
                 log_progress(replica, &progress, vote_kept, moment, &mut self.log, |pushed| running.waiting.queued(pushed));
-                running.waiting.wait(progress.number, progress.hard_state, progress.once_durable);
+                let mut once_durable = progress.once_durable;
+                if progress.installed.is_some() && self.planted.image_acknowledged_early() {
+                    once_durable.drain(..).for_each(|message| self.peers.send(message));
+                }
+                running.waiting.wait(progress.number, progress.hard_state, once_durable);
                 progress.now.into_iter().for_each(|message| self.peers.send(message));
             }
             replica.serve_under_tenure(moment.now);
-            if let Err(fault) = replica.apply(&mut self.index, &mut self.values, &mut answers) {
+            if let Err(fault) = replica.apply(moment.now, &mut self.index, &mut self.values, &mut answers) {
                 tracing::error!(name = %replica.name(), %fault, "a committed entry makes no sense: this replica is stopped");
                 unfit.push(replica.name().shard);
+            }
+            let (shard, state) = (replica.name().shard, replica.state());
+            if running.homes_of != Some(state.member_epoch) {
+                running.homes_of = Some(state.member_epoch);
+                let elsewhere = state.members.homes.iter().filter(|home| home.node != self.log_config.node);
+                elsewhere.for_each(|home| {
+                    let peer = PeerName {
+                        node: home.node,
+                        core: home.core,
+                    };
+                    self.peers.settle(shard, home.replica, peer);
+                });
             }
             replica.answer_reads(&self.index, &mut answers)?;
             // What is applied is durable here; that no more is noted is what reclaim's copies rest on.
@@ -506,9 +561,19 @@ impl<R: IndexReader> Core<R> {
     /// Lets go what has waited for records that are durable now.
     fn release(&mut self) {
         let reached = self.durability.reached(self.planted.ack_before_flush());
-        for running in self.running.values_mut() {
+        for (shard, running) in &mut self.running {
             while let Some(waiting) = running.waiting.take_ready(reached) {
+                let installed = running.installing.take_if(|number| *number == waiting.number);
+                if installed.is_some() {
+                    let image = self.transfers.take_installed(*shard);
+                    self.generations.clear(running.replica.space);
+                    running.replica.install(image.space, image.state, image.applied);
+                    running.homes_of = None;
+                }
                 running.replica.group.persisted(waiting.number);
+                if installed.is_some() {
+                    running.replica.group.applied(running.replica.applied());
+                }
                 running.durable_hard_state = waiting.hard_state.unwrap_or(running.durable_hard_state);
                 waiting.messages.into_iter().for_each(|message| self.peers.send(message));
             }
@@ -525,7 +590,7 @@ impl<R: IndexReader> Core<R> {
             FlushStep::Write(flush) => {
                 self.flushing_since.get_or_insert(moment.now);
                 self.place(&flush);
-                self.reclaim.placed(&flush.relocations);
+                self.copies.placed(&flush.relocations);
                 self.durability.flushing(flush.sequence, flush.records);
                 self.counters.batches += 1;
                 out.push(Effect::Write(flush));
@@ -551,9 +616,10 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
-    fn flushed(&mut self, moment: Moment, sequence: u64) -> Result<(), Halt> {
+    fn flushed(&mut self, moment: Moment, sequence: u64, out: &mut Effects) -> Result<(), Halt> {
         self.log.flushed(sequence, moment.now);
-        self.reclaim.flushed(&mut self.index, &self.running)?;
+        let durable = self.copies.durable();
+        self.copies_durable(durable, out)?;
         self.flushing_since = None;
         self.durability.flushed(sequence);
         self.release();
@@ -613,6 +679,19 @@ fn log_progress(replica: &Replica, progress: &Progress, vote_kept: bool, moment:
             timestamp,
         });
         queued(log.pushed());
+    }
+}
+
+/// What the log says when an image comes into force: a checkpoint in the image's space.
+fn installation(image: &Receiving, timestamp: Nanos) -> Record {
+    Record::Checkpoint {
+        name: image.name,
+        space: image.space,
+        applied: image.applied.0,
+        applied_term: image.applied.1,
+        kept_from: 1,
+        state: image.state.encode(),
+        timestamp,
     }
 }
 

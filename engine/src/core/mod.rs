@@ -18,17 +18,20 @@
 //! - [`values`]: values for answers: cache, then reads from the log.
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
+//! - `members`: admission of members, images sent and taken. `copies`: records of copies under way.
 //! - [`reclaim`]: old segments come free.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 
+mod copies;
 pub mod creation;
 pub mod durability;
 pub mod event;
 pub mod generations;
 pub mod laggards;
 pub mod machine;
+mod members;
 pub mod peers;
 pub mod reclaim;
 pub mod replay;

@@ -1,6 +1,6 @@
 //! Messages for other cores, one batch per core and turn, numbered and echoed, so that each side knows what has arrived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use margate_net::ids::{Incarnation, NodeId, ReplicaId, ShardId};
 use margate_net::map::Map;
@@ -85,6 +85,25 @@ impl Peers {
             link.complained = Some(now);
         }
         may
+    }
+
+    /// A replica lives on that core.
+    pub fn settle(&mut self, shard: ShardId, replica: ReplicaId, peer: PeerName) {
+        self.links.entry(peer).or_default();
+        self.homes.insert((shard, replica), peer);
+    }
+
+    /// Where a replica lives that is not here.
+    #[must_use]
+    pub fn home(&self, shard: ShardId, replica: ReplicaId) -> Option<PeerName> {
+        self.homes.get(&(shard, replica)).copied()
+    }
+
+    /// The cores where replicas of a shard live, beside this one.
+    #[must_use]
+    pub fn cores_of(&self, shard: ShardId) -> BTreeSet<PeerName> {
+        let of_shard = self.homes.range((shard, ReplicaId(0))..=(shard, ReplicaId(u64::MAX)));
+        of_shard.map(|(_, peer)| *peer).collect()
     }
 
     /// A core acknowledged entries that it had not acknowledged before: its disk works.

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use margate_net::ids::{ClusterId, LogIndex, ShardId, Space};
 
+use super::copies::{Copied, CopiedRow, Copies, Purpose};
 use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
@@ -49,6 +50,7 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) index: &'a mut Index<R>,
     pub(super) running: &'a mut BTreeMap<ShardId, Running>,
     pub(super) generations: &'a mut Generations,
+    pub(super) copies: &'a mut Copies,
     pub(super) tickets: &'a mut Tickets,
     pub(super) durability: &'a Durability,
     /// Whether something else still reads from old segments.
@@ -112,10 +114,6 @@ struct Scan {
     sequence: u64,
     ended: bool,
     candidates: VecDeque<Candidate>,
-    /// Copies in the log's queue or in flight, in order.
-    copies: VecDeque<Copied>,
-    /// Copies in flight whose place is known.
-    placed: Vec<(Copied, Position)>,
     /// The last entry of each replica in the segment.
     last: BTreeMap<ReplicaName, LogIndex>,
 }
@@ -133,15 +131,6 @@ struct Candidate {
     position: Position,
     /// Whether it is a copy already.
     second: bool,
-}
-
-/// One record of copies.
-#[derive(Debug)]
-struct Copied {
-    name: ReplicaName,
-    space: Space,
-    /// Key, its row but for the place, the original's place, and the byte of the record's data at which it begins.
-    rows: Vec<(Bytes, Row, Position, u32)>,
 }
 
 /// How much to look at in one turn.
@@ -182,7 +171,7 @@ impl Reclaim {
                     scan.copy(moment.wall, ground, &mut self.done)?;
                 }
                 scan.read_on(ground, out);
-                if scan.is_done() {
+                if scan.is_done(ground.copies) {
                     let generation = scan.settle(ground);
                     self.state = State::Settling { generation };
                 }
@@ -202,45 +191,6 @@ impl Reclaim {
                 }
             }
             State::Releasing => {}
-        }
-        Ok(())
-    }
-
-    /// The batch that a flush writes holds these copies.
-    pub(super) fn placed(&mut self, relocations: &[Position]) {
-        if let State::Scanning(scan) = &mut self.state {
-            for at in relocations {
-                let copied = scan.copies.pop_front().expect("every copy in a batch was queued here");
-                scan.placed.push((copied, *at));
-            }
-        }
-    }
-
-    /// That flush is durable: pointers move.
-    ///
-    /// # Errors
-    /// [`IndexError`]: the index cannot be read, which stops the node.
-    pub(super) fn flushed<R: IndexReader>(
-        &mut self,
-        index: &mut Index<R>,
-        running: &BTreeMap<ShardId, Running>,
-    ) -> Result<(), IndexError> {
-        let State::Scanning(scan) = &mut self.state else { return Ok(()) };
-        for (copied, at) in scan.placed.drain(..) {
-            let Some(replica) = running.get(&copied.name.shard).map(|running| &running.replica) else {
-                continue;
-            };
-            if replica.name() != copied.name || replica.space != copied.space {
-                continue;
-            }
-            let owned = replica.owned();
-            for (key, row, from, offset) in copied.rows {
-                let position = Position {
-                    segment: at.segment,
-                    offset: at.offset + offset,
-                };
-                index.relocate(&owned, &key, Row { position, ..row }, from)?;
-            }
         }
         Ok(())
     }
@@ -276,7 +226,7 @@ impl Reclaim {
     fn begin<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
         let newest = ground.log.position().segment;
         let seen = (ground.generations.durable(), newest);
-        if self.damaged.is_some() || self.checked == Some(seen) {
+        if self.damaged.is_some() || ground.held || self.checked == Some(seen) {
             return Ok(());
         }
         self.checked = Some(seen);
@@ -319,14 +269,12 @@ impl Scan {
             sequence: 0,
             ended: false,
             candidates: VecDeque::new(),
-            copies: VecDeque::new(),
-            placed: Vec::new(),
             last: BTreeMap::new(),
         }
     }
 
-    fn is_done(&self) -> bool {
-        self.ended && self.candidates.is_empty() && self.copies.is_empty() && self.placed.is_empty()
+    fn is_done(&self, copies: &Copies) -> bool {
+        self.ended && self.candidates.is_empty() && !copies.has_of_reclaim()
     }
 
     fn read_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
@@ -454,13 +402,13 @@ impl Scan {
                 self.candidates.pop_front();
             }
             if !data.is_empty() {
-                self.copies.push_back(Copied { name, space, rows });
-                ground.log.push(Record::Relocation {
+                let copied = Copied {
+                    purpose: Purpose::Reclaim,
                     name,
                     space,
-                    data: data.finish().into(),
-                    timestamp: wall,
-                });
+                    rows,
+                };
+                ground.copies.push(ground.log, copied, data.finish().into(), wall);
             }
             if full {
                 break;
@@ -495,19 +443,23 @@ impl Candidate {
         })
     }
 
-    fn add(&self, data: &mut EntryDataBuilder, rows: &mut Vec<(Bytes, Row, Position, u32)>, done: &mut Reclaimed) {
+    fn add(&self, data: &mut EntryDataBuilder, rows: &mut Vec<CopiedRow>, done: &mut Reclaimed) {
         match self.kind {
             EffectKind::Put => {
                 let offset = u32::try_from(data.len()).expect("a record is shorter than a batch");
                 let row = Row {
                     version: self.version,
-                    position: self.position,
+                    position: Position { segment: 0, offset },
                     size: self.value.len() as u64,
                     flags: RowFlags::default(),
                     hash: self.hash,
                 };
                 // The key's own bytes, so that the whole piece it was read in need not stay.
-                rows.push((Bytes::copy_from_slice(&self.key), row, self.position, offset));
+                rows.push(CopiedRow {
+                    key: Bytes::copy_from_slice(&self.key),
+                    row,
+                    from: self.position,
+                });
                 data.put(&self.key, &self.value, self.version, self.hash);
                 done.values += 1;
                 done.bytes += self.value.len() as u64;
@@ -558,6 +510,10 @@ fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result
         let Some(running) = ground.running.get(&marks.name.shard).filter(|running| running.replica.name() == marks.name) else {
             continue;
         };
+        // An image came into force since: its own checkpoint is the newer one.
+        if running.replica.space != marks.space {
+            continue;
+        }
         let ReplicaMarks {
             name,
             space,

@@ -20,6 +20,7 @@ use margate_net::map::Map;
 
 use super::generations::{Generations, Positions};
 use super::machine::{Core, CoreParts};
+use super::members::Nursery;
 use super::rebuilding::Checkpoints;
 use super::replaying::Replaying;
 use crate::consensus::convert;
@@ -44,6 +45,8 @@ pub struct CoreConfig {
     pub log: LogConfig,
     /// Who serves what.
     pub map: Map,
+    /// Whether its node joined a deployment that existed: it was created with no replica.
+    pub joined: bool,
     /// Ticks without a leader before an election.
     pub election_ticks: u32,
     /// Time between ticks, by which tenure is measured; zero for no tenure: every read asks a quorum.
@@ -323,8 +326,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         for replica in self.replicas.values_mut() {
             self.applied_entries += replica.finish(&mut self.index);
         }
-        for name in expected(&config.map, config.log.node, config.log.core) {
-            if !self.replicas.contains_key(&name) {
+        let expected = if config.joined { BTreeSet::new() } else { expected(&config.map, config.log.node, config.log.core) };
+        for name in expected {
+            let replaced = self.replicas.keys().any(|known| known.shard == name.shard && known.replica > name.replica);
+            if !self.replicas.contains_key(&name) && !replaced {
                 // Perhaps the lost batch was the one that created it.
                 if !self.lost_any && !self.lost.contains(&name) {
                     return Err(ReplayError::LogLost { name });
@@ -338,6 +343,15 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             .values()
             .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
         let (broken, sound): (Vec<_>, Vec<_>) = self.replicas.into_values().partition(|replica| replica.broken);
+        // One that was replaced on this very core is history.
+        let newer = |old: &Replaying| sound.iter().any(|new: &Replaying| new.name.shard == old.name.shard && new.name.replica > old.name.replica);
+        let broken: Vec<_> = broken.into_iter().filter(|old| !newer(old)).collect();
+        let owned: BTreeSet<Space> = sound.iter().chain(&broken).map(Replaying::space).collect();
+        for space in self.index.reader().spaces()? {
+            if !owned.contains(&space) {
+                self.generations.clear(space);
+            }
+        }
         let unended: Vec<_> = broken.iter().filter(|replica| !replica.ended).map(Replaying::end).collect();
         let damaged: Vec<_> = broken.iter().map(|replica| replica.contribution().marks).collect();
         let replicas = sound.into_iter().map(|replica| (replica.hard_state, replica.start(config)));
@@ -351,6 +365,8 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             damaged: damaged.iter().map(|marks| marks.name).collect(),
             entries_applied: self.applied_entries,
         };
+        let LogConfig { node, core, directory, .. } = config.log;
+        let nursery = Nursery::new(&config.map, (node, core, directory), config.election_ticks, config.tick, config.seed);
         let parts = CoreParts {
             cluster: config.log.cluster,
             map: config.map.clone(),
@@ -361,6 +377,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             positions: self.positions,
             replicas: replicas.map(|(hard_state, replica)| (replica, hard_state)).collect(),
             damaged,
+            nursery,
             // One minimum election timeout: the other half of what design section 6 allows is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
             planted: config.planted,

@@ -189,6 +189,11 @@ impl Replaying {
         self.apply_rows(index) + self.apply(index)
     }
 
+    /// The space of its keys.
+    pub(super) fn space(&self) -> Space {
+        self.space
+    }
+
     /// Entries up to here are no longer in the log.
     pub(super) fn truncated(&self) -> LogIndex {
         self.truncated

@@ -101,6 +101,12 @@ impl Receiving {
         waits && now.since(self.heard_at) >= limits::IMAGE_PATIENCE
     }
 
+    /// Whether all of it is here, so that it comes into force or ends by itself.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self.stage, Stage::Settling { .. } | Stage::Installing)
+    }
+
     /// Takes what the leader said of this attempt.
     pub fn hear(&mut self, now: Nanos, body: &MemberBody) -> Step {
         self.heard_at = now;

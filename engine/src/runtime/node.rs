@@ -434,6 +434,7 @@ impl CoreStart {
         trials.begin().map_err(counting)?;
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
+            joined: false,
             log: self.log_config,
             map: self.map.clone(),
             election_ticks: self.start.config.election_ticks,

@@ -14,6 +14,7 @@ use crate::planted::Planted;
 use crate::shard::answer::{Answer, ConnectionId, Ticket};
 use crate::shard::apply::AppliedValues;
 use crate::shard::replica::{Replica, ReplicaParts};
+use crate::shard::members::Members;
 use crate::shard::state::ShardState;
 use crate::types::{Nanos, Position, ReplicaName};
 
@@ -110,7 +111,7 @@ impl Leader {
             self.sent.extend(progress.now);
             self.sent.extend(progress.once_durable);
             replica.group.persisted(progress.number);
-            replica.apply(index, &mut NoCache, answers).expect("sound entries");
+            replica.apply(Nanos(0), index, &mut NoCache, answers).expect("sound entries");
             replica.answer_reads(index, answers).expect("the index is in memory");
         }
     }

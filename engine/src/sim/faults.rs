@@ -68,6 +68,16 @@ pub enum Fault {
     EntriesFetched,
     /// Reached: leadership was handed over because a disk did not answer.
     SlowDiskFled,
+    /// A node lost its data directory and got an empty one.
+    Wipe,
+    /// Reached: a core was admitted as a member.
+    Admitted,
+    /// Reached: an image was sent whole.
+    ImageSent,
+    /// Reached: an image came into force.
+    ImageInstalled,
+    /// Reached: an image was given up.
+    ImageGivenUp,
     /// Reached: reclaim freed a segment.
     SegmentReclaimed,
     /// Reached: a segment got a new life.
@@ -90,7 +100,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 42] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -120,6 +130,11 @@ impl Fault {
         Self::TailDropped,
         Self::SegmentDiscarded,
         Self::EntriesFetched,
+        Self::Wipe,
+        Self::Admitted,
+        Self::ImageSent,
+        Self::ImageInstalled,
+        Self::ImageGivenUp,
         Self::SegmentReclaimed,
         Self::SegmentRecycled,
         Self::ValueRelocated,
@@ -164,6 +179,11 @@ impl Fault {
             Self::SegmentDiscarded => "segment-discarded",
             Self::EntriesFetched => "entries-fetched",
             Self::SlowDiskFled => "slow-disk-fled",
+            Self::Wipe => "wipe",
+            Self::Admitted => "admitted",
+            Self::ImageSent => "image-sent",
+            Self::ImageInstalled => "image-installed",
+            Self::ImageGivenUp => "image-given-up",
             Self::SegmentReclaimed => "segment-reclaimed",
             Self::SegmentRecycled => "segment-recycled",
             Self::ValueRelocated => "value-relocated",

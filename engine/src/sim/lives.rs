@@ -43,6 +43,15 @@ impl World {
         self.kill_for(node, kind, DOWN);
     }
 
+    /// A node dies and comes back with an empty data directory, unless others of its shards have yet to recover from that.
+    pub(crate) fn wipe(&mut self, node: usize) {
+        let whole = self.nodes.iter().all(|node| node.is_up() && node.is_whole(&self.map));
+        if self.options.replication >= 3 && whole {
+            self.kill(node, Fault::Wipe);
+            self.nodes[node].wipe(&mut self.dice);
+        }
+    }
+
     /// A node is killed and comes back within a tick.
     pub(crate) fn bounce(&mut self, node: usize) {
         if !self.settle.has_begun() {

@@ -46,14 +46,19 @@ impl World {
             Fault::Clog => self.clog(),
             Fault::ClockJump => self.jump(node),
             Fault::ClockDrift => self.drift(node),
+            Fault::Wipe => self.wipe(node),
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
             // The others are not done but happen: by the network's rates, or as a consequence.
-            Fault::Delay
+            Fault::Admitted
+            | Fault::Delay
             | Fault::DeleteCopied
             | Fault::Drop
             | Fault::Duplicate
             | Fault::EntriesFetched
+            | Fault::ImageGivenUp
+            | Fault::ImageInstalled
+            | Fault::ImageSent
             | Fault::IndexCommitted
             | Fault::IndexLost
             | Fault::IndexTorn

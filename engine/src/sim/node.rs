@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
-use margate_net::map::Map;
+use margate_net::map::{Map, MapShard};
 
 use super::check::witness::Witness;
 use super::clock::{Clock, MILLION};
@@ -36,6 +36,8 @@ pub(crate) struct Node {
     /// Counts its processes, so that what was planned for a former one is dropped.
     pub(crate) life: u64,
     pub(crate) incarnation: Incarnation,
+    /// Whether its data directory is newer than the deployment.
+    pub(crate) joined: bool,
     pub(crate) paused: bool,
     /// When it is killed if it has not stopped by itself; nothing while it is not told to stop.
     pub(crate) stop_by: Option<Nanos>,
@@ -104,6 +106,7 @@ impl Node {
             hosts: cores.map(|core| Host::create(log(core), map, clock.wall(Nanos(0)), dice)).collect(),
             life: 0,
             incarnation: Incarnation(0),
+            joined: false,
             paused: false,
             stop_by: None,
             clock,
@@ -130,6 +133,7 @@ impl Node {
         (self.paused, self.stop_by) = (false, None);
         for host in &mut self.hosts {
             let config = CoreConfig {
+                joined: self.joined,
                 log: host.log,
                 map: map.clone(),
                 election_ticks: 10,
@@ -142,6 +146,34 @@ impl Node {
         Ok(())
     }
 
+    /// Its disks are replaced by empty ones; it must not run.
+    pub(crate) fn wipe(&mut self, dice: &mut Dice) {
+        assert!(!self.is_up(), "a running node's disks stay");
+        let directory = DirectoryId(u128::from(dice.any()) << 64 | u128::from(dice.any()));
+        self.joined = true;
+        for host in &mut self.hosts {
+            *host = Host::empty(LogConfig { directory, ..host.log });
+        }
+    }
+
+    /// Whether it votes for every shard the map puts on it.
+    pub(crate) fn is_whole(&self, map: &Map) -> bool {
+        let here = |host: &Host, shard: &MapShard| {
+            let (node, core) = (host.log.node, host.log.core);
+            shard.replicas.iter().any(|replica| (replica.node, replica.core) == (node, core))
+        };
+        let votes = |host: &Host, shard: &MapShard| {
+            let replicas = host.process.iter().flat_map(|process| process.core.replicas());
+            let mut of_shard = replicas.filter(|replica| replica.name().shard == shard.id);
+            of_shard.any(|replica| {
+                let members = &replica.state().members;
+                members.voters.contains(&replica.name().replica) && !members.is_joint()
+            })
+        };
+        let shards = |host| map.shards().iter().filter(move |shard| here(host, shard));
+        !self.joined || self.hosts.iter().all(|host| shards(host).all(|shard| votes(host, shard)))
+    }
+
     /// The process dies, the disk with it if the power goes.
     pub(crate) fn crash(&mut self, dice: &mut Dice, faults: &mut FaultCounts) {
         for host in &mut self.hosts {
@@ -151,6 +183,17 @@ impl Node {
 }
 
 impl Host {
+    fn empty(log: LogConfig) -> Self {
+        Self {
+            log,
+            disk: Disk::new(log),
+            index: MemoryStore::new(),
+            committing: false,
+            witness: Witness::default(),
+            process: None,
+        }
+    }
+
     fn create(log: LogConfig, map: &Map, wall: Nanos, dice: &mut Dice) -> Self {
         let mut disk = Disk::new(log);
         let first = ReadySegment {
@@ -164,14 +207,7 @@ impl Host {
             disk.begin_write(&flush);
             disk.finish_write();
         }
-        Self {
-            log,
-            disk,
-            index: MemoryStore::new(),
-            committing: false,
-            witness: Witness::default(),
-            process: None,
-        }
+        Self { disk, ..Self::empty(log) }
     }
 
     fn start(&mut self, config: &CoreConfig, faults: &mut FaultCounts) -> Result<(), Violation> {
@@ -218,6 +254,10 @@ impl Process {
     pub(crate) fn count(&self, faults: &mut FaultCounts) {
         let counters = self.core.counters();
         faults.add(Fault::EntriesFetched, counters.entries_fetched);
+        faults.add(Fault::Admitted, counters.transferred.admitted);
+        faults.add(Fault::ImageSent, counters.transferred.images_sent);
+        faults.add(Fault::ImageInstalled, counters.transferred.images_installed);
+        faults.add(Fault::ImageGivenUp, counters.transferred.images_given_up);
         faults.add(Fault::SegmentReclaimed, counters.reclaimed.segments);
         faults.add(Fault::ValueRelocated, counters.reclaimed.values);
         faults.add(Fault::DeleteCopied, counters.reclaimed.deletes);

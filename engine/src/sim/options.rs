@@ -89,13 +89,14 @@ pub(crate) struct NemesisOptions {
 const OPERATIONS_MIN: u64 = 1_000;
 
 /// What the nemesis does by itself; the other kinds follow from these or from the network's rates.
-const KINDS: [Fault; 15] = [
+const KINDS: [Fault; 16] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Stop,
     Fault::StopUnheard,
     Fault::BridgeKill,
     Fault::Pause,
+    Fault::Wipe,
     Fault::Partition,
     Fault::PartitionOneWay,
     Fault::Strand,

@@ -326,7 +326,9 @@ impl World {
             self.leaderships += u64::from(self.leaders.see(replica)?);
             let (applied, before) = (replica.applied(), process.applied.entry(name).or_insert(LogIndex(0)));
             if applied > *before {
-                self.committed.applied(name, (*before, applied), &host.witness)?;
+                // What an image brought was never in this log, what was truncated was looked at before.
+                let from = group.truncated().max(*before);
+                self.committed.applied(name, (from, applied), &host.witness)?;
                 let state = self.states.see(replica, process.core.index())?;
                 self.hash.mix(&[state]);
                 *before = applied;

@@ -37,6 +37,7 @@ pub(in crate::core) fn config(nodes: u16, bounds: &[&'static str], segment_bytes
         ready_min: 2,
     };
     CoreConfig {
+        joined: false,
         log,
         map: static_map(CLUSTER, &homes, &bounds, homes.len()).expect("a sound topology"),
         election_ticks: 10,

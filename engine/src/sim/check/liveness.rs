@@ -10,9 +10,10 @@ use crate::sim::node::{Node, Place};
 
 /// The replicas of the first shard whose replicas do not agree yet.
 pub(crate) fn disagreement(nodes: &[Node], map: &Map) -> Option<Vec<ReplicaStatus>> {
+    let whole = nodes.iter().all(|node| node.is_whole(map));
     let statuses = map.shards().iter().map(|shard| (shard, replicas(nodes, shard)));
     statuses
-        .filter(|(shard, replicas)| !agree(shard, replicas))
+        .filter(|(shard, replicas)| !whole || !agree(shard, replicas))
         .map(|(_, replicas)| replicas)
         .next()
 }

@@ -65,6 +65,7 @@ impl Node {
             disk.finish();
         }
         let config = CoreConfig {
+            joined: false,
             log,
             map: map.clone(),
             election_ticks: ELECTION_TICKS,

@@ -1,0 +1,549 @@
+//! Members and images, as a core deals with them: it asks to be admitted where it has no replica that can serve, admits others as
+//! a leader, lets them take the places of those they replace, and sends and takes images.
+//!
+//! Not here, on purpose: what a change of members is (`shard::members`), what an image is (`image`).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use margate_net::ids::{CoreId, DirectoryId, LogIndex, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
+use margate_net::map::Map;
+use margate_net::message::{MemberBody, MemberMessage};
+
+use super::copies::{Copied, Purpose, rows_of};
+use super::event::{Effect, Effects, Halt, LogReadFault, Moment, PeerName, ReadTicket};
+use super::machine::{Core, Running};
+use crate::consensus::group::{Group, GroupConfig};
+use crate::consensus::tenure::Tenure;
+use crate::consensus::window::RestoredLog;
+use crate::image::receive::{Receiving, Step};
+use crate::image::send::{Addressee, Progress, Sending, Wants};
+use crate::index::row::{Row, Slot};
+use crate::index::store::IndexReader;
+use crate::index::view::OwnedRange;
+use crate::limits;
+use crate::log::effects::EntryData;
+use crate::log::record::Record;
+use crate::shard::members::Members;
+use crate::shard::replica::{Replica, ReplicaParts};
+use crate::shard::state::ShardState;
+use crate::types::{HardState, Nanos, ReplicaName};
+
+/// How a core makes a replica.
+#[derive(Clone, Debug)]
+pub struct Nursery {
+    /// Ticks without a leader before an election.
+    pub election_ticks: u32,
+    /// Time between ticks; zero for no tenure.
+    pub tick: Nanos,
+    /// Seed of its dice.
+    pub seed: u64,
+    /// This core's data directory.
+    pub directory: DirectoryId,
+    /// The shards the map puts on this core, with where their other replicas live.
+    pub shards: BTreeMap<ShardId, Ward>,
+}
+
+/// A shard that should have a replica on this core.
+#[derive(Clone, Debug)]
+pub struct Ward {
+    low: Bytes,
+    high: Bytes,
+    range_epoch: RangeEpoch,
+    homes: Vec<(ReplicaId, NodeId)>,
+}
+
+/// Images under way, and what was asked lately.
+pub(super) struct Transfers<R: IndexReader> {
+    sending: BTreeMap<(ShardId, ReplicaId), Sending<R>>,
+    receiving: BTreeMap<ShardId, Receiving>,
+    /// Until when no new image is sent to a member.
+    resting: BTreeMap<(ShardId, ReplicaId), Nanos>,
+    last_attempt: u64,
+    asked_at: Option<Nanos>,
+    pub(super) counters: Transferred,
+}
+
+/// What was transferred since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transferred {
+    /// Images that a member has taken whole from here.
+    pub images_sent: u64,
+    /// Images that came into force here.
+    pub images_installed: u64,
+    /// Images given up here, on either side.
+    pub images_given_up: u64,
+    /// Replicas made here because a leader admitted this core.
+    pub admitted: u64,
+}
+
+impl Nursery {
+    /// For a core of a node.
+    #[must_use]
+    pub fn new(map: &Map, (node, core, directory): (NodeId, CoreId, DirectoryId), election_ticks: u32, tick: Nanos, seed: u64) -> Self {
+        let here = map
+            .shards()
+            .iter()
+            .filter(|shard| shard.replicas.iter().any(|replica| (replica.node, replica.core) == (node, core)));
+        let ward = |shard: &margate_net::map::MapShard| Ward {
+            low: shard.low.clone(),
+            high: shard.high.clone(),
+            range_epoch: shard.range_epoch,
+            homes: shard.replicas.iter().map(|replica| (replica.id, replica.node)).collect(),
+        };
+        Self {
+            election_ticks,
+            tick,
+            seed,
+            directory,
+            shards: here.map(|shard| (shard.id, ward(shard))).collect(),
+        }
+    }
+}
+
+impl<R: IndexReader> Default for Transfers<R> {
+    fn default() -> Self {
+        Self {
+            sending: BTreeMap::new(),
+            receiving: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            last_attempt: 0,
+            asked_at: None,
+            counters: Transferred::default(),
+        }
+    }
+}
+
+impl<R: IndexReader> Transfers<R> {
+    /// Whether an image is under way, so that old segments must stay.
+    pub(super) fn are_under_way(&self) -> bool {
+        !self.sending.is_empty() || !self.receiving.is_empty()
+    }
+
+    /// The image that has just come into force.
+    pub(super) fn take_installed(&mut self, shard: ShardId) -> Receiving {
+        self.counters.images_installed += 1;
+        self.receiving.remove(&shard).expect("only an image that is being taken comes into force")
+    }
+
+    /// The image that raft has taken and the log has not.
+    pub(super) fn installing(&self, shard: ShardId) -> &Receiving {
+        self.receiving.get(&shard).expect("raft takes only an image that is being taken")
+    }
+}
+
+impl<R: IndexReader> Core<R> {
+    /// A peer's core said something about members or images.
+    pub(super) fn member(&mut self, moment: Moment, from: PeerName, message: MemberMessage, out: &mut Effects) -> Result<(), Halt> {
+        match &message.body {
+            MemberBody::Admit { directory } => self.admitted(moment, message.shard, message.to, *directory),
+            MemberBody::Begin { .. } => self.image_begins(moment, from, &message, out),
+            MemberBody::Rows { .. } | MemberBody::End { .. } => self.image_goes_on(moment, from, &message, out),
+            MemberBody::GiveUp => self.image_given_up(moment.now, from, &message),
+            MemberBody::Join { directory } => self.join_asked(from, message.shard, *directory, out),
+            MemberBody::Taken { number } => return self.image_taken(moment, from, &message, *number, out),
+        }
+        Ok(())
+    }
+
+    /// What time brings: questions to be admitted, changes of members, images to begin, to repeat and to give up.
+    pub(super) fn tick_members(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+        self.ask_to_join(moment.now, out);
+        let here = (self.log_config.node, self.log_config.core);
+        for (shard, running) in &mut self.running {
+            let name = running.replica.name();
+            let home_of = |replica| {
+                if replica == name.replica {
+                    return Some(here);
+                }
+                self.peers.home(*shard, replica).map(|peer| (peer.node, peer.core))
+            };
+            running.replica.advance_members(home_of);
+        }
+        self.begin_images(moment)?;
+        self.repeat_images(moment.now, out);
+        Ok(())
+    }
+
+    /// Copies are durable: pointers move, rows of images are in.
+    pub(super) fn copies_durable(&mut self, copies: Vec<Copied>, out: &mut Effects) -> Result<(), Halt> {
+        for copied in copies {
+            match copied.purpose {
+                Purpose::Image { shard, number } => self.rows_durable(shard, number, &copied, out),
+                Purpose::Reclaim => {
+                    let replica = self.running.get(&copied.name.shard).map(|running| &running.replica);
+                    if let Some(replica) = replica.filter(|replica| replica.name() == copied.name && replica.space == copied.space) {
+                        let owned = replica.owned();
+                        for copy in copied.rows {
+                            self.index.relocate(&owned, &copy.key, copy.row, copy.from)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Images whose rows the index holds durably go to raft.
+    pub(super) fn settle_images(&mut self, out: &mut Effects) {
+        let durable = self.generations.durable();
+        let mut ended = Vec::new();
+        for (shard, receiving) in &mut self.transfers.receiving {
+            let Some((number, term)) = receiving.settled(durable) else { continue };
+            let group = self.running.get_mut(shard).map(|running| &mut running.replica.group);
+            let members = &receiving.state.members;
+            let taken = group.is_some_and(|group| group.step_image(receiving.leader, term, receiving.applied, members));
+            let body = if taken { MemberBody::Taken { number } } else { MemberBody::GiveUp };
+            out.push(Effect::SendMember {
+                to: receiving.peer,
+                message: receiving.say(body),
+            });
+            if !taken {
+                ended.push(*shard);
+            }
+        }
+        ended.into_iter().for_each(|shard| self.end_receiving(shard));
+    }
+
+    /// Whether a read is one of an image.
+    pub(super) fn image_awaits(&self, ticket: ReadTicket) -> Option<(ShardId, ReplicaId)> {
+        let sending = self.transfers.sending.iter().find(|(_, sending)| sending.awaits(ticket));
+        sending.map(|(of, _)| *of)
+    }
+
+    /// A value of an image was read.
+    pub(super) fn image_read_done(
+        &mut self,
+        now: Nanos,
+        of: (ShardId, ReplicaId),
+        (ticket, result): (ReadTicket, Result<Bytes, LogReadFault>),
+        out: &mut Effects,
+    ) {
+        if let Some(sending) = self.transfers.sending.get_mut(&of) {
+            let (progress, wants) = sending.read_done(now, ticket, result);
+            self.image_step(now, of, progress, wants, out);
+        }
+    }
+
+    /// No image of this replica goes on.
+    pub(super) fn end_receiving(&mut self, shard: ShardId) {
+        if let Some(ended) = self.transfers.receiving.remove(&shard) {
+            self.transfers.counters.images_given_up += 1;
+            self.generations.clear(ended.space);
+        }
+    }
+
+    fn ask_to_join(&mut self, now: Nanos, out: &mut Effects) {
+        let every = Nanos(self.nursery.tick.0.max(1) * u64::from(self.nursery.election_ticks));
+        if self.stopping || self.transfers.asked_at.is_some_and(|asked| now.since(asked) < every) {
+            return;
+        }
+        let missing = self.nursery.shards.keys().filter(|shard| !self.running.contains_key(shard));
+        for shard in missing {
+            self.transfers.asked_at = Some(now);
+            let message = MemberMessage {
+                shard: *shard,
+                from: ReplicaId(0),
+                to: ReplicaId(0),
+                attempt: 0,
+                body: MemberBody::Join {
+                    directory: self.nursery.directory,
+                },
+            };
+            for to in self.peers.cores_of(*shard) {
+                let message = message.clone();
+                out.push(Effect::SendMember { to, message });
+            }
+        }
+    }
+
+    fn join_asked(&mut self, from: PeerName, shard: ShardId, directory: DirectoryId, out: &mut Effects) {
+        let Some(running) = self.running.get_mut(&shard) else { return };
+        if let Some(replica) = running.replica.admit_member(from.node, from.core, directory) {
+            let message = MemberMessage {
+                shard,
+                from: running.replica.name().replica,
+                to: replica,
+                attempt: 0,
+                body: MemberBody::Admit { directory },
+            };
+            out.push(Effect::SendMember { to: from, message });
+        }
+    }
+
+    /// A leader has admitted this core: the replica begins, with nothing.
+    fn admitted(&mut self, moment: Moment, shard: ShardId, replica: ReplicaId, directory: DirectoryId) {
+        let known = self.running.contains_key(&shard) || self.damaged.get(&shard).is_some_and(|damaged| damaged.name.replica >= replica);
+        let Some(ward) = self.nursery.shards.get(&shard).filter(|_| !known && directory == self.nursery.directory) else {
+            return;
+        };
+        let (name, space) = (ReplicaName { shard, replica }, self.generations.draw_space());
+        let state = ShardState {
+            low: ward.low.clone(),
+            high: ward.high.clone(),
+            range_epoch: ward.range_epoch,
+            member_epoch: MemberEpoch(0),
+            members: Members::default(),
+            version_high: Version(0),
+            clock: Nanos(0),
+        };
+        self.log.push(Record::Checkpoint {
+            name,
+            space,
+            applied: LogIndex(0),
+            applied_term: Term(0),
+            kept_from: 1,
+            state: state.encode(),
+            timestamp: moment.wall,
+        });
+        let config = GroupConfig {
+            name,
+            members: Members::default(),
+            election_ticks: self.nursery.election_ticks,
+            quiet_start: false,
+            keeps_promises: !self.planted.promise_forgotten(),
+            preferred: false,
+            seed: self.nursery.seed ^ replica.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        };
+        let replica = Replica::new(ReplicaParts {
+            cluster: self.cluster,
+            space,
+            group: Group::new(&config, RestoredLog::default()),
+            tenure: Tenure::new(self.nursery.election_ticks, self.nursery.tick, self.planted),
+            state,
+            applied: (LogIndex(0), Term(0)),
+            homes: ward.homes.clone(),
+            planted: self.planted,
+        });
+        tracing::info!(%name, "this core was admitted as a member");
+        if let Some(old) = self.damaged.remove(&shard) {
+            self.generations.clear(old.space);
+        }
+        self.running.insert(shard, Running::new(replica, HardState::default()));
+        self.transfers.counters.admitted += 1;
+    }
+
+    fn image_begins(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {
+        let MemberBody::Begin { applied, .. } = &message.body else { return };
+        let shard = message.shard;
+        let Some(running) = self.running.get(&shard).filter(|running| running.replica.name().replica == message.to) else {
+            return;
+        };
+        let known = self.transfers.receiving.get(&shard);
+        if known.is_some_and(|known| (known.peer, known.attempt) == (from, message.attempt)) {
+            return self.image_goes_on(moment, from, message, out);
+        }
+        let replica = &running.replica;
+        // One that raft has already taken is not replaced by another.
+        let settled = known.is_some_and(Receiving::is_settled);
+        let useless = replica.applied() >= *applied || replica.leads() || settled;
+        let full = known.is_none() && self.transfers.receiving.len() >= limits::IMAGES_MAX;
+        if useless || full {
+            let body = MemberBody::GiveUp;
+            let (from_replica, to) = (message.to, message.from);
+            let message = MemberMessage {
+                from: from_replica,
+                to,
+                body,
+                ..message.clone()
+            };
+            return out.push(Effect::SendMember { to: from, message });
+        }
+        let name = replica.name();
+        self.end_receiving(shard);
+        let space = self.generations.draw_space();
+        if let Some(receiving) = Receiving::new(from, message, name, space, moment.now) {
+            let message = receiving.say(MemberBody::Taken { number: 0 });
+            self.transfers.receiving.insert(shard, receiving);
+            out.push(Effect::SendMember { to: from, message });
+        }
+    }
+
+    fn image_goes_on(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {
+        // What is not taken now is sent again.
+        let busy = !self.log.has_room() || self.index.active_bytes() >= 2 * limits::OVERLAY_FREEZE_BYTES;
+        let shard = message.shard;
+        let Some(receiving) = self.transfers.receiving.get_mut(&shard) else { return };
+        if busy || (receiving.peer, receiving.attempt) != (from, message.attempt) {
+            return;
+        }
+        match receiving.hear(moment.now, &message.body) {
+            Step::Log { number, data } => {
+                let rows = EntryData::parse(&data).map(|data| rows_of(&data)).unwrap_or_default();
+                if data.len() > self.log.data_bytes_max() {
+                    return self.end_receiving(shard);
+                }
+                let copied = Copied {
+                    purpose: Purpose::Image { shard, number },
+                    name: receiving.name,
+                    space: receiving.space,
+                    rows,
+                };
+                self.copies.push(&mut self.log, copied, data, moment.wall);
+            }
+            Step::Nothing => {}
+            Step::Said(number) => {
+                let message = receiving.say(MemberBody::Taken { number });
+                out.push(Effect::SendMember { to: from, message });
+            }
+            Step::Settle => {
+                self.generations.hurry();
+                receiving.settle(self.generations.next_frozen());
+            }
+            Step::Senseless => {
+                if self.peers.may_complain(from, moment.now) {
+                    tracing::warn!(name = %receiving.name, node = from.node.0, "an image makes no sense and is dropped");
+                }
+                self.end_receiving(shard);
+            }
+        }
+    }
+
+    fn rows_durable(&mut self, shard: ShardId, number: u64, copied: &Copied, out: &mut Effects) {
+        let Some(receiving) = self.transfers.receiving.get_mut(&shard) else { return };
+        if (receiving.name, receiving.space) != (copied.name, copied.space) {
+            return;
+        }
+        let Some(number) = receiving.logged(number) else { return };
+        let owned = OwnedRange {
+            space: receiving.space,
+            low: receiving.state.low.clone(),
+            high: receiving.state.high.clone(),
+        };
+        for copy in &copied.rows {
+            let row: Row = copy.row;
+            self.index.apply(&owned, &copy.key, Slot::Put(row));
+        }
+        out.push(Effect::SendMember {
+            to: receiving.peer,
+            message: receiving.say(MemberBody::Taken { number }),
+        });
+    }
+
+    fn image_given_up(&mut self, now: Nanos, from: PeerName, message: &MemberMessage) {
+        let of = (message.shard, message.from);
+        let sending = self.transfers.sending.get(&of).map(Sending::to);
+        if sending.is_some_and(|to| (to.peer, to.attempt) == (from, message.attempt)) {
+            self.end_sending(now, of, limits::IMAGE_REPEAT);
+        }
+        let receiving = self.transfers.receiving.get(&message.shard);
+        if receiving.is_some_and(|known| (known.peer, known.attempt) == (from, message.attempt) && !known.is_settled()) {
+            self.end_receiving(message.shard);
+        }
+    }
+
+    fn image_taken(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, number: u64, out: &mut Effects) -> Result<(), Halt> {
+        let of = (message.shard, message.from);
+        let bytes_max = limits::IMAGE_BYTES_MAX.min(self.log.data_bytes_max() / 2);
+        let Some(sending) = self.transfers.sending.get_mut(&of) else { return Ok(()) };
+        let Some(running) = self.running.get(&message.shard) else { return Ok(()) };
+        if (sending.to().peer, sending.to().attempt) == (from, message.attempt) {
+            let term = running.replica.group().term();
+            let (progress, wants) = sending.taken(moment.now, number, term, bytes_max)?;
+            self.image_step(moment.now, of, progress, wants, out);
+        }
+        Ok(())
+    }
+
+    fn image_step(&mut self, now: Nanos, of: (ShardId, ReplicaId), progress: Progress, wants: Wants, out: &mut Effects) {
+        let Some(sending) = self.transfers.sending.get_mut(&of) else { return };
+        let peer = sending.to().peer;
+        for (at, position, length) in wants.reads {
+            let (effect, ticket) = self.tickets.read(position, length);
+            sending.reading(ticket, at);
+            out.push(effect);
+        }
+        if let Some(message) = wants.message {
+            out.push(Effect::SendMember { to: peer, message });
+        }
+        match progress {
+            Progress::Under => {}
+            Progress::Done => {
+                self.transfers.counters.images_sent += 1;
+                self.transfers.sending.remove(&of);
+                self.transfers.resting.insert(of, now.plus(limits::IMAGE_PATIENCE));
+            }
+            Progress::Failed => {
+                let message = sending.give_up();
+                out.push(Effect::SendMember { to: peer, message });
+                self.end_sending(now, of, limits::IMAGE_PATIENCE);
+            }
+        }
+    }
+
+    fn end_sending(&mut self, now: Nanos, of: (ShardId, ReplicaId), rest: Nanos) {
+        self.transfers.sending.remove(&of);
+        self.transfers.resting.insert(of, now.plus(rest));
+        self.transfers.counters.images_given_up += 1;
+    }
+
+    /// Images for members that raft found too far behind, and for new ones.
+    fn begin_images(&mut self, moment: Moment) -> Result<(), Halt> {
+        self.transfers.resting.retain(|_, until| moment.now < *until);
+        let mut wanted = Vec::new();
+        for (shard, running) in &self.running {
+            let (group, replica) = (running.replica.group(), &running.replica);
+            let mut behind = group.take_behind();
+            if !replica.is_ready() {
+                continue;
+            }
+            let learners = &replica.state().members.learners;
+            behind.extend(learners.iter().filter(|learner| group.matched(**learner) == LogIndex(0)));
+            wanted.extend(behind.into_iter().map(|to| (*shard, replica.name(), to)));
+        }
+        for (shard, name, to) in wanted {
+            let of = (shard, to);
+            let busy = self.transfers.sending.contains_key(&of) || self.transfers.resting.contains_key(&of);
+            let Some(peer) = self.peers.home(shard, to).filter(|_| !busy) else { continue };
+            if self.transfers.sending.len() < limits::IMAGES_MAX {
+                self.begin_image(moment, name, to, peer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_image(&mut self, moment: Moment, name: ReplicaName, to: ReplicaId, peer: PeerName) -> Result<(), Halt> {
+        let reader = self.index.reader().fork()?;
+        let marks = reader.replica_marks()?.into_iter().find(|marks| marks.name == name);
+        let knows = |marks: &crate::index::store::ReplicaMarks| {
+            ShardState::decode(&marks.state).is_ok_and(|state| {
+                let members = &state.members;
+                [&members.voters, &members.learners, &members.outgoing].iter().any(|ids| ids.contains(&to))
+            })
+        };
+        let Some(marks) = marks.filter(knows) else {
+            // The index has yet to hold the entry that admitted it.
+            self.generations.hurry();
+            return Ok(());
+        };
+        self.transfers.last_attempt = moment.wall.0.max(self.transfers.last_attempt + 1);
+        let to = Addressee {
+            shard: name.shard,
+            from: name.replica,
+            to,
+            peer,
+            attempt: self.transfers.last_attempt,
+        };
+        tracing::info!(%name, member = to.to.0, node = peer.node.0, applied = %marks.applied, "an image is sent");
+        let sending = Sending::new(to, self.cluster, reader, marks, moment.now);
+        self.transfers.sending.insert((name.shard, to.to), sending);
+        Ok(())
+    }
+
+    fn repeat_images(&mut self, now: Nanos, out: &mut Effects) {
+        let mut stale = Vec::new();
+        for (of, sending) in &mut self.transfers.sending {
+            let leads = self.running.get(&of.0).is_some_and(|running| running.replica.leads());
+            if sending.is_stale(now) || !leads {
+                stale.push(*of);
+            } else if let Some(message) = sending.repeat(now) {
+                let to = sending.to().peer;
+                out.push(Effect::SendMember { to, message });
+            }
+        }
+        stale.into_iter().for_each(|of| self.end_sending(now, of, limits::IMAGE_REPEAT));
+        let receiving = self.transfers.receiving.iter();
+        let stale: Vec<ShardId> = receiving.filter(|(_, one)| one.is_stale(now)).map(|(shard, _)| *shard).collect();
+        stale.into_iter().for_each(|shard| self.end_receiving(shard));
+    }
+}
