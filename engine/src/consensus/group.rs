@@ -394,11 +394,18 @@ impl Group {
     /// # Panics
     /// If raft does not agree, which is a mistake in `shard::members`.
     pub fn apply_change(&mut self, change: &ConfChangeV2, members: &Members) {
-        let conf = self.raw.apply_conf_change(change).expect("a change that fits the members fits raft's");
+        let conf = self
+            .raw
+            .apply_conf_change(change)
+            .expect("a change that fits the members fits raft's");
         let sorted = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<u64>>();
         let ours = members.conf_state();
         assert_eq!(sorted(&ours.voters), sorted(&conf.voters), "voters after {change:?}");
-        assert_eq!(sorted(&ours.voters_outgoing), sorted(&conf.voters_outgoing), "outgoing voters after {change:?}");
+        assert_eq!(
+            sorted(&ours.voters_outgoing),
+            sorted(&conf.voters_outgoing),
+            "outgoing voters after {change:?}"
+        );
         assert_eq!(sorted(&ours.learners), sorted(&conf.learners), "learners after {change:?}");
         self.settle();
     }

@@ -137,9 +137,10 @@ impl<R: IndexReader> Core<R> {
     #[must_use]
     pub fn new(parts: CoreParts<R>) -> Self {
         let (node, last_end) = (parts.log_config.node, parts.log.pushed());
-        let running = parts.replicas.into_iter().map(|(replica, durable_hard_state)| {
-            (replica.name().shard, Running::new(replica, durable_hard_state))
-        });
+        let running = parts
+            .replicas
+            .into_iter()
+            .map(|(replica, durable_hard_state)| (replica.name().shard, Running::new(replica, durable_hard_state)));
         Self {
             cluster: parts.cluster,
             log_config: parts.log_config,
@@ -231,8 +232,7 @@ impl<R: IndexReader> Core<R> {
     /// Monotonic time at which [`Core::end_turn`] has something to do without an event.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
-        let at_once = self.reclaim.is_hungry(&self.log)
-            || self.running.values().any(|running| running.replica.group().has_progress());
+        let at_once = self.reclaim.is_hungry(&self.log) || self.running.values().any(|running| running.replica.group().has_progress());
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
 
@@ -312,6 +312,8 @@ impl<R: IndexReader> Core<R> {
                         .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
                 }
                 None if self.damaged.contains_key(&shard) => refuse(ticket, Refusal::Damaged, out),
+                // It is to have one, once a leader has admitted it; others have theirs.
+                None if self.nursery.shards.contains_key(&shard) => refuse(ticket, Refusal::NotLeader { leader: None }, out),
                 None => refuse(ticket, Refusal::NoSuchShard, out),
             }
         }
@@ -415,7 +417,9 @@ impl<R: IndexReader> Core<R> {
     fn flee_slow_disk(&mut self, now: Nanos) {
         let patience = self.flush_patience;
         let since = self.flushing_since.filter(|since| now.since(*since) >= patience);
-        let Some(since) = since.filter(|_| patience > Nanos(0)) else { return };
+        let Some(since) = since.filter(|_| patience > Nanos(0)) else {
+            return;
+        };
         for (shard, running) in &mut self.running {
             let works = |replica| self.peers.has_written_since(*shard, replica, since);
             if running.replica.flee_slow_disk(works) {
@@ -514,7 +518,9 @@ impl<R: IndexReader> Core<R> {
                     running.installing = Some(progress.number);
                 }
                 let vote_kept = !self.planted.vote_not_persisted();
-                log_progress(replica, &progress, vote_kept, moment, &mut self.log, |pushed| running.waiting.queued(pushed));
+                log_progress(replica, &progress, vote_kept, moment, &mut self.log, |pushed| {
+                    running.waiting.queued(pushed)
+                });
                 let mut once_durable = progress.once_durable;
                 if progress.installed.is_some() && self.planted.image_acknowledged_early() {
                     once_durable.drain(..).for_each(|message| self.peers.send(message));
@@ -627,9 +633,12 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
-        if self
-            .generations
-            .is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes)
+        // Between raft's word and the log's an image has replaced what replay would need, and is not yet in force itself.
+        let installing = self.running.values().any(|running| running.installing.is_some());
+        if !installing
+            && self
+                .generations
+                .is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes)
         {
             let running = self
                 .running

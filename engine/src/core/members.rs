@@ -123,7 +123,9 @@ impl<R: IndexReader> Transfers<R> {
     /// The image that has just come into force.
     pub(super) fn take_installed(&mut self, shard: ShardId) -> Receiving {
         self.counters.images_installed += 1;
-        self.receiving.remove(&shard).expect("only an image that is being taken comes into force")
+        self.receiving
+            .remove(&shard)
+            .expect("only an image that is being taken comes into force")
     }
 
     /// The image that raft has taken and the log has not.
@@ -189,7 +191,9 @@ impl<R: IndexReader> Core<R> {
         let durable = self.generations.durable();
         let mut ended = Vec::new();
         for (shard, receiving) in &mut self.transfers.receiving {
-            let Some((number, term)) = receiving.settled(durable) else { continue };
+            let Some((number, term)) = receiving.settled(durable) else {
+                continue;
+            };
             let group = self.running.get_mut(shard).map(|running| &mut running.replica.group);
             let members = &receiving.state.members;
             let taken = group.is_some_and(|group| group.step_image(receiving.leader, term, receiving.applied, members));
@@ -274,7 +278,12 @@ impl<R: IndexReader> Core<R> {
     /// A leader has admitted this core: the replica begins, with nothing.
     fn admitted(&mut self, moment: Moment, shard: ShardId, replica: ReplicaId, directory: DirectoryId) {
         let known = self.running.contains_key(&shard) || self.damaged.get(&shard).is_some_and(|damaged| damaged.name.replica >= replica);
-        let Some(ward) = self.nursery.shards.get(&shard).filter(|_| !known && directory == self.nursery.directory) else {
+        let Some(ward) = self
+            .nursery
+            .shards
+            .get(&shard)
+            .filter(|_| !known && directory == self.nursery.directory)
+        else {
             return;
         };
         let (name, space) = (ReplicaName { shard, replica }, self.generations.draw_space());
@@ -326,7 +335,11 @@ impl<R: IndexReader> Core<R> {
     fn image_begins(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {
         let MemberBody::Begin { applied, .. } = &message.body else { return };
         let shard = message.shard;
-        let Some(running) = self.running.get(&shard).filter(|running| running.replica.name().replica == message.to) else {
+        let Some(running) = self
+            .running
+            .get(&shard)
+            .filter(|running| running.replica.name().replica == message.to)
+        else {
             return;
         };
         let known = self.transfers.receiving.get(&shard);
@@ -363,7 +376,9 @@ impl<R: IndexReader> Core<R> {
         // What is not taken now is sent again.
         let busy = !self.log.has_room() || self.index.active_bytes() >= 2 * limits::OVERLAY_FREEZE_BYTES;
         let shard = message.shard;
-        let Some(receiving) = self.transfers.receiving.get_mut(&shard) else { return };
+        let Some(receiving) = self.transfers.receiving.get_mut(&shard) else {
+            return;
+        };
         if busy || (receiving.peer, receiving.attempt) != (from, message.attempt) {
             return;
         }
@@ -400,7 +415,9 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn rows_durable(&mut self, shard: ShardId, number: u64, copied: &Copied, out: &mut Effects) {
-        let Some(receiving) = self.transfers.receiving.get_mut(&shard) else { return };
+        let Some(receiving) = self.transfers.receiving.get_mut(&shard) else {
+            return;
+        };
         if (receiving.name, receiving.space) != (copied.name, copied.space) {
             return;
         }
@@ -435,8 +452,12 @@ impl<R: IndexReader> Core<R> {
     fn image_taken(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, number: u64, out: &mut Effects) -> Result<(), Halt> {
         let of = (message.shard, message.from);
         let bytes_max = limits::IMAGE_BYTES_MAX.min(self.log.data_bytes_max() / 2);
-        let Some(sending) = self.transfers.sending.get_mut(&of) else { return Ok(()) };
-        let Some(running) = self.running.get(&message.shard) else { return Ok(()) };
+        let Some(sending) = self.transfers.sending.get_mut(&of) else {
+            return Ok(());
+        };
+        let Some(running) = self.running.get(&message.shard) else {
+            return Ok(());
+        };
         if (sending.to().peer, sending.to().attempt) == (from, message.attempt) {
             let term = running.replica.group().term();
             let (progress, wants) = sending.taken(moment.now, number, term, bytes_max)?;
@@ -446,7 +467,9 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn image_step(&mut self, now: Nanos, of: (ShardId, ReplicaId), progress: Progress, wants: Wants, out: &mut Effects) {
-        let Some(sending) = self.transfers.sending.get_mut(&of) else { return };
+        let Some(sending) = self.transfers.sending.get_mut(&of) else {
+            return;
+        };
         let peer = sending.to().peer;
         for (at, position, length) in wants.reads {
             let (effect, ticket) = self.tickets.read(position, length);
@@ -494,7 +517,9 @@ impl<R: IndexReader> Core<R> {
         for (shard, name, to) in wanted {
             let of = (shard, to);
             let busy = self.transfers.sending.contains_key(&of) || self.transfers.resting.contains_key(&of);
-            let Some(peer) = self.peers.home(shard, to).filter(|_| !busy) else { continue };
+            let Some(peer) = self.peers.home(shard, to).filter(|_| !busy) else {
+                continue;
+            };
             if self.transfers.sending.len() < limits::IMAGES_MAX {
                 self.begin_image(moment, name, to, peer)?;
             }
@@ -508,7 +533,9 @@ impl<R: IndexReader> Core<R> {
         let knows = |marks: &crate::index::store::ReplicaMarks| {
             ShardState::decode(&marks.state).is_ok_and(|state| {
                 let members = &state.members;
-                [&members.voters, &members.learners, &members.outgoing].iter().any(|ids| ids.contains(&to))
+                [&members.voters, &members.learners, &members.outgoing]
+                    .iter()
+                    .any(|ids| ids.contains(&to))
             })
         };
         let Some(marks) = marks.filter(knows) else {

@@ -33,9 +33,9 @@ pub mod laggards;
 pub mod machine;
 mod members;
 pub mod peers;
+mod rebuilding;
 pub mod reclaim;
 pub mod replay;
-mod rebuilding;
 mod replaying;
 pub mod values;
 

@@ -507,7 +507,11 @@ fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> 
 fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
     let kept_from = ground.log.oldest_segment() + 1;
     for marks in ground.index.reader().replica_marks()? {
-        let Some(running) = ground.running.get(&marks.name.shard).filter(|running| running.replica.name() == marks.name) else {
+        let Some(running) = ground
+            .running
+            .get(&marks.name.shard)
+            .filter(|running| running.replica.name() == marks.name)
+        else {
             continue;
         };
         // An image came into force since: its own checkpoint is the newer one.

@@ -326,9 +326,16 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         for replica in self.replicas.values_mut() {
             self.applied_entries += replica.finish(&mut self.index);
         }
-        let expected = if config.joined { BTreeSet::new() } else { expected(&config.map, config.log.node, config.log.core) };
+        let expected = if config.joined {
+            BTreeSet::new()
+        } else {
+            expected(&config.map, config.log.node, config.log.core)
+        };
         for name in expected {
-            let replaced = self.replicas.keys().any(|known| known.shard == name.shard && known.replica > name.replica);
+            let replaced = self
+                .replicas
+                .keys()
+                .any(|known| known.shard == name.shard && known.replica > name.replica);
             if !self.replicas.contains_key(&name) && !replaced {
                 // Perhaps the lost batch was the one that created it.
                 if !self.lost_any && !self.lost.contains(&name) {
@@ -344,7 +351,11 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
         let (broken, sound): (Vec<_>, Vec<_>) = self.replicas.into_values().partition(|replica| replica.broken);
         // One that was replaced on this very core is history.
-        let newer = |old: &Replaying| sound.iter().any(|new: &Replaying| new.name.shard == old.name.shard && new.name.replica > old.name.replica);
+        let newer = |old: &Replaying| {
+            sound
+                .iter()
+                .any(|new: &Replaying| new.name.shard == old.name.shard && new.name.replica > old.name.replica)
+        };
         let broken: Vec<_> = broken.into_iter().filter(|old| !newer(old)).collect();
         let owned: BTreeSet<Space> = sound.iter().chain(&broken).map(Replaying::space).collect();
         for space in self.index.reader().spaces()? {
@@ -366,7 +377,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             entries_applied: self.applied_entries,
         };
         let LogConfig { node, core, directory, .. } = config.log;
-        let nursery = Nursery::new(&config.map, (node, core, directory), config.election_ticks, config.tick, config.seed);
+        let nursery = Nursery::new(
+            &config.map,
+            (node, core, directory),
+            config.election_ticks,
+            config.tick,
+            config.seed,
+        );
         let parts = CoreParts {
             cluster: config.log.cluster,
             map: config.map.clone(),

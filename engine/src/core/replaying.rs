@@ -17,19 +17,19 @@ use margate_net::message::EntryKind;
 use raft::eraftpb::Entry;
 
 use super::generations::Contribution;
+use super::rebuilding::{Checkpoint, Rows, keys_are_owned};
 use super::replay::{CoreConfig, ReplayError};
 use crate::consensus::convert;
 use crate::consensus::group::{Group, GroupConfig};
 use crate::consensus::tenure::Tenure;
 use crate::consensus::window::{Place, RestoredLog};
+use crate::index::row::Slot;
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::{Index, OwnedRange};
-use super::rebuilding::{Checkpoint, Rows, keys_are_owned};
-use crate::index::row::Slot;
 use crate::log::effects::EntryData;
-use crate::shard::apply::{AppliedValues, apply_change, apply_entry, slot_of};
 use crate::log::record::Record;
 use crate::planted::Planted;
+use crate::shard::apply::{AppliedValues, apply_change, apply_entry, slot_of};
 use crate::shard::members::Members;
 use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::state::ShardState;
@@ -113,7 +113,11 @@ impl Replaying {
             applied_term,
             // What the log may still hold of older entries is not offered to anyone.
             truncated: applied,
-            term_runs: if applied > LogIndex(0) { vec![(applied, applied_term)] } else { Vec::new() },
+            term_runs: if applied > LogIndex(0) {
+                vec![(applied, applied_term)]
+            } else {
+                Vec::new()
+            },
             rows: Some(Rows::up_to(applied)),
             begun: applied == LogIndex(0),
             ..replaying
@@ -287,7 +291,9 @@ impl Replaying {
     /// Rows of committed entries up to the mark, where the index has lost them.
     fn apply_rows<R: IndexReader>(&mut self, index: &mut Index<R>) -> u64 {
         let owned = self.owned();
-        let Some(rows) = self.rows.as_mut().filter(|_| !self.broken) else { return 0 };
+        let Some(rows) = self.rows.as_mut().filter(|_| !self.broken) else {
+            return 0;
+        };
         match rows.apply(self.commit, &self.state, &owned, index) {
             Ok(count) => count,
             Err(fault) => {

@@ -39,11 +39,7 @@ enum Stage {
     /// These rows are on their way to the log.
     Logging(u64),
     /// Until the index holds it durably, from this generation on: number and term of the end.
-    Settling {
-        generation: u64,
-        number: u64,
-        term: Term,
-    },
+    Settling { generation: u64, number: u64, term: Term },
     /// Raft has it; the log has yet to say so.
     Installing,
 }
@@ -158,11 +154,7 @@ impl Receiving {
     /// Number and term of the end, once the index holds everything durably.
     pub fn settled(&mut self, durable: u64) -> Option<(u64, Term)> {
         match self.stage {
-            Stage::Settling {
-                generation,
-                number,
-                term,
-            } if generation <= durable => {
+            Stage::Settling { generation, number, term } if generation <= durable => {
                 self.stage = Stage::Installing;
                 Some((number, term))
             }

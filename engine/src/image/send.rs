@@ -204,10 +204,10 @@ impl<R: IndexReader> Sending<R> {
 
     fn plan(&mut self, bytes_max: usize) -> Result<(), IndexError> {
         // The first key after the last one planned is that one with a zero behind it.
-        let low = self.after.as_ref().map_or_else(
-            || self.marks.low.to_vec(),
-            |after| [after.as_ref(), &[0]].concat(),
-        );
+        let low = self
+            .after
+            .as_ref()
+            .map_or_else(|| self.marks.low.to_vec(), |after| [after.as_ref(), &[0]].concat());
         let (mut planned, mut bytes) = (Vec::new(), 0u64);
         let visit = &mut |key: &[u8], row: Row| {
             let more = effect_bytes(key.len(), row.size);

@@ -216,9 +216,7 @@ impl Prewriter {
     /// If more are wanted at once than the log keeps ready, or the thread has died.
     pub fn ask(&self, job: Job) {
         let wanted = self.wanted.as_ref().expect("only a drop takes the sender");
-        wanted
-            .try_send(job)
-            .expect("the log never wants more segments than it keeps ready");
+        wanted.try_send(job).expect("the log never wants more segments than it keeps ready");
     }
 
     /// Where finished segments arrive; nothing where one was deleted.

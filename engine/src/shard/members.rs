@@ -277,7 +277,10 @@ mod tests {
         assert!(!members.change(&Change::Admit(home(5))) && !members.change(&replace));
         assert!(members.change(&Change::Leave) && !members.change(&Change::Leave));
         assert_eq!(members.voters, [ReplicaId(1), ReplicaId(2), ReplicaId(4)]);
-        assert_eq!((members.of_directory(DirectoryId(77)), members.highest), (Some(ReplicaId(4)), ReplicaId(4)));
+        assert_eq!(
+            (members.of_directory(DirectoryId(77)), members.highest),
+            (Some(ReplicaId(4)), ReplicaId(4))
+        );
     }
 
     #[test]

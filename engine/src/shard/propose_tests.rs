@@ -13,8 +13,8 @@ use crate::index::view::Index;
 use crate::planted::Planted;
 use crate::shard::answer::{Answer, ConnectionId, Ticket};
 use crate::shard::apply::AppliedValues;
-use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::members::Members;
+use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::state::ShardState;
 use crate::types::{Nanos, Position, ReplicaName};
 

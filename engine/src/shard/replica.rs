@@ -16,8 +16,8 @@ use margate_net::message::{
 };
 use raft::eraftpb::Entry;
 
-use super::members::{Change, Home};
 use super::answer::{Answer, Fill, Place, Ticket};
+use super::members::{Change, Home};
 use super::pending::PendingOverlay;
 use super::queue::{OperationQueue, Queued};
 use super::reads::{ReadQueue, Waiting};
@@ -434,7 +434,11 @@ impl Replica {
 
     /// An image is durable and in force.
     pub(crate) fn install(&mut self, space: Space, state: ShardState, applied: (LogIndex, Term)) {
-        assert!(self.backlog.is_empty(), "{}: entries were committed before the image was in force", self.name);
+        assert!(
+            self.backlog.is_empty(),
+            "{}: entries were committed before the image was in force",
+            self.name
+        );
         (self.space, self.state) = (space, state);
         (self.applied, self.applied_term) = applied;
         self.version_next = self.state.version_high.next();

@@ -102,7 +102,10 @@ impl Disk {
 
     /// Starts to give a segment a new life.
     pub(crate) fn begin_recycle(&mut self, from: u32, segment: ReadySegment) {
-        assert!(self.recycling.replace((from, segment)).is_none(), "one segment is released at a time");
+        assert!(
+            self.recycling.replace((from, segment)).is_none(),
+            "one segment is released at a time"
+        );
     }
 
     /// The segment has its new life.

@@ -182,7 +182,11 @@ impl Driven {
                 }
                 Effect::PrepareSegment { number } => {
                     self.salts += 1;
-                    self.disk.begin_segment(ReadySegment { number, salt: self.salts, life: 1 });
+                    self.disk.begin_segment(ReadySegment {
+                        number,
+                        salt: self.salts,
+                        life: 1,
+                    });
                     let ready = self.disk.finish_segment(number).expect("it was begun");
                     self.events.push_back(Event::SegmentReady(ready));
                 }

@@ -49,7 +49,11 @@ pub(in crate::core) fn config(nodes: u16, bounds: &[&'static str], segment_bytes
 
 /// Its disk: one segment, in which the creation of its replicas is durable.
 pub(in crate::core) fn created(config: &CoreConfig) -> Disk {
-    let first = ReadySegment { number: 1, salt: 11, life: 1 };
+    let first = ReadySegment {
+        number: 1,
+        salt: 11,
+        life: 1,
+    };
     let mut disk = Disk::new(config.log);
     disk.begin_segment(first);
     disk.finish_segment(first.number);

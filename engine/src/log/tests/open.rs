@@ -182,7 +182,10 @@ fn a_log_whose_first_segments_were_reclaimed_begins_with_the_oldest_one_left() {
     let mut world = world();
     world.disk.segments.remove(&1);
     let (end, seen) = scan_all(&mut world.disk, &world.config).expect("opens");
-    assert_eq!((seen.first().map(|batch| batch.sequence), seen.len(), end.damage.len()), (Some(6), 2, 0));
+    assert_eq!(
+        (seen.first().map(|batch| batch.sequence), seen.len(), end.damage.len()),
+        (Some(6), 2, 0)
+    );
     assert_eq!(end.resume.oldest, 2);
 }
 
@@ -207,7 +210,14 @@ fn segments_that_are_not_fully_prewritten_are_discarded() {
         segment_bytes: 2 * SEGMENT,
         ..world.config
     };
-    world.disk.prewrite(&resized, ReadySegment { number: 8, salt: 1, life: 1 });
+    world.disk.prewrite(
+        &resized,
+        ReadySegment {
+            number: 8,
+            salt: 1,
+            life: 1,
+        },
+    );
     let (end, seen) = scan_all(&mut world.disk, &world.config).expect("opens");
     assert_eq!(end.ready.iter().map(|segment| segment.number).collect::<Vec<_>>(), [4]);
     assert_eq!(end.discard, [3, 5, 6, 7, 8]);
@@ -227,7 +237,14 @@ fn a_segment_cut_short_takes_no_more_batches() {
 fn batches_of_a_former_life_are_never_accepted() {
     let world = world();
     let mut disk = world.disk.clone();
-    disk.prewrite(&world.config, ReadySegment { number: 2, salt: 0xabc, life: 1 });
+    disk.prewrite(
+        &world.config,
+        ReadySegment {
+            number: 2,
+            salt: 0xabc,
+            life: 1,
+        },
+    );
     disk.segments.get_mut(&2).expect("new life")[BLOCK_BYTES..].copy_from_slice(&world.disk.segments[&2][BLOCK_BYTES..]);
     let (end, seen) = scan_all(&mut disk, &world.config).expect("opens");
     assert_eq!((seen.len(), end.damage.len(), end.resume.last_sequence()), (5, 0, 5));

@@ -220,7 +220,9 @@ fn body(body: RecordBody<'_>) -> SeenBody {
     match body {
         RecordBody::Entry { term, index, data, .. } => SeenBody::Entry(term, index, data.to_vec()),
         RecordBody::HardState(state) => SeenBody::HardState(state),
-        RecordBody::Checkpoint { .. } | RecordBody::Relocation { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => SeenBody::Other(body.kind()),
+        RecordBody::Checkpoint { .. } | RecordBody::Relocation { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => {
+            SeenBody::Other(body.kind())
+        }
     }
 }
 

@@ -246,12 +246,20 @@ fn running_out_of_segments_waits_and_is_counted_once() {
     assert_eq!(writer.segment_waits(), 1);
     assert_eq!(writer.segments_wanted(), [1, 2]);
     assert_eq!(writer.segments_wanted(), []);
-    writer.segment_ready(ReadySegment { number: 2, salt: 2, life: 1 });
+    writer.segment_ready(ReadySegment {
+        number: 2,
+        salt: 2,
+        life: 1,
+    });
     assert!(
         matches!(writer.flush(Nanos(0), wall), FlushStep::WaitForSegment),
         "segments are used in order"
     );
-    writer.segment_ready(ReadySegment { number: 1, salt: 1, life: 1 });
+    writer.segment_ready(ReadySegment {
+        number: 1,
+        salt: 1,
+        life: 1,
+    });
     assert!(matches!(writer.flush(Nanos(0), wall), FlushStep::Write(_)));
     assert_eq!(writer.segment_waits(), 1);
     assert_eq!(writer.segments_wanted(), [3], "one segment was taken into use");
@@ -268,7 +276,11 @@ fn a_wait_for_a_segment_is_no_deadline() {
     assert_eq!(alone.deadline(), Some(Nanos(0)), "an unproven tail is sealed at once");
     assert!(matches!(alone.flush(Nanos(0), Nanos(0)), FlushStep::WaitForSegment));
     assert_eq!(alone.deadline(), None, "the core would spin");
-    alone.segment_ready(ReadySegment { number: 2, salt: 9, life: 1 });
+    alone.segment_ready(ReadySegment {
+        number: 2,
+        salt: 9,
+        life: 1,
+    });
     assert_eq!(alone.deadline(), Some(Nanos(0)));
 }
 
