@@ -82,6 +82,10 @@ impl IndexTrials {
     }
 
     fn set_aside(&self) -> io::Result<()> {
+        // A crash in here, or somebody's hand, has removed it already: what was set aside before is not given up for nothing.
+        if !self.index.try_exists()? {
+            return Ok(());
+        }
         let aside = self.index.with_extension("aside");
         match fs::remove_dir_all(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -190,6 +194,17 @@ mod tests {
         fs::create_dir(&index).expect("a new one");
         trials.condemn().expect("it is written");
         trials.begin().expect("the older one makes room");
+    }
+
+    #[test]
+    fn an_index_that_is_gone_already_is_made_anew_and_what_was_set_aside_stays() {
+        let (core, index, trials) = index();
+        trials.condemn().expect("it is written");
+        let aside = core.path().join("index.aside");
+        fs::rename(&index, &aside).expect("as before a crash");
+        trials.begin().expect("nothing is in the way");
+        assert_eq!(fs::read(aside.join("data.mdb")).expect("it was kept"), b"rows");
+        assert_eq!(trials.failed().expect("readable"), 1, "the new index's first start");
     }
 
     #[test]
