@@ -28,10 +28,12 @@ use super::clock;
 use super::core_loop::{self, CoreFailure, Hands, Shared};
 use super::directory::{DataDirectory, DirectoryError};
 use super::disk::LogDisk;
+use super::index_probation::{Probation, Witness};
 use super::index_reader::HeedReader;
 use super::index_store::HeedIndex;
 use super::index_thread::IndexThread;
-use super::index_trials::{self, IndexTrials};
+use super::index_trials::IndexTrial;
+use super::index_verdict::judge;
 use super::links::{self, Link};
 use super::preflight::{self, PreflightError};
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
@@ -391,6 +393,13 @@ struct CoreStart {
     map: Map,
 }
 
+/// A core that is ready to serve, and its helper threads.
+struct Opened {
+    core: Core<HeedReader>,
+    index: IndexThread,
+    prewriter: Prewriter,
+}
+
 impl CoreStart {
     fn run_and_stop_others(self) -> Result<(), NodeError> {
         let stop = self.start.stop.clone();
@@ -403,8 +412,27 @@ impl CoreStart {
     }
 
     fn run(self) -> Result<(), NodeError> {
+        let core = self.core;
+        let counting = |source| NodeError::IndexTrials { core, source };
+        let mut trial = IndexTrial::begin(&self.index).map_err(counting)?;
+        let ended = self.run_on(&mut trial);
+        let counted = trial.end(judge(&ended));
+        // Why it ended is what counts for the user: an uncounted end is a failed start at worst.
+        ended.and(counted.map_err(counting))
+    }
+
+    fn run_on(self, trial: &mut IndexTrial) -> Result<(), NodeError> {
+        let core = self.core;
+        let opened = self.open(trial)?;
+        trial.served().map_err(|source| NodeError::IndexTrials { core, source })?;
+        let probation = Probation::begin(trial, &format!("mgt-trial-{core}")).map_err(NodeError::Thread)?;
+        let ended = self.execute(opened, probation.witness());
+        probation.end(trial);
+        ended
+    }
+
+    fn execute(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let core_id = self.core;
-        let (core, index, prewriter) = self.open()?;
         // The threads above are started before the executor pins this one: they would inherit its CPU.
         let placement = self.placement();
         let executor = LocalExecutorBuilder::new(placement)
@@ -416,11 +444,11 @@ impl CoreStart {
                 core: core_id,
                 what: error.to_string(),
             })?;
-        executor.run(self.serve(core, index, prewriter))
+        executor.run(self.serve(opened, witness))
     }
 
     /// Opens log and index, replays, starts the core's helper threads.
-    fn open(&self) -> Result<(Core<HeedReader>, IndexThread, Prewriter), NodeError> {
+    fn open(&self, trial: &mut IndexTrial) -> Result<Opened, NodeError> {
         let core = self.core;
         let in_log = |source| NodeError::Log { core, source };
         let identity = marks::Identity {
@@ -429,9 +457,6 @@ impl CoreStart {
         };
         let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
         self.check_segment_size(&files)?;
-        let trials = IndexTrials::of(&self.index);
-        let counting = |source: io::Error| NodeError::IndexTrials { core, source };
-        trials.begin().map_err(counting)?;
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
             log: self.log_config,
@@ -441,10 +466,10 @@ impl CoreStart {
             seed: rand::rng().next_u64(),
             planted: Planted::NONE,
         };
-        let replayed = index.and_then(|(reader, mut writer)| Ok((replay(&config, &mut files, reader, &mut writer)?, writer)));
-        if !replayed.as_ref().is_err_and(index_trials::is_suspect) {
-            trials.acquit().map_err(counting)?;
-        }
+        let replayed = index.and_then(|(reader, mut writer)| {
+            let mut watched = trial.watch(&reader, &mut writer)?;
+            Ok((replay(&config, &mut files, reader, &mut watched)?, writer))
+        });
         let (replayed, writer) = replayed.map_err(|source| match source {
             ReplayError::Index(source) => NodeError::Index { core, source },
             source @ (ReplayError::Scan(_) | ReplayError::LogLost { .. } | ReplayError::State { .. }) => NodeError::Replay { core, source },
@@ -462,7 +487,11 @@ impl CoreStart {
         );
         let index = IndexThread::start(writer, &format!("mgt-index-{core}")).map_err(NodeError::Thread)?;
         let prewriter = Prewriter::start(self.log.clone(), self.log_config, &format!("mgt-segm-{core}")).map_err(NodeError::Thread)?;
-        Ok((replayed.core, index, prewriter))
+        Ok(Opened {
+            core: replayed.core,
+            index,
+            prewriter,
+        })
     }
 
     fn check_segment_size(&self, files: &SegmentFiles) -> Result<(), NodeError> {
@@ -486,10 +515,10 @@ impl CoreStart {
         }
     }
 
-    async fn serve(self, core: Core<HeedReader>, index: IndexThread, prewriter: Prewriter) -> Result<(), NodeError> {
+    async fn serve(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
-        let core = Rc::new(RefCell::new(core));
+        let core = Rc::new(RefCell::new(opened.core));
         let clients = Rc::new(Clients::default());
         let links = self.links(&shared);
         let server = Server {
@@ -513,17 +542,14 @@ impl CoreStart {
         let hands = Hands {
             shared,
             disk: Rc::new(LogDisk::new(self.log.clone())),
-            index,
-            prewriter,
+            index: opened.index,
+            witness,
+            prewriter: opened.prewriter,
             clients,
             links,
         };
         let tick = Duration::from_millis(u64::from(self.start.config.tick_ms));
         let run = core_loop::run(core, hands, tick, STOP_WITHIN).await;
-        if run.as_ref().is_err_and(index_trials::is_guilty) {
-            let condemned = IndexTrials::of(&self.index).condemn();
-            condemned.map_err(|source| NodeError::IndexTrials { core: self.core, source })?;
-        }
         run.map_err(|source| NodeError::Core { core: self.core, source })
     }
 
