@@ -1,6 +1,6 @@
 //! The engine's only room with files, sockets, threads and clocks.
 //!
-//! - [`node`]: a node's life: checks, data directory, bootstrap, cores, stop.
+//! - [`node`]: a node's life: checks, data directory, bootstrap, cores, stop; `until_stop` ends a replay.
 //! - [`preflight`], [`directory`]: what must be true before anything starts; the data directory's own files.
 //! - [`bootstrap`]: the bootstrap machine driven over sockets.
 //! - [`core_loop`]: one core's executor: events in, effects carried out.
@@ -33,3 +33,4 @@ pub mod preflight;
 pub mod segments;
 pub mod server;
 pub mod stopped;
+mod until_stop;

@@ -38,6 +38,7 @@ use super::links::{self, Link};
 use super::preflight::{self, PreflightError};
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
 use super::server::{self, Clients, Server};
+use super::until_stop::{UntilStop, is_stopped_replay};
 use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
@@ -418,7 +419,10 @@ impl CoreStart {
         let ended = self.run_on(&mut trial);
         let counted = trial.end(judge(&ended));
         // Why it ended is what counts for the user: an uncounted end is a failed start at worst.
-        ended.and(counted.map_err(counting))
+        match ended {
+            Err(error) if is_stopped_replay(&error) => counted.map_err(counting),
+            ended => ended.and(counted.map_err(counting)),
+        }
     }
 
     fn run_on(self, trial: &mut IndexTrial) -> Result<(), NodeError> {
@@ -468,7 +472,8 @@ impl CoreStart {
         };
         let replayed = index.and_then(|(reader, mut writer)| {
             let mut watched = trial.watch(&reader, &mut writer)?;
-            Ok((replay(&config, &mut files, reader, &mut watched)?, writer))
+            let mut log = UntilStop::new(&mut files, &self.start.stop);
+            Ok((replay(&config, &mut log, reader, &mut watched)?, writer))
         });
         let (replayed, writer) = replayed.map_err(|source| match source {
             ReplayError::Index(source) => NodeError::Index { core, source },
