@@ -6,9 +6,11 @@ mod support;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use support::node::{Single, node};
-use support::{Process, free_address};
+use support::{Process, SOON, eventually, free_address};
 
 /// Where the checksum of a segment's header is, and how long its block is (`docs/format.md`).
 const SEGMENT_CHECKSUM_AT: usize = 20;
@@ -194,4 +196,42 @@ fn a_rotten_index_is_set_aside_and_made_anew_from_the_log() {
     assert_sound(&mut single, "ours");
     assert!(core.join("index.aside/data.mdb").exists(), "what was set aside is kept");
     assert!(!core.join("index.failed-starts").exists(), "a start that succeeds ends the count");
+}
+
+#[test]
+fn a_node_killed_over_and_over_as_soon_as_it_serves_keeps_its_index_for_a_while() {
+    let mut single = stopped_with("ours");
+    let core = single.data().join("core-0");
+    let aside = core.join("index.aside");
+    for signal in [Signal::KILL; 3].into_iter().chain([Signal::ABORT; 6]) {
+        assert!(!aside.exists(), "killed too seldom to be the index's fault");
+        single.start_again();
+        single.process.signal(signal);
+        single.process.expect_end(SOON);
+    }
+    assert_sound(&mut single, "ours");
+    assert!(aside.join("data.mdb").exists(), "nobody kills that often: it is set aside");
+    assert!(!core.join("index.failed-starts").exists(), "a graceful stop acquits the new one");
+}
+
+#[test]
+fn an_index_that_takes_a_commit_is_acquitted_at_once() {
+    let mut single = stopped_with("ours");
+    let count = single.data().join("core-0/index.failed-starts");
+    let started = Instant::now();
+    single.start_again();
+    assert!(count.exists(), "it has served for a moment only");
+    single.cli().told(&["set", "more", "1"]);
+    eventually("the commit acquits it", SOON, || (!count.exists()).then_some(()));
+    assert!(started.elapsed() < Duration::from_secs(10), "the time it has served did");
+}
+
+#[test]
+fn a_core_whose_index_was_deleted_by_hand_makes_a_new_one() {
+    let mut single = stopped_with("ours");
+    let core = single.data().join("core-0");
+    fs::write(core.join("index.failed-starts"), "9 1\n").expect("written");
+    fs::remove_dir_all(core.join("index")).expect("a folder");
+    assert_sound(&mut single, "ours");
+    assert!(core.join("index/data.mdb").exists() && !core.join("index.aside").exists());
 }

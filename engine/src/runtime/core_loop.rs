@@ -17,6 +17,7 @@ use glommio::timer::sleep;
 
 use super::clock;
 use super::disk::LogDisk;
+use super::index_probation::Witness;
 use super::index_reader::HeedReader;
 use super::index_thread::IndexThread;
 use super::links::{Lane, Link};
@@ -115,6 +116,8 @@ pub struct Hands {
     pub disk: Rc<LogDisk>,
     /// The thread that commits to the index.
     pub index: IndexThread,
+    /// Hears of the index's commits.
+    pub(super) witness: Witness,
     /// The thread that prewrites segments.
     pub prewriter: Prewriter,
     /// Clients' connections.
@@ -247,11 +250,14 @@ fn spawn_timer(shared: Rc<Shared>, tick: Duration) {
 
 /// Results of the threads come back as events.
 fn spawn_threads_results(hands: &Hands) {
-    let (shared, outcomes) = (Rc::clone(&hands.shared), hands.index.outcomes().clone());
+    let (shared, outcomes, witness) = (Rc::clone(&hands.shared), hands.index.outcomes().clone(), hands.witness.clone());
     glommio::spawn_local(async move {
         while let Ok(outcome) = outcomes.recv_async().await {
             match outcome {
-                Ok(generation) => shared.push(Event::IndexDone { generation }),
+                Ok(generation) => {
+                    witness.committed();
+                    shared.push(Event::IndexDone { generation });
+                }
                 Err(error) => return shared.fail(CoreFailure::IndexCommit(error)),
             }
         }

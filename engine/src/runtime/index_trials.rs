@@ -1,82 +1,135 @@
 //! How often in a row a core failed to start from its index. After three times the index is set aside, and replay
 //! makes a new one from the log, which holds everything.
 //!
-//! LMDB's pages carry no checksums: a rotten one may end the process by a signal, which nobody could catch. So the
-//! count is written before the index is opened and taken back when the core has started. A failure the index is
-//! surely innocent of is not counted; one that it surely caused while the core ran counts at once as all three.
+//! LMDB's pages carry no checksums: a rotten one may end the process by a signal, which nobody could catch. So a
+//! start is counted before the index is opened, and how it ended is told afterwards; one that tells nothing was ended
+//! by a signal or a power cut. If it did so while it served, it counts less (`index_probation` says why): three
+//! failed starts set an index aside, or nine that served for a moment. The index's generation is noted beside the count: one that has grown since was read
+//! and written in the meantime, so the row begins anew, and a long replay may be killed as often as it gets on.
 //!
-//! Not here, on purpose: making the new index (`core/replay.rs`).
+//! Not here, on purpose: making the new index (`core/replay.rs`), judging errors (`index_verdict`).
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::core::event::Halt;
-use crate::core::replay::ReplayError;
-use crate::index::error::IndexError;
+use super::index_verdict::Verdict;
+use crate::index::{Generation, IndexError, IndexReader, IndexWriter};
 
-use super::core_loop::CoreFailure;
+/// What a failed start counts.
+const FAILED: u8 = 3;
+/// What a start counts that got as far as serving and ended without a word soon after.
+const SERVED: u8 = 1;
+/// At this an index is not tried again: three failed starts in a row.
+const CONDEMNED: u8 = 3 * FAILED;
 
-/// Failed starts after which an index is not tried again.
-const FAILED_STARTS_MAX: u8 = 3;
-
-/// The count of one core's index; it lies beside the index's folder.
+/// One start of a core from its index; the count lies beside the index's folder.
 #[derive(Clone, Debug)]
-pub(super) struct IndexTrials {
+pub(super) struct IndexTrial {
     index: PathBuf,
+    /// What counts against the index without this start.
+    before: Count,
 }
 
-impl IndexTrials {
-    /// Of the index in this folder.
-    #[must_use]
-    pub(super) fn of(index: &Path) -> Self {
-        Self { index: index.to_owned() }
-    }
+/// What counts against an index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    points: u8,
+    /// The last generation that was seen in it.
+    generation: u64,
+}
 
-    /// Another start begins. Sets the index aside if too many have failed.
+/// The writer of an index on trial.
+#[derive(Debug)]
+pub(super) struct Watched<'a, W> {
+    trial: &'a mut IndexTrial,
+    writer: &'a mut W,
+}
+
+impl IndexTrial {
+    /// A start from the index in this folder begins. Sets the index aside if too many have failed.
     ///
     /// # Errors
     /// The system's, from reading, renaming or writing.
-    pub(super) fn begin(&self) -> io::Result<()> {
-        let mut failed = self.failed()?;
-        if failed >= FAILED_STARTS_MAX {
-            self.set_aside()?;
-            failed = 0;
+    pub(super) fn begin(index: &Path) -> io::Result<Self> {
+        let mut trial = Self {
+            index: index.to_owned(),
+            before: Count::default(),
+        };
+        // Where there is no index, the count is that of one which a crash in here, or somebody's hand, has removed.
+        if index.try_exists()? {
+            trial.before = trial.stored()?;
         }
-        self.store(failed + 1)
+        if trial.before.points >= CONDEMNED {
+            trial.set_aside()?;
+            trial.before = Count::default();
+        }
+        trial.count(FAILED)?;
+        Ok(trial)
     }
 
-    /// The start succeeded, or failed for a reason that is not the index's.
+    /// The index was opened: notes its generation, and each one that is committed from now on.
     ///
     /// # Errors
-    /// The system's, from removing the count.
-    pub(super) fn acquit(&self) -> io::Result<()> {
-        match fs::remove_file(self.count_path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+    /// When the index's marks cannot be read, or the count cannot be written.
+    pub(super) fn watch<'a, W>(&'a mut self, opened: &impl IndexReader, writer: &'a mut W) -> Result<Watched<'a, W>, IndexError> {
+        let marks = opened.core_marks()?;
+        self.reached(marks.map_or(0, |marks| marks.generation)).map_err(uncounted)?;
+        Ok(Watched { trial: self, writer })
     }
 
-    /// The index failed in a way that a new one would not: the next start makes that.
+    fn reached(&mut self, generation: u64) -> io::Result<()> {
+        if generation <= self.before.generation {
+            return Ok(());
+        }
+        self.before = Count { points: 0, generation };
+        self.count(FAILED)
+    }
+
+    /// The start got as far as serving: if the process ends now, that counts [`SERVED`].
     ///
     /// # Errors
     /// The system's, from writing the count.
-    pub(super) fn condemn(&self) -> io::Result<()> {
-        self.store(FAILED_STARTS_MAX)
+    pub(super) fn served(&self) -> io::Result<()> {
+        self.count(SERVED)
     }
 
-    fn failed(&self) -> io::Result<u8> {
-        match fs::read(self.count_path()) {
-            // A count whose writing was cut short was a first one.
-            Ok(bytes) => Ok(bytes.first().map_or(1, |digit| digit.saturating_sub(b'0'))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+    /// The index has served: all that was counted is forgotten.
+    ///
+    /// # Errors
+    /// The system's, from removing the count.
+    pub(super) fn acquit(&mut self) -> io::Result<()> {
+        self.before.points = 0;
+        remove(&self.path())
+    }
+
+    /// How this start, or the run that followed it, ended.
+    ///
+    /// # Errors
+    /// The system's, from writing or removing the count.
+    pub(super) fn end(mut self, verdict: Verdict) -> io::Result<()> {
+        match verdict {
+            Verdict::Acquitted => self.acquit(),
+            Verdict::Innocent if self.before.points == 0 => self.acquit(),
+            Verdict::Innocent => self.count(0),
+            Verdict::Failed => self.count(FAILED),
+            Verdict::Condemned => self.count(CONDEMNED),
+        }
+    }
+
+    fn stored(&self) -> io::Result<Count> {
+        match fs::read_to_string(self.path()) {
+            Ok(text) => Ok(Count::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Count::default()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Count::UNREADABLE),
             Err(error) => Err(error),
         }
     }
 
-    fn store(&self, failed: u8) -> io::Result<()> {
-        let mut file = File::create(self.count_path())?;
-        file.write_all(&[b'0' + failed, b'\n'])?;
+    fn count(&self, points: u8) -> io::Result<()> {
+        let points = self.before.points.saturating_add(points);
+        let mut file = File::create(self.path())?;
+        writeln!(file, "{points} {}", self.before.generation)?;
         file.sync_all()?;
         self.sync_folder()
     }
@@ -91,7 +144,7 @@ impl IndexTrials {
         self.sync_folder()?;
         tracing::error!(
             aside = %aside.display(),
-            "the index failed {FAILED_STARTS_MAX} starts and is set aside; a new one is made from the log. Check the disk; delete what was set aside when nobody needs to look at it"
+            "the index failed too often and is set aside; a new one is made from the log. Check the disk; delete what was set aside when nobody needs to look at it"
         );
         Ok(())
     }
@@ -100,106 +153,51 @@ impl IndexTrials {
         self.index.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 
-    fn count_path(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.index.with_extension("failed-starts")
     }
 }
 
-/// Whether a failed start may be the index's fault.
-#[must_use]
-pub(super) fn is_suspect(error: &ReplayError) -> bool {
-    match error {
-        ReplayError::Index(error) => error.is_damage(),
-        // The state came from a checkpoint, which a new index would read again, or from the index.
-        ReplayError::State { .. } => true,
-        ReplayError::Scan(_) | ReplayError::LogLost { .. } => false,
+impl<W: IndexWriter> IndexWriter for Watched<'_, W> {
+    fn commit(&mut self, generation: &Generation) -> Result<(), IndexError> {
+        self.writer.commit(generation)?;
+        self.trial.reached(generation.number).map_err(uncounted)
     }
 }
 
-/// Whether a core stopped because its index is damaged.
-#[must_use]
-pub(super) fn is_guilty(failure: &CoreFailure) -> bool {
-    match failure {
-        CoreFailure::IndexCommit(error) | CoreFailure::Halt(Halt::Index(error)) => error.is_damage(),
-        CoreFailure::LogWrite(_) | CoreFailure::Segment(_) => false,
+fn uncounted(source: io::Error) -> IndexError {
+    IndexError::Io {
+        doing: "noting its progress beside it",
+        source,
     }
 }
 
-impl IndexError {
-    /// Whether a new index made from the log would be without this failure.
-    #[must_use]
-    const fn is_damage(&self) -> bool {
-        match self {
-            Self::DamagedRow { .. } | Self::DamagedMeta { .. } | Self::Lmdb { .. } | Self::Io { .. } => true,
-            Self::Full { .. }
-            | Self::NoSpace { .. }
-            | Self::NewerFormat { .. }
-            | Self::OtherCluster { .. }
-            | Self::OtherDirectory { .. }
-            | Self::MarksTooLarge { .. }
-            | Self::AlreadyOpen => false,
-        }
+impl Count {
+    /// What writing cut short leaves: that of one failed start.
+    const UNREADABLE: Self = Self {
+        points: FAILED,
+        generation: 0,
+    };
+
+    fn parse(text: &str) -> Self {
+        let parsed = text.strip_suffix('\n').and_then(|line| line.split_once(' '));
+        let count = parsed.and_then(|(points, generation)| {
+            Some(Self {
+                points: points.parse().ok()?,
+                generation: generation.parse().ok()?,
+            })
+        });
+        count.unwrap_or(Self::UNREADABLE)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index() -> (tempfile::TempDir, PathBuf, IndexTrials) {
-        let core = tempfile::tempdir().expect("a folder");
-        let index = core.path().join("index");
-        fs::create_dir(&index).expect("a folder in it");
-        fs::write(index.join("data.mdb"), b"rows").expect("a file in that");
-        let trials = IndexTrials::of(&index);
-        (core, index, trials)
-    }
-
-    #[test]
-    fn the_fourth_start_in_a_row_begins_without_the_index() {
-        let (core, index, trials) = index();
-        for _ in 0..3 {
-            trials.begin().expect("it is counted");
-            assert!(index.join("data.mdb").exists());
-        }
-        trials.begin().expect("it is set aside");
-        assert!(!index.exists());
-        assert_eq!(fs::read(core.path().join("index.aside/data.mdb")).expect("it was kept"), b"rows");
-        fs::create_dir(&index).expect("a new one");
-        trials.begin().expect("it is counted anew");
-        assert!(index.exists());
-    }
-
-    #[test]
-    fn a_start_that_succeeds_ends_the_row() {
-        let (_core, index, trials) = index();
-        for _ in 0..9 {
-            trials.begin().expect("it is counted");
-            trials.acquit().expect("it is taken back");
-        }
-        trials.acquit().expect("there is nothing to take back");
-        assert!(index.exists());
-    }
-
-    #[test]
-    fn an_index_found_guilty_is_not_tried_again() {
-        let (core, index, trials) = index();
-        trials.condemn().expect("it is written");
-        trials.begin().expect("it is set aside");
-        assert!(!index.exists() && core.path().join("index.aside").exists());
-        fs::create_dir(&index).expect("a new one");
-        trials.condemn().expect("it is written");
-        trials.begin().expect("the older one makes room");
-    }
-
-    #[test]
-    fn a_count_cut_short_counts_as_one() {
-        let (core, index, trials) = index();
-        fs::write(core.path().join("index.failed-starts"), b"").expect("written");
-        trials.begin().expect("the second");
-        trials.begin().expect("the third");
-        assert!(index.exists());
-        trials.begin().expect("the fourth");
-        assert!(!index.exists());
-    }
-}
+#[path = "index_trials_tests.rs"]
+mod tests;

@@ -1,12 +1,13 @@
 //! The engine's only room with files, sockets, threads and clocks.
 //!
-//! - [`node`]: a node's life: checks, data directory, bootstrap, cores, stop.
+//! - [`node`]: a node's life: checks, data directory, bootstrap, cores, stop; `until_stop` ends a replay.
 //! - [`preflight`], [`directory`]: what must be true before anything starts; the data directory's own files.
 //! - [`bootstrap`]: the bootstrap machine driven over sockets.
 //! - [`core_loop`]: one core's executor: events in, effects carried out.
 //! - [`server`], [`links`]: connections accepted from clients and peers, connections dialled to peers.
 //! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
-//! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core.
+//! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core,
+//!   `index_trials`, `index_probation` and `index_verdict` set a rotten one aside.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
 //! - [`clock`], [`notify`]: the present, and waking a task of the same thread.
 //!
@@ -18,11 +19,13 @@ pub mod core_loop;
 pub mod directory;
 pub mod disk;
 mod index_growth;
+mod index_probation;
 pub mod index_reader;
 pub mod index_stopped;
 pub mod index_store;
 pub mod index_thread;
 mod index_trials;
+mod index_verdict;
 pub mod links;
 pub mod node;
 pub mod notify;
@@ -30,3 +33,4 @@ pub mod preflight;
 pub mod segments;
 pub mod server;
 pub mod stopped;
+mod until_stop;

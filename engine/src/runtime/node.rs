@@ -28,14 +28,17 @@ use super::clock;
 use super::core_loop::{self, CoreFailure, Hands, Shared};
 use super::directory::{DataDirectory, DirectoryError};
 use super::disk::LogDisk;
+use super::index_probation::{Probation, Witness};
 use super::index_reader::HeedReader;
 use super::index_store::HeedIndex;
 use super::index_thread::IndexThread;
-use super::index_trials::{self, IndexTrials};
+use super::index_trials::IndexTrial;
+use super::index_verdict::judge;
 use super::links::{self, Lane, Link};
 use super::preflight::{self, PreflightError};
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
 use super::server::{self, Clients, Server};
+use super::until_stop::{UntilStop, is_stopped_replay};
 use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
@@ -391,6 +394,13 @@ struct CoreStart {
     map: Map,
 }
 
+/// A core that is ready to serve, and its helper threads.
+struct Opened {
+    core: Core<HeedReader>,
+    index: IndexThread,
+    prewriter: Prewriter,
+}
+
 impl CoreStart {
     fn run_and_stop_others(self) -> Result<(), NodeError> {
         let stop = self.start.stop.clone();
@@ -403,8 +413,30 @@ impl CoreStart {
     }
 
     fn run(self) -> Result<(), NodeError> {
+        let core = self.core;
+        let counting = |source| NodeError::IndexTrials { core, source };
+        let mut trial = IndexTrial::begin(&self.index).map_err(counting)?;
+        let ended = self.run_on(&mut trial);
+        let counted = trial.end(judge(&ended));
+        // Why it ended is what counts for the user: an uncounted end is a failed start at worst.
+        match ended {
+            Err(error) if is_stopped_replay(&error) => counted.map_err(counting),
+            ended => ended.and(counted.map_err(counting)),
+        }
+    }
+
+    fn run_on(self, trial: &mut IndexTrial) -> Result<(), NodeError> {
+        let core = self.core;
+        let opened = self.open(trial)?;
+        trial.served().map_err(|source| NodeError::IndexTrials { core, source })?;
+        let probation = Probation::begin(trial, &format!("mgt-trial-{core}")).map_err(NodeError::Thread)?;
+        let ended = self.execute(opened, probation.witness());
+        probation.end(trial);
+        ended
+    }
+
+    fn execute(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let core_id = self.core;
-        let (core, index, prewriter) = self.open()?;
         // The threads above are started before the executor pins this one: they would inherit its CPU.
         let placement = self.placement();
         let executor = LocalExecutorBuilder::new(placement)
@@ -416,11 +448,11 @@ impl CoreStart {
                 core: core_id,
                 what: error.to_string(),
             })?;
-        executor.run(self.serve(core, index, prewriter))
+        executor.run(self.serve(opened, witness))
     }
 
     /// Opens log and index, replays, starts the core's helper threads.
-    fn open(&self) -> Result<(Core<HeedReader>, IndexThread, Prewriter), NodeError> {
+    fn open(&self, trial: &mut IndexTrial) -> Result<Opened, NodeError> {
         let core = self.core;
         let in_log = |source| NodeError::Log { core, source };
         let identity = marks::Identity {
@@ -429,9 +461,6 @@ impl CoreStart {
         };
         let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
         self.check_segment_size(&files)?;
-        let trials = IndexTrials::of(&self.index);
-        let counting = |source: io::Error| NodeError::IndexTrials { core, source };
-        trials.begin().map_err(counting)?;
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
             joined: false,
@@ -442,10 +471,11 @@ impl CoreStart {
             seed: rand::rng().next_u64(),
             planted: Planted::NONE,
         };
-        let replayed = index.and_then(|(reader, mut writer)| Ok((replay(&config, &mut files, reader, &mut writer)?, writer)));
-        if !replayed.as_ref().is_err_and(index_trials::is_suspect) {
-            trials.acquit().map_err(counting)?;
-        }
+        let replayed = index.and_then(|(reader, mut writer)| {
+            let mut watched = trial.watch(&reader, &mut writer)?;
+            let mut log = UntilStop::new(&mut files, &self.start.stop);
+            Ok((replay(&config, &mut log, reader, &mut watched)?, writer))
+        });
         let (replayed, writer) = replayed.map_err(|source| match source {
             ReplayError::Index(source) => NodeError::Index { core, source },
             source @ (ReplayError::Scan(_) | ReplayError::LogLost { .. } | ReplayError::State { .. }) => NodeError::Replay { core, source },
@@ -463,7 +493,11 @@ impl CoreStart {
         );
         let index = IndexThread::start(writer, &format!("mgt-index-{core}")).map_err(NodeError::Thread)?;
         let prewriter = Prewriter::start(self.log.clone(), self.log_config, &format!("mgt-segm-{core}")).map_err(NodeError::Thread)?;
-        Ok((replayed.core, index, prewriter))
+        Ok(Opened {
+            core: replayed.core,
+            index,
+            prewriter,
+        })
     }
 
     fn check_segment_size(&self, files: &SegmentFiles) -> Result<(), NodeError> {
@@ -487,10 +521,10 @@ impl CoreStart {
         }
     }
 
-    async fn serve(self, core: Core<HeedReader>, index: IndexThread, prewriter: Prewriter) -> Result<(), NodeError> {
+    async fn serve(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
-        let core = Rc::new(RefCell::new(core));
+        let core = Rc::new(RefCell::new(opened.core));
         let clients = Rc::new(Clients::default());
         let links = self.links(&shared);
         let server = Server {
@@ -514,17 +548,14 @@ impl CoreStart {
         let hands = Hands {
             shared,
             disk: Rc::new(LogDisk::new(self.log.clone())),
-            index,
-            prewriter,
+            index: opened.index,
+            witness,
+            prewriter: opened.prewriter,
             clients,
             links,
         };
         let tick = Duration::from_millis(u64::from(self.start.config.tick_ms));
         let run = core_loop::run(core, hands, tick, STOP_WITHIN).await;
-        if run.as_ref().is_err_and(index_trials::is_guilty) {
-            let condemned = IndexTrials::of(&self.index).condemn();
-            condemned.map_err(|source| NodeError::IndexTrials { core: self.core, source })?;
-        }
         run.map_err(|source| NodeError::Core { core: self.core, source })
     }
 
