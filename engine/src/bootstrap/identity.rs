@@ -35,6 +35,8 @@ pub enum Membership {
         creation: Creation,
         /// Whether every core's first batch is durable: from then on an empty log is a lost one.
         cores_created: bool,
+        /// Whether it was empty when the deployment existed: it was made with no replica, and its cores ask to be admitted.
+        joined: bool,
     },
 }
 
@@ -98,12 +100,9 @@ impl Identity {
             Membership::Creating(creation) => (1, Some(creation)),
             Membership::Member {
                 creation,
-                cores_created: false,
-            } => (2, Some(creation)),
-            Membership::Member {
-                creation,
-                cores_created: true,
-            } => (3, Some(creation)),
+                cores_created,
+                joined,
+            } => (2 + u16::from(*cores_created) + 2 * u16::from(*joined), Some(creation)),
         };
         out.put_u16_le(stage);
         out.put_u128_le(self.directory.0);
@@ -152,13 +151,10 @@ fn decode(rest: &mut &[u8]) -> Option<Identity> {
     let membership = match stage {
         0 => Membership::Empty,
         1 => Membership::Creating(take_creation(rest)?),
-        2 => Membership::Member {
+        2..=5 => Membership::Member {
             creation: take_creation(rest)?,
-            cores_created: false,
-        },
-        3 => Membership::Member {
-            creation: take_creation(rest)?,
-            cores_created: true,
+            cores_created: stage % 2 == 1,
+            joined: stage >= 4,
         },
         _ => return None,
     };
@@ -215,19 +211,15 @@ mod tests {
 
     #[test]
     fn identities_survive_their_bytes() {
-        let all = [
-            identity(|_| Membership::Empty),
-            identity(Membership::Creating),
+        let all = [identity(|_| Membership::Empty), identity(Membership::Creating)];
+        let members = [(false, false), (true, false), (false, true), (true, true)].map(|(cores_created, joined)| {
             identity(|creation| Membership::Member {
                 creation,
-                cores_created: false,
-            }),
-            identity(|creation| Membership::Member {
-                creation,
-                cores_created: true,
-            }),
-        ];
-        for identity in all {
+                cores_created,
+                joined,
+            })
+        });
+        for identity in all.into_iter().chain(members) {
             assert_eq!(Identity::decode(&identity.encode()), Ok(identity));
         }
     }

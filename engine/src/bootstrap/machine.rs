@@ -69,17 +69,6 @@ pub enum Effect {
 /// Why this node cannot bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BootstrapError {
-    /// A peer is a member of a deployment.
-    #[error(
-        "node {node} is a member of cluster {cluster} already, so there is nothing to bootstrap; this node's data directory is empty: \
-         give it back its data, or wait for a version that replaces nodes"
-    )]
-    PeerIsMember {
-        /// The peer.
-        node: NodeId,
-        /// Its deployment.
-        cluster: ClusterId,
-    },
     /// A peer refused the creation record.
     #[error("node {node} refused to become a member: {refusal}")]
     Refused {
@@ -108,6 +97,9 @@ pub struct Bootstrap {
     identity: Identity,
     persisting: bool,
     planned: Map,
+    config: NodeConfig,
+    /// How often peers have said that their deployment exists.
+    told: BTreeMap<ClusterId, u32>,
     bootstraps: bool,
     answered: BTreeMap<NodeId, DirectoryId>,
     accepted: BTreeSet<NodeId>,
@@ -136,6 +128,8 @@ impl Bootstrap {
             identity,
             persisting: false,
             planned,
+            config: config.clone(),
+            told: BTreeMap::new(),
             bootstraps,
             answered: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -163,8 +157,9 @@ impl Bootstrap {
     #[must_use]
     pub fn probe_answer(&self) -> ProbeAnswer {
         let state = match &self.identity.membership {
-            Membership::Empty => DirectoryState::Empty,
-            Membership::Creating(creation) | Membership::Member { creation, .. } => DirectoryState::Member {
+            // Until all have accepted there is no deployment to join.
+            Membership::Empty | Membership::Creating(_) => DirectoryState::Empty,
+            Membership::Member { creation, .. } => DirectoryState::Member {
                 cluster: creation.cluster(),
             },
         };
@@ -207,12 +202,14 @@ impl Bootstrap {
     }
 
     fn retry(&mut self, out: &mut Vec<Effect>) {
-        if self.persisting || !self.bootstraps {
+        if self.persisting {
             return;
         }
         match &self.identity.membership {
             Membership::Empty => {
-                self.create_if_all_answered(out);
+                if self.bootstraps {
+                    self.create_if_all_answered(out);
+                }
                 out.extend(
                     self.peers()
                         .filter(|node| !self.answered.contains_key(node))
@@ -232,22 +229,42 @@ impl Bootstrap {
     }
 
     fn probe_answered(&mut self, answer: ProbeAnswer, out: &mut Vec<Effect>) -> Result<(), BootstrapError> {
-        if self.identity.membership != Membership::Empty || self.persisting || !self.bootstraps {
+        if self.identity.membership != Membership::Empty || self.persisting || !self.peers().any(|node| node == answer.node) {
             return Ok(());
         }
         match answer.state {
-            DirectoryState::Member { cluster } => Err(BootstrapError::PeerIsMember {
-                node: answer.node,
-                cluster,
-            }),
-            DirectoryState::Empty => {
-                if self.peers().any(|node| node == answer.node) {
-                    self.answered.insert(answer.node, answer.directory);
-                }
+            DirectoryState::Member { cluster } => return self.join(cluster, out),
+            DirectoryState::Empty if self.bootstraps => {
+                self.answered.insert(answer.node, answer.directory);
                 self.create_if_all_answered(out);
-                Ok(())
             }
+            DirectoryState::Empty => {}
         }
+        Ok(())
+    }
+
+    /// The deployment exists without this directory: it becomes a member without replicas. Not at the first word, for a creation
+    /// record may be on its way here.
+    fn join(&mut self, cluster: ClusterId, out: &mut Vec<Effect>) -> Result<(), BootstrapError> {
+        let told = self.told.entry(cluster).or_default();
+        *told += 1;
+        if *told < TOLD_MIN {
+            return Ok(());
+        }
+        let config = &self.config;
+        let creation = Creation {
+            directories: vec![(self.identity.node, self.identity.directory)],
+            map: static_map(cluster, &config.nodes, &config.bounds, config.replication)?,
+        };
+        self.persist(
+            Membership::Member {
+                creation,
+                cores_created: false,
+                joined: true,
+            },
+            out,
+        );
+        Ok(())
     }
 
     fn create_if_all_answered(&mut self, out: &mut Vec<Effect>) {
@@ -285,6 +302,7 @@ impl Bootstrap {
                 Membership::Member {
                     creation,
                     cores_created: false,
+                    joined: false,
                 },
                 out,
             );
@@ -301,6 +319,7 @@ impl Bootstrap {
                     Membership::Member {
                         creation,
                         cores_created: false,
+                        joined: false,
                     },
                     out,
                 );
@@ -337,11 +356,20 @@ pub fn answer_create(identity: &Identity, creation: &Creation) -> Option<CreateA
         Membership::Empty if creation.directory_of(identity.node) == Some(identity.directory) => None,
         Membership::Empty => Some(CreateAnswer::Refused(CreateRefusal::DirectoryDiffers { ours: identity.directory })),
         Membership::Member { creation: ours, .. } if ours == creation => Some(CreateAnswer::Accepted),
+        // It has joined already, under no name of the record's; whoever creates need not wait for it.
+        Membership::Member {
+            creation: ours,
+            joined: true,
+            ..
+        } if ours.cluster() == creation.cluster() => Some(CreateAnswer::Accepted),
         Membership::Creating(ours) | Membership::Member { creation: ours, .. } => {
             Some(CreateAnswer::Refused(CreateRefusal::OtherCluster { ours: ours.cluster() }))
         }
     }
 }
+
+/// Answers that a deployment exists before an empty directory believes that no creation record will name it.
+const TOLD_MIN: u32 = 10;
 
 /// Whether two maps differ in nothing but the cluster id.
 fn same_topology(one: &Map, other: &Map) -> bool {

@@ -350,34 +350,40 @@ fn create_cores(start: &Start, directory: &DataDirectory, mut identity: Identity
         Membership::Member {
             creation,
             cores_created: true,
+            ..
         } => return Ok(Some((identity.clone(), creation.clone()))),
         Membership::Member {
             creation,
             cores_created: false,
-        } => creation.clone(),
+            joined,
+        } => (creation.clone(), *joined),
         Membership::Empty | Membership::Creating(_) => return Ok(None),
     };
+    let (creation, joined) = creation;
     for core in start.cores()? {
         directory.make_core(core)?;
         let config = start.log_config(&identity, creation.cluster(), core);
-        create_log(&directory.log(core), config, &creation.map).map_err(|source| NodeError::Log { core, source })?;
+        // Who joins gets its replicas from the leaders that admit it.
+        let map = (!joined).then_some(&creation.map);
+        create_log(&directory.log(core), config, map).map_err(|source| NodeError::Log { core, source })?;
     }
     identity.membership = Membership::Member {
         creation: creation.clone(),
         cores_created: true,
+        joined,
     };
     directory.store(&identity)?;
     Ok(Some((identity, creation)))
 }
 
-fn create_log(log: &std::path::Path, config: LogConfig, map: &Map) -> io::Result<()> {
+fn create_log(log: &std::path::Path, config: LogConfig, map: Option<&Map>) -> io::Result<()> {
     // An earlier try may have been cut short; nothing has voted on it.
     let mut files = SegmentFiles::list(log)?;
     let old = files.segments();
     files.discard(&old)?;
     let wall = clock::wall();
     let first = segments::prewrite(log, &config, 1, Pace::Full)?;
-    let records = checkpoints(map, config.node, config.core, wall);
+    let records = map.map_or_else(Vec::new, |map| checkpoints(map, config.node, config.core, wall));
     creation_flushes(config, first, records, wall)
         .iter()
         .try_for_each(|flush| segments::write_first(log, flush))
@@ -463,7 +469,7 @@ impl CoreStart {
         self.check_segment_size(&files)?;
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
-            joined: false,
+            joined: matches!(self.identity.membership, Membership::Member { joined: true, .. }),
             log: self.log_config,
             map: self.map.clone(),
             election_ticks: self.start.config.election_ticks,

@@ -63,7 +63,7 @@ fn old_entries_are_read_across_segments_full_to_the_last_byte() {
 /// Batches are three blocks long, and segments end with a block that none of them fits.
 #[test]
 fn old_entries_are_read_across_segments_with_room_at_the_end() {
-    let core = restarted_with_old_entries(14, &[7; 9_000]);
+    let core = restarted_with_old_entries(20, &[7; 9_000]);
     assert!(!first_segment_is_full(&core));
     all_old_entries_are_sent(core);
 }

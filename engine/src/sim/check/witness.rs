@@ -70,8 +70,14 @@ impl Witness {
     fn batch(&mut self, batch: &ScannedBatch<'_>) {
         self.last = Some(batch.position);
         for record in batch.records() {
-            if let RecordBody::Entry { term, index, data, .. } = record.body {
-                self.append(record.name, index, term, data);
+            match record.body {
+                RecordBody::Entry { term, index, data, .. } => self.append(record.name, index, term, data),
+                // What a checkpoint holds was committed.
+                RecordBody::Checkpoint { applied, .. } => {
+                    let known = self.commits.entry(record.name).or_default();
+                    *known = applied.max(*known);
+                }
+                RecordBody::HardState(_) | RecordBody::Relocation { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => {}
             }
         }
         for (name, commit) in batch.commits() {

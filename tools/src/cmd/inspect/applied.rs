@@ -97,7 +97,7 @@ impl<'a, R: IndexReader> Applied<'a, R> {
                     term, index, kind, data, ..
                 } => self.entry(record.name, (term, index), kind, data, batch.position),
                 RecordBody::ReplicaEnd => self.forget(record.name),
-                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::Unknown { .. } => {}
+                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::Relocation { .. } | RecordBody::Unknown { .. } => {}
             }
         }
         for (name, commit) in batch.commits() {

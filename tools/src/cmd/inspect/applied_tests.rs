@@ -42,7 +42,11 @@ struct Log {
 impl Log {
     fn new() -> Self {
         let mut writer = LogWriter::new(CONFIG, Resume::fresh());
-        let first = ReadySegment { number: 1, salt: 7 };
+        let first = ReadySegment {
+            number: 1,
+            salt: 7,
+            life: 1,
+        };
         assert_eq!(writer.segments_wanted().first(), Some(&1));
         writer.segment_ready(first);
         let mut bytes = vec![0; CONFIG.segment_bytes as usize];

@@ -155,6 +155,7 @@ fn folders(directory: &StoppedDirectory, identity: &Identity, asked: Option<u16>
         Membership::Member {
             creation,
             cores_created: true,
+            ..
         } => Some(creation),
         // Until all cores are made the next start makes them again.
         Membership::Empty | Membership::Creating(_) | Membership::Member { cores_created: false, .. } => None,

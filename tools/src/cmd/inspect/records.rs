@@ -154,6 +154,7 @@ fn kind_name(body: &RecordBody<'_>) -> String {
         RecordBody::Entry { .. } => "entry".to_owned(),
         RecordBody::HardState(_) => "hard_state".to_owned(),
         RecordBody::Checkpoint { .. } => "checkpoint".to_owned(),
+        RecordBody::Relocation { .. } => "relocation".to_owned(),
         RecordBody::ReplicaEnd => "replica_end".to_owned(),
         RecordBody::Unknown { kind } => format!("kind_{kind}"),
     }
@@ -189,12 +190,17 @@ fn describe(body: &RecordBody<'_>) -> String {
             applied_term,
             part,
             parts,
+            kept_from,
             state,
         } => format!(
-            "{kind} of entry {applied} term {applied_term}, part {} of {parts}, {} bytes",
+            "{kind} of entry {applied} term {applied_term}, log kept from segment {kept_from}, part {} of {parts}, {} bytes",
             part + 1,
             state.len()
         ),
+        RecordBody::Relocation { data, .. } => match EntryData::parse(data) {
+            Ok(parsed) => format!("{kind} of {} effects, {} bytes", parsed.effects().count(), data.len()),
+            Err(fault) => format!("{kind} of {} bytes that make no sense: {fault}", data.len()),
+        },
         RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => kind,
     }
 }
@@ -242,13 +248,16 @@ fn record_object(object: Object, record: &ScannedRecord<'_>) -> Object {
             applied_term,
             part,
             parts,
+            kept_from,
             state,
         } => object
             .field("applied", applied.0)
             .field("applied_term", applied_term.0)
             .field("part", part)
             .field("parts", parts)
+            .field("kept_from", kept_from)
             .field("bytes", state.len()),
+        RecordBody::Relocation { data, .. } => object.field("bytes", data.len()),
         RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => object,
     }
 }

@@ -22,11 +22,18 @@ pub(super) fn identity_line(identity: &Identity) -> String {
         Membership::Member {
             creation,
             cores_created: false,
+            ..
         } => format!("member of cluster {}, its cores not made yet", creation.cluster()),
         Membership::Member {
             creation,
             cores_created: true,
+            joined: false,
         } => format!("member of cluster {}", creation.cluster()),
+        Membership::Member {
+            creation,
+            cores_created: true,
+            joined: true,
+        } => format!("member of cluster {}, joined later", creation.cluster()),
     };
     format!("node {node}, data directory {directory}, {member}")
 }
@@ -39,10 +46,12 @@ pub(super) fn identity_object(identity: &Identity) -> Object {
         Membership::Member {
             creation,
             cores_created: false,
+            ..
         } => ("member", Some(creation)),
         Membership::Member {
             creation,
             cores_created: true,
+            ..
         } => ("cores_created", Some(creation)),
     };
     Object::default()

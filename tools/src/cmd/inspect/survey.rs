@@ -185,6 +185,7 @@ impl Survey {
                 }
             }
             RecordBody::Checkpoint { applied, .. } => replica.checkpoint = replica.checkpoint.max(applied),
+            RecordBody::Relocation { .. } => {}
             RecordBody::ReplicaEnd => replica.ended = Some(position),
             RecordBody::Unknown { kind } => problems.add(Problem::UnknownKind { name, position, kind }),
         }
