@@ -7,8 +7,7 @@
 //!
 //! `.ci/fuzz` builds this crate with coverage, lets each target write its seeds, and runs it.
 //!
-//! Not here, on purpose: cargo-fuzz (`docs/decisions` says why), and inputs that were found: what they taught is a test beside
-//! the code.
+//! Not here, on purpose: cargo-fuzz (`README.md` says why), and inputs that were found: what they taught is a test beside the code.
 
 pub mod budget;
 pub mod config;
