@@ -40,6 +40,14 @@ pub enum PreflightError {
         /// The limit.
         limit: u64,
     },
+    /// A ring takes locked memory of a user without privileges, and there is none left.
+    #[error(
+        "the {limit} bytes of memory that this user may lock are taken, all its processes together; raise it (ulimit -l, or LimitMEMLOCK in the unit)"
+    )]
+    MemlockTaken {
+        /// The limit.
+        limit: u64,
+    },
     /// The limit of open descriptors is too low.
     #[error("the limit of open files is {limit} and {cores} cores need {needed}; raise it (ulimit -n, or LimitNOFILE in the unit)")]
     DescriptorsTooFew {
@@ -154,8 +162,9 @@ impl fmt::Display for Forbids {
 /// # Errors
 /// [`PreflightError`]: what is wrong and how to change it.
 pub fn check(cores: usize) -> Result<(), PreflightError> {
-    io_uring()?;
+    // In this order: without locked memory a user without privileges gets no ring.
     locked_memory()?;
+    io_uring()?;
     descriptors(cores).map(|_| ())
 }
 
@@ -223,7 +232,7 @@ pub fn check_storage(data: &Path, volatile: bool) -> Result<(), PreflightError> 
 /// Makes a ring and lets it go again.
 ///
 /// # Errors
-/// [`PreflightError::NoIoUring`], [`PreflightError::IoUringForbidden`].
+/// [`PreflightError::NoIoUring`], [`PreflightError::IoUringForbidden`], [`PreflightError::MemlockTaken`].
 pub fn io_uring() -> Result<(), PreflightError> {
     let mut parameters = [0u8; 120];
     // SAFETY: io_uring_setup reads and writes only the 120 bytes of its io_uring_params, which outlive the call.
@@ -236,6 +245,9 @@ pub fn io_uring() -> Result<(), PreflightError> {
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
     Err(match errno {
         libc::EPERM | libc::EACCES => PreflightError::IoUringForbidden { by: forbidden_by() },
+        libc::ENOMEM => PreflightError::MemlockTaken {
+            limit: getrlimit(Resource::Memlock).current.unwrap_or(u64::MAX),
+        },
         errno => PreflightError::NoIoUring { errno },
     })
 }

@@ -75,6 +75,7 @@ fn io_uring(ring: Result<(), PreflightError>, kernel: &str) -> Row {
         ),
         Err(
             error @ (PreflightError::MemlockTooLow { .. }
+            | PreflightError::MemlockTaken { .. }
             | PreflightError::DescriptorsTooFew { .. }
             | PreflightError::NotLoopback { .. }
             | PreflightError::NoDirectIo { .. }
