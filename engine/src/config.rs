@@ -25,6 +25,8 @@ pub struct NodeConfig {
     pub pin: bool,
     /// Whether addresses other than loopback are allowed although nothing is encrypted yet.
     pub insecure: bool,
+    /// Whether the data directory may lie on a file system that lives in memory.
+    pub volatile: bool,
     /// Milliseconds of a tick; the same on every node.
     pub tick_ms: u32,
     /// Ticks without a leader before an election; the same on every node.

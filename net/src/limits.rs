@@ -31,6 +31,8 @@ pub const COUNTER_MAX: u64 = 1 << 62;
 pub const DOCUMENT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 /// Milliseconds a connection has from its first byte to the end of its handshake.
 pub const HANDSHAKE_MS_MAX: u64 = 5_000;
+/// Milliseconds in which a frame that has begun must be whole, once the other side is waited for: 9 MiB at 0.3 MiB/s.
+pub const FRAME_MS_MAX: u64 = 30_000;
 /// Milliseconds a peer may take nothing of what is written to it before the connection is closed.
 pub const WRITE_STALL_MS_MAX: u64 = 10_000;
 /// Milliseconds a connection is read on after a goodbye, so that the goodbye arrives.

@@ -171,6 +171,9 @@ pub(crate) struct DevArgs {
     /// Delete what a former `margate dev` left there, and start empty
     #[arg(long, help_heading = "Data")]
     pub(crate) fresh: bool,
+    /// Let data lie on tmpfs: all of them are lost when the machine stops
+    #[arg(long, help_heading = "Data")]
+    pub(crate) volatile: bool,
 }
 
 /// `--port-base`
@@ -213,6 +216,16 @@ pub(crate) struct NodeArgs {
         help_heading = "Node"
     )]
     pub(crate) insecure: Option<bool>,
+    /// Let data lie on tmpfs: all of them are lost when the machine stops [node.volatile]
+    #[arg(
+        long,
+        env = "MARGATE_NODE__VOLATILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Node"
+    )]
+    pub(crate) volatile: Option<bool>,
     /// All nodes, each as ID=ADDRESS, one address per core joined by + [cluster.nodes]
     #[arg(
         long,

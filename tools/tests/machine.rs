@@ -11,9 +11,9 @@ use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
-use support::cli::{assert_failed, stderr, stdout};
+use support::cli::{Cli, assert_failed, stderr, stdout};
 use support::node::{Single, node};
-use support::{Process, dev, free_address, margate, scratch};
+use support::{Process, READY, dev, eventually, free_address, margate, ready, scratch};
 
 /// The node must end with code 1 and this message, having made no data directory.
 #[track_caller]
@@ -210,16 +210,58 @@ fn a_check_names_what_is_lacking_before_a_node_does() {
     assert_failed(&nowhere, 2, "cannot look at /nowhere/at/all: No such file or directory");
 }
 
+/// A file system in memory: Linux mounts one for shared memory. Where it does not, there is nothing to look at.
+fn memory() -> Option<&'static Path> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("Linux lists its mounts");
+    let mounted = mounts.lines().any(|line| line.split(' ').skip(1).take(2).eq(["/dev/shm", "tmpfs"]));
+    mounted.then(|| Path::new("/dev/shm"))
+}
+
 #[test]
 fn a_file_system_in_memory_fails_its_check() {
-    // Linux mounts one there for shared memory; where it does not, there is nothing to look at.
-    let memory = Path::new("/dev/shm");
-    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("Linux lists its mounts");
-    if !mounts.lines().any(|line| line.split(' ').skip(1).take(2).eq(["/dev/shm", "tmpfs"])) {
-        return;
-    }
+    let Some(memory) = memory() else { return };
     let all = rows(check(memory), 7);
     assert_row(&all, "file system", "fail", "tmpfs: it is gone when the machine stops");
+}
+
+#[test]
+fn a_node_in_memory_starts_only_if_its_data_may_be_lost() {
+    let Some(memory) = memory() else { return };
+    let scratch = tempfile::tempdir_in(memory).expect("a folder in memory");
+    let (data, address) = (scratch.path().join("data"), free_address());
+    let mut refused = Process::start(node(&data, 1, &[(1, &address)]));
+    refused.expect_failure(1, &format!("{} is on tmpfs, which ", data.display()));
+    assert!(!data.exists(), "the refusal came after the data directory was made");
+    // Before Linux 6.6 there is no way at all.
+    if refused.talk().contains("takes no direct i/o") {
+        return;
+    }
+    refused.expect_talk("or pass --volatile");
+    let mut command = node(&data, 1, &[(1, &address)]);
+    command.args(["--volatile", "--bootstrap"]);
+    let mut volatile = Process::start(command);
+    volatile.expect_talk("VOLATILE: every write is lost when this machine stops");
+    let cli = Cli::at(&address).within("1s");
+    eventually("the node serves", READY, || {
+        cli.run(&["set", "a", "1"]).status.success().then_some(())
+    });
+    volatile.stop();
+}
+
+#[test]
+fn dev_passes_volatile_on() {
+    let Some(memory) = memory() else { return };
+    let data = tempfile::tempdir_in(memory).expect("a folder in memory");
+    let flags = ["--nodes", "1", "--port-base", "auto"];
+    let mut refused = Process::start(dev(data.path(), &flags));
+    refused.expect_failure(1, "all nodes have ended; the messages above say why");
+    refused.expect_talk("is on tmpfs, which ");
+    if refused.talk().contains("takes no direct i/o") {
+        return;
+    }
+    let (mut volatile, _) = ready(data.path(), &[flags.as_slice(), &["--volatile"]].concat());
+    volatile.expect_talk("VOLATILE: every write is lost when this machine stops");
+    volatile.stop();
 }
 
 #[test]

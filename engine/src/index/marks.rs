@@ -214,7 +214,8 @@ impl ReplicaMarks {
         let name = decode_name(key.strip_prefix(&REPLICA_PREFIX)?)?;
         let mut reader = Reader(unseal(key, value)?);
         let (space, damaged) = (Space(reader.u32()?), reader.flag()?);
-        let (low, high, runs, state) = (reader.length()?, reader.length()?, reader.length()?, reader.length()?);
+        let (low, high) = (reader.length(KEY_BYTES_MAX)?, reader.length(KEY_BYTES_MAX)?);
+        let (runs, state) = (reader.length(TERM_RUNS_MAX)?, reader.length(STATE_BYTES_MAX)?);
         let marks = Self {
             name,
             damaged,

@@ -106,6 +106,26 @@ proptest! {
 }
 
 #[test]
+fn a_bound_longer_than_a_key_is_damage() {
+    // Found by the fuzzer: what could be read could not be written again.
+    let marks = replica_marks(3, 9);
+    let with_low = |bytes: usize| {
+        let empty = ReplicaMarks {
+            low: Bytes::new(),
+            ..marks.clone()
+        };
+        let mut value = empty.encode().expect("within limits");
+        value.truncate(value.len() - 4);
+        value[8..12].copy_from_slice(&length(bytes, bytes).expect("short").to_le_bytes());
+        // After six words of four bytes and five of eight.
+        value.splice(64..64, vec![b'k'; bytes]);
+        ReplicaMarks::decode(&marks.key(), &seal(&marks.key(), value))
+    };
+    assert_eq!(with_low(KEY_BYTES_MAX).expect("as long as a key may be").low.len(), KEY_BYTES_MAX);
+    assert!(with_low(KEY_BYTES_MAX + 1).is_err());
+}
+
+#[test]
 fn an_identity_is_only_its_own() {
     let value = OURS.encode();
     assert!(OURS.check(&value).is_ok());

@@ -58,8 +58,9 @@ impl Reader<'_> {
         self.take().map(u128::from_le_bytes)
     }
 
-    pub(super) fn length(&mut self) -> Option<usize> {
-        usize::try_from(self.u32()?).ok()
+    /// A length that its writer could have written.
+    pub(super) fn length(&mut self, max: usize) -> Option<usize> {
+        usize::try_from(self.u32()?).ok().filter(|length| *length <= max)
     }
 
     pub(super) fn position(&mut self) -> Option<Position> {

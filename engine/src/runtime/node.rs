@@ -216,6 +216,7 @@ impl Node {
             .ok_or(NodeError::NotListed(config.node))?;
         preflight::check(own.cores.len())?;
         preflight::check_addresses(own, config.insecure)?;
+        preflight::check_storage(&config.data, config.volatile)?;
         let (directory, identity) = DataDirectory::open(&config.data, config.node, DirectoryId(rand::rng().random()))?;
         let stop = StopHandle::default();
         let incarnation = Incarnation(rand::rng().next_u64());

@@ -243,17 +243,19 @@ async fn serve_client(connection: Connection, role: Role, server: &Rc<Server>) {
     let (id, outbox) = server.clients.add(sender.closer());
     let writing = glommio::spawn_local(write_replies(sender, Rc::clone(&outbox)));
     let ended = read_requests(&mut reader, role, id, &outbox, server).await;
-    if !matches!(ended, ReadError::Frame(_)) {
+    tracing::debug!(%ended, "a client's connection ends");
+    let goodbye = ended.goodbye();
+    if goodbye.is_none() {
         // Nobody is there to read the rest; a writer that waits for the other side ends with this.
         outbox.give_up();
     }
     server.clients.remove(id);
     let sender = writing.await;
-    let (ReadError::Frame(error), Some(mut sender)) = (ended, sender) else {
+    let (Some(goodbye), Some(mut sender)) = (goodbye, sender) else {
         return;
     };
     // Tells the client what was wrong with its bytes, while it can still hear it.
-    if sender.goodbye(&Goodbye::Frame(error)).await.is_ok() {
+    if sender.goodbye(&goodbye).await.is_ok() {
         reader.drain().await;
     }
 }

@@ -139,8 +139,8 @@ pub enum HandshakeRefusal {
         /// Connections allowed.
         max: u32,
     },
-    /// The handshake took too long.
-    #[error("the handshake was not done after {after_ms} ms; send Hello at once after connecting")]
+    /// The handshake, or a later frame that had begun, took too long.
+    #[error("a hello or a frame was not whole after {after_ms} ms; say hello at once after connecting, and end what is begun")]
     TooSlow {
         /// Milliseconds allowed.
         after_ms: u32,

@@ -11,7 +11,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_lite::{AsyncRead, AsyncWrite, future};
@@ -23,7 +23,7 @@ use super::listener::{Incoming, Slot};
 use crate::codec::{FrameWriter, decode_goodbye, decode_hello, decode_welcome};
 use crate::frame::{Frame, FrameKind, Stage, missing, take_frame};
 use crate::handshake::{Goodbye, HandshakeRefusal, Hello, Identity, Role, Welcome};
-use crate::limits::{DRAIN_MS_MAX, HANDSHAKE_MS_MAX, READ_BYTES, WRITE_STALL_MS_MAX};
+use crate::limits::{DRAIN_MS_MAX, FRAME_MS_MAX, HANDSHAKE_MS_MAX, READ_BYTES, WRITE_STALL_MS_MAX};
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
@@ -149,14 +149,9 @@ impl Connection {
 
     /// Tells the dialler what was wrong with its hello, where it can still hear it.
     async fn complain(self, error: &ReadError) {
-        let goodbye = match error {
-            ReadError::Frame(error) => Goodbye::Frame(*error),
-            ReadError::TimedOut { after_ms } => Goodbye::Handshake(HandshakeRefusal::TooSlow {
-                after_ms: u32::try_from(*after_ms).unwrap_or(u32::MAX),
-            }),
-            ReadError::Closed | ReadError::Truncated { .. } | ReadError::Goodbye(_) | ReadError::Io(_) => return,
-        };
-        self.farewell(&goodbye).await;
+        if let Some(goodbye) = error.goodbye() {
+            self.farewell(&goodbye).await;
+        }
     }
 
     /// Says goodbye and closes, so that the other side can read it: see [`FrameReader::drain`].
@@ -173,6 +168,7 @@ impl FrameReader {
     /// # Errors
     /// [`ReadError`]; frames that came whole before it are in `out`. The connection is useless then.
     pub async fn read_frames(&mut self, out: &mut Vec<Frame>) -> Result<(), ReadError> {
+        let mut begun = None;
         loop {
             let before = out.len();
             while let Some(frame) = self.take()? {
@@ -181,7 +177,7 @@ impl FrameReader {
             if out.len() > before {
                 return Ok(());
             }
-            self.read_some().await?;
+            self.read_more(&mut begun).await?;
         }
     }
 
@@ -190,11 +186,12 @@ impl FrameReader {
     /// # Errors
     /// As [`FrameReader::read_frames`].
     pub async fn read_frame(&mut self) -> Result<Frame, ReadError> {
+        let mut begun = None;
         loop {
             if let Some(frame) = self.take()? {
                 return Ok(frame);
             }
-            self.read_some().await?;
+            self.read_more(&mut begun).await?;
         }
     }
 
@@ -216,6 +213,20 @@ impl FrameReader {
             Some(frame) if frame.kind == FrameKind::Goodbye => Err(ReadError::Goodbye(decode_goodbye(&frame)?)),
             other => Ok(other),
         }
+    }
+
+    /// One read. Between two frames it may take for ever; a frame that is there in part must be whole [`FRAME_MS_MAX`] after
+    /// `begun`, when the rest was first waited for: who never ends a frame shall not hold its memory and a connection.
+    async fn read_more(&mut self, begun: &mut Option<Instant>) -> Result<(), ReadError> {
+        if self.buffer.is_empty() {
+            return self.read_some().await;
+        }
+        let left = Duration::from_millis(FRAME_MS_MAX).saturating_sub(begun.get_or_insert_with(Instant::now).elapsed());
+        let timer = async {
+            sleep(left).await;
+            Err(ReadError::TimedOut { after_ms: FRAME_MS_MAX })
+        };
+        future::or(self.read_some(), timer).await
     }
 
     /// One read of the socket into the buffer.

@@ -27,12 +27,26 @@ pub enum ReadError {
     /// The system failed to read.
     #[error("reading from the connection failed: {0}")]
     Io(#[source] io::Error),
-    /// The other side was too slow in a handshake.
-    #[error("the other side sent nothing of use for {after_ms} ms; is it a Margate core, and alive?")]
+    /// The other side was too slow in a handshake, or with a frame that it had begun.
+    #[error("the other side did not finish a handshake or a frame within {after_ms} ms; is it Margate, and alive?")]
     TimedOut {
         /// Milliseconds waited.
         after_ms: u64,
     },
+}
+
+impl ReadError {
+    /// What the other side is told, if it is there and does not know it already.
+    #[must_use]
+    pub fn goodbye(&self) -> Option<Goodbye> {
+        match self {
+            Self::Frame(error) => Some(Goodbye::Frame(*error)),
+            Self::TimedOut { after_ms } => Some(Goodbye::Handshake(HandshakeRefusal::TooSlow {
+                after_ms: u32::try_from(*after_ms).unwrap_or(u32::MAX),
+            })),
+            Self::Closed | Self::Truncated { .. } | Self::Goodbye(_) | Self::Io(_) => None,
+        }
+    }
 }
 
 /// A connection to another core was not opened.

@@ -56,6 +56,7 @@ fn from_flags(global: &Global, args: NodeArgs) -> FileConfig {
             pin: args.pin,
             cpus: args.cpus,
             insecure: args.insecure,
+            volatile: args.volatile,
         },
         cluster: ClusterSection {
             shards: args.shards,
@@ -180,7 +181,7 @@ mod tests {
     #[test]
     fn every_key_of_the_file_has_a_variable_but_those_of_the_log() {
         let known = known_variables();
-        assert_eq!(known.len(), 13, "{known:?}");
+        assert_eq!(known.len(), 14, "{known:?}");
         assert!(known.contains(&"MARGATE_RAFT__TICK".to_owned()));
     }
 }

@@ -99,6 +99,7 @@ pub(crate) fn resolve(file: FileConfig, flags: FileConfig, bootstrap: bool) -> R
             bootstrap,
             pin: merged.node.pin.unwrap_or(true),
             insecure,
+            volatile: merged.node.volatile.unwrap_or(false),
             tick_ms,
             election_ticks,
             segment_bytes: segment_bytes(merged.storage.segment_size.as_deref().unwrap_or(SEGMENT_SIZE))?,
@@ -164,6 +165,7 @@ fn overlay(under: FileConfig, over: FileConfig) -> FileConfig {
             pin: over.node.pin.or(under.node.pin),
             cpus: over.node.cpus.or(under.node.cpus),
             insecure: over.node.insecure.or(under.node.insecure),
+            volatile: over.node.volatile.or(under.node.volatile),
         },
         cluster: overlay_cluster(under.cluster, over.cluster),
         raft: RaftSection {

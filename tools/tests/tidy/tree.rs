@@ -84,7 +84,7 @@ impl TrackedFile {
 
     /// Whether a generator made it.
     pub(crate) fn is_generated(&self) -> bool {
-        self.path == "Cargo.lock" || self.path.contains("/generated/")
+        self.path.ends_with("Cargo.lock") || self.path.contains("/generated/")
     }
 }
 

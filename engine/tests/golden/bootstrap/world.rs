@@ -341,6 +341,7 @@ fn config(id: u64, count: u64, bounds: &[Bytes]) -> NodeConfig {
         bootstrap: id == 1,
         pin: false,
         insecure: false,
+        volatile: false,
         tick_ms: 100,
         election_ticks: 10,
         segment_bytes: 4 << 20,

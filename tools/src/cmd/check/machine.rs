@@ -74,7 +74,12 @@ fn io_uring(ring: Result<(), PreflightError>, kernel: &str) -> Row {
             "start Linux 5.8 or newer with io_uring built in",
         ),
         Err(
-            error @ (PreflightError::MemlockTooLow { .. } | PreflightError::DescriptorsTooFew { .. } | PreflightError::NotLoopback { .. }),
+            error @ (PreflightError::MemlockTooLow { .. }
+            | PreflightError::MemlockTaken { .. }
+            | PreflightError::DescriptorsTooFew { .. }
+            | PreflightError::NotLoopback { .. }
+            | PreflightError::NoDirectIo { .. }
+            | PreflightError::NotDurable { .. }),
         ) => Row::fail(Item::IoUring, error.to_string(), "do as it says"),
     }
 }

@@ -163,7 +163,7 @@ pub(crate) fn run(global: &Global, args: &DevArgs) -> Result<Exit, Failure> {
     let topology = settle(args, &place)?;
     topology.check_ports_free()?;
     place.record(&topology)?;
-    let nodes = start(global, &place, &topology)?;
+    let nodes = start(global, args, &place, &topology)?;
     supervise::run(global.output, signals, nodes, place, &topology)
 }
 
@@ -178,7 +178,7 @@ fn settle(args: &DevArgs, place: &Place) -> Result<Topology, Failure> {
     }
 }
 
-fn start(global: &Global, place: &Place, topology: &Topology) -> Result<Nodes, DevError> {
+fn start(global: &Global, args: &DevArgs, place: &Place, topology: &Topology) -> Result<Nodes, DevError> {
     let available = cpus::available();
     let shares = cpus::shares(&available, topology.nodes(), topology.cores());
     if shares.is_none() {
@@ -189,7 +189,8 @@ fn start(global: &Global, place: &Place, topology: &Topology) -> Result<Nodes, D
         );
     }
     let mut nodes = Nodes::default();
-    for (position, config) in topology.configs(global, place, shares.as_deref()).into_iter().enumerate() {
+    for (position, mut config) in topology.configs(global, place, shares.as_deref()).into_iter().enumerate() {
+        config.node.volatile = args.volatile.then_some(true);
         let bootstrap = position == 0 && !place.is_bootstrapped();
         nodes.spawn(place, &config, bootstrap)?;
     }

@@ -272,6 +272,7 @@ mod tests {
             port_base: None,
             data: "data".into(),
             fresh: false,
+            volatile: false,
         })
         .expect("valid")
     }

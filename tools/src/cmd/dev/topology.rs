@@ -137,6 +137,7 @@ impl Topology {
             pin: Some(shares.is_some()),
             cpus: shares.and_then(|shares| shares.get(position).cloned()),
             insecure: None,
+            volatile: None,
         };
         (1u64..)
             .zip(0..self.nodes())
@@ -219,6 +220,7 @@ mod tests {
             port_base: None,
             data: "data".into(),
             fresh: false,
+            volatile: false,
         }
     }
 
