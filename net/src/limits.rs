@@ -39,7 +39,7 @@ pub const WRITE_STALL_MS_MAX: u64 = 10_000;
 pub const DRAIN_MS_MAX: u64 = 1_000;
 /// Milliseconds to wait after a connection could not be accepted: descriptors come back by others closing.
 pub const ACCEPT_RETRY_MS: u64 = 100;
-/// Connections of peers a core accepts beyond its cap, which is the clients'.
+/// Connections of peers a core accepts beyond its cap, which is the clients': two of each peer core.
 pub const PEERS_MAX: u32 = 64;
 /// Connections over its cap that a core holds for a moment to tell them so; more are dropped unanswered.
 pub const REFUSALS_MAX: u32 = 16;

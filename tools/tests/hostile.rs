@@ -9,8 +9,9 @@ use std::net::TcpStream;
 use margate_net::codec::{FrameWriter, decode_map_reply};
 use margate_net::frame::{FrameError, FrameKind, MAGIC, PROTOCOL_VERSION};
 use margate_net::handshake::{Goodbye, HandshakeRefusal, Hello, Role};
-use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId};
-use margate_net::limits::{BODY_BYTES_MAX, HELLO_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId, ReplicaId, ShardId};
+use margate_net::limits::{BODY_BYTES_MAX, HELLO_BYTES_MAX, MEMBER_BODY_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use margate_net::message::{MemberBody, MemberMessage};
 use support::cli::Cli;
 use support::wire::{Case, Wire, client_hello, frame_of, hello_frame, malformed, spoilt, unexpected, with_header};
 use support::{ready, scratch};
@@ -224,10 +225,29 @@ fn peers_are_told(address: &str) {
     let mut sound = Vec::new();
     FrameWriter::new().peer(&mut sound, &margate_net::message::PeerBatch::default());
     let mut cases = spoilt(FrameKind::Peer, &sound, BODY_BYTES_MAX, PAYLOAD_BYTES_MAX);
+    let mut sound = Vec::new();
+    FrameWriter::new().member(&mut sound, &given_up());
+    cases.extend(spoilt(FrameKind::Member, &sound, MEMBER_BODY_BYTES_MAX, PAYLOAD_BYTES_MAX));
+    cases.push((
+        "no such message",
+        frame_of(FrameKind::Member, &sound[32..], b"x"),
+        malformed(FrameKind::Member),
+    ));
     for kind in [FrameKind::Request, FrameKind::MapRequest, FrameKind::Create] {
         cases.push(("not a peer's", frame_of(kind, &[], &[]), unexpected(kind, FrameKind::Peer)));
     }
     assert_all_told(cases, || Wire::greeted(address, &peer).0);
+}
+
+/// A message about members without a payload.
+fn given_up() -> MemberMessage {
+    MemberMessage {
+        shard: ShardId(1),
+        from: ReplicaId(1),
+        to: ReplicaId(2),
+        attempt: 1,
+        body: MemberBody::GiveUp,
+    }
 }
 
 /// A connection that ends inside a frame is no fault of anybody's.

@@ -95,6 +95,12 @@ impl Shared {
         self.inbox_bytes.get()
     }
 
+    /// All that gathered.
+    pub(super) fn take(&self) -> Vec<Event> {
+        self.inbox_bytes.set(0);
+        std::mem::take(&mut *self.inbox.borrow_mut())
+    }
+
     /// The core is told to stop.
     pub fn stop(&self) {
         if !self.stopping.replace(true) {
@@ -153,8 +159,7 @@ pub async fn run(core: Rc<RefCell<Core<HeedReader>>>, hands: Hands, tick: Durati
 }
 
 fn turn(core: &RefCell<Core<HeedReader>>, hands: &Hands, effects: &mut Effects) -> Result<(), Halt> {
-    let events = std::mem::take(&mut *hands.shared.inbox.borrow_mut());
-    hands.shared.inbox_bytes.set(0);
+    let events = hands.shared.take();
     let moment = clock::moment();
     let mut core = core.borrow_mut();
     for event in events {

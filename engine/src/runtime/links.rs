@@ -153,3 +153,7 @@ async fn carry(link: &Link, connection: Connection) {
     };
     future::or(writing, reading).await;
 }
+
+#[cfg(test)]
+#[path = "links_tests.rs"]
+mod tests;

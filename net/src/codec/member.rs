@@ -160,3 +160,65 @@ impl Fields {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Change = fn(&mut Fields);
+
+    fn of_kind(kind: u8) -> Fields {
+        let directory = [ADMIT, JOIN].contains(&kind).then_some(DirectoryId(5));
+        Fields {
+            kind,
+            directory,
+            ..Fields::default()
+        }
+    }
+
+    #[test]
+    fn a_kind_takes_its_own_fields_and_no_others() {
+        let more: [(&str, Change); 5] = [
+            ("number", |fields| fields.number = 1),
+            ("applied", |fields| fields.applied = 1),
+            ("term", |fields| fields.term = 1),
+            ("directory", |fields| fields.directory = Some(DirectoryId(6))),
+            ("payload", |fields| fields.payload = Bytes::from_static(b"x")),
+        ];
+        for kind in ADMIT..=TAKEN {
+            let takes: Vec<_> = more
+                .iter()
+                .filter(|(_, change)| {
+                    let mut fields = of_kind(kind);
+                    change(&mut fields);
+                    fields.body().is_ok()
+                })
+                .map(|(name, _)| *name)
+                .collect();
+            let expected: &[&str] = match kind {
+                ADMIT | JOIN => &["directory"],
+                BEGIN => &["applied", "term", "payload"],
+                END => &["number", "term"],
+                ROWS => &["number", "payload"],
+                TAKEN => &["number"],
+                _ => &[],
+            };
+            assert_eq!(takes, expected, "kind {kind}");
+            assert!(of_kind(kind).body().is_ok(), "kind {kind}");
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_and_a_missing_directory_are_refused() {
+        for kind in [0, TAKEN + 1, u8::MAX] {
+            assert_eq!(of_kind(kind).body(), Err("its kind is unknown"));
+        }
+        for kind in [ADMIT, JOIN] {
+            let nobody = Fields {
+                directory: None,
+                ..of_kind(kind)
+            };
+            assert_eq!(nobody.body(), Err("it names no data directory"));
+        }
+    }
+}

@@ -24,7 +24,7 @@ use crate::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId};
 pub enum Role {
     /// Sends operations.
     Client = 1,
-    /// Another node's core: sends Raft messages.
+    /// Another node's core: sends Raft messages, and what makes and mends members.
     Peer = 2,
     /// Bootstraps and looks.
     Admin = 3,

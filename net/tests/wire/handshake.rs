@@ -131,9 +131,9 @@ fn roles_keep_to_their_frames() {
         let all = FrameKind::ALL.into_iter();
         all.filter(|kind| role.check_frame(*kind).is_ok()).collect()
     };
-    use FrameKind::{Create, Goodbye, MapRequest, Peer, Probe, Request, StatusRequest};
+    use FrameKind::{Create, Goodbye, MapRequest, Member, Peer, Probe, Request, StatusRequest};
     assert_eq!(allowed(Role::Client), [Goodbye, Request, MapRequest, StatusRequest]);
-    assert_eq!(allowed(Role::Peer), [Goodbye, Peer]);
+    assert_eq!(allowed(Role::Peer), [Goodbye, Peer, Member]);
     assert_eq!(allowed(Role::Admin), [Goodbye, MapRequest, StatusRequest, Probe, Create]);
     let error = Role::Client.check_frame(Peer);
     assert_eq!(

@@ -3,8 +3,8 @@
 use crate::words;
 use bytes::Bytes;
 use margate_net::codec::{
-    decode_create, decode_create_reply, decode_goodbye, decode_hello, decode_map, decode_map_reply, decode_peer, decode_probe,
-    decode_probe_reply, decode_replies, decode_requests, decode_status_reply, decode_welcome, encode_map,
+    decode_create, decode_create_reply, decode_goodbye, decode_hello, decode_map, decode_map_reply, decode_member, decode_peer,
+    decode_probe, decode_probe_reply, decode_replies, decode_requests, decode_status_reply, decode_welcome, encode_map,
 };
 use margate_net::frame::{Frame, FrameError, FrameKind};
 use margate_net::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -27,6 +27,7 @@ fn decode_all(frame: &Frame) -> usize {
         (FrameKind::ProbeReply, decode_probe_reply(frame).err()),
         (FrameKind::Create, decode_create(frame).err()),
         (FrameKind::CreateReply, decode_create_reply(frame).err()),
+        (FrameKind::Member, decode_member(frame).err()),
     ];
     for (kind, error) in &decoded {
         let expected = FrameError::UnexpectedKind {
@@ -64,6 +65,19 @@ proptest! {
         decode_all(&frame);
         frame.payload = changed(&frame.payload, &changes, cut);
         decode_all(&frame);
+    }
+
+    /// There is one way to say a thing: what is decoded says in full what came.
+    #[test]
+    fn decoded_members_are_all_that_came(message in words::member_message(), payload in vec(any::<u8>(), 0..3), changes in vec((any::<Index>(), any::<u8>()), 0..4)) {
+        let mut frame = words::frame(|writer, out| writer.member(out, &message));
+        frame.body = changed(&frame.body, &changes, None);
+        frame.payload = payload.into();
+        if let Ok(decoded) = decode_member(&frame) {
+            let again = words::frame(|writer, out| writer.member(out, &decoded));
+            prop_assert_eq!(decode_member(&again), Ok(decoded));
+            prop_assert_eq!(again.payload, frame.payload);
+        }
     }
 
     #[test]

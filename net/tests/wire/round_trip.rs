@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use margate_net::codec::{
-    decode_create, decode_create_reply, decode_goodbye, decode_hello, decode_map, decode_map_reply, decode_peer, decode_probe_reply,
-    decode_replies, decode_requests, decode_status_reply, decode_welcome, encode_map, peer_message_payload_bytes, request_payload_bytes,
+    decode_create, decode_create_reply, decode_goodbye, decode_hello, decode_map, decode_map_reply, decode_member, decode_peer,
+    decode_probe_reply, decode_replies, decode_requests, decode_status_reply, decode_welcome, encode_map, peer_message_payload_bytes,
+    request_payload_bytes,
 };
 use margate_net::error::{Refusal, UnknownRefusal};
 use margate_net::frame::{FrameError, FrameKind};
 use margate_net::handshake::Goodbye;
 use margate_net::ids::{ClusterId, CoreId, LogIndex, MapEpoch, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
-use margate_net::limits::{DOCUMENT_BYTES_MAX, OPERATIONS_PER_FRAME_MAX, PEER_MESSAGES_PER_FRAME_MAX, SHARDS_MAX, VALUE_BYTES_MAX};
+use margate_net::limits::{
+    COUNTER_MAX, DOCUMENT_BYTES_MAX, OPERATIONS_PER_FRAME_MAX, PAYLOAD_BYTES_MAX, PEER_MESSAGES_PER_FRAME_MAX, SHARDS_MAX, VALUE_BYTES_MAX,
+};
 use margate_net::map::{Map, MapError, MapNode, MapReplica, MapShard};
-use margate_net::message::{EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, Reply, Row, Success};
+use margate_net::message::{EntryKind, MemberBody, MemberMessage, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, Reply, Row, Success};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -42,6 +45,12 @@ proptest! {
         let frame = frame(|writer, out| writer.peer(out, &batch));
         prop_assert_eq!(frame.payload.len(), batch.messages.iter().map(peer_message_payload_bytes).sum::<usize>());
         prop_assert_eq!(decode_peer(&frame).expect("we wrote it"), batch);
+    }
+
+    #[test]
+    fn member_messages(message in words::member_message()) {
+        let frame = frame(|writer, out| writer.member(out, &message));
+        prop_assert_eq!(decode_member(&frame).expect("we wrote it"), message);
     }
 
     #[test]
@@ -258,4 +267,51 @@ fn assert_frames_of_round(batch: &PeerBatch, expected: usize) {
     let parts: Vec<_> = frames.iter().map(|frame| decode_peer(frame).expect("we wrote it")).collect();
     assert!(parts.iter().all(|part| (part.round, part.echo) == (batch.round, batch.echo)));
     assert!(parts.iter().flat_map(|part| &part.messages).eq(&batch.messages));
+}
+
+fn of_member(body: MemberBody) -> MemberMessage {
+    MemberMessage {
+        shard: ShardId(u64::MAX),
+        from: ReplicaId(u64::MAX),
+        to: ReplicaId(u64::MAX),
+        attempt: u64::MAX,
+        body,
+    }
+}
+
+#[test]
+fn the_largest_message_about_members_fits_a_frame() {
+    let begin = of_member(MemberBody::Begin {
+        applied: LogIndex(COUNTER_MAX),
+        applied_term: Term(COUNTER_MAX),
+        state: Bytes::from(vec![7; PAYLOAD_BYTES_MAX]),
+    });
+    assert_eq!(decode_member(&frame(|writer, out| writer.member(out, &begin))), Ok(begin));
+}
+
+#[test]
+fn numbers_about_members_that_cannot_be_counted_on_from_are_refused() {
+    let beyond = COUNTER_MAX + 1;
+    let bodies = [
+        MemberBody::Taken { number: beyond },
+        MemberBody::Rows {
+            number: beyond,
+            data: Bytes::new(),
+        },
+        MemberBody::End {
+            number: 1,
+            term: Term(beyond),
+        },
+        MemberBody::Begin {
+            applied: LogIndex(beyond),
+            applied_term: Term(1),
+            state: Bytes::new(),
+        },
+    ];
+    for body in bodies {
+        let refused = decode_member(&frame(|writer, out| writer.member(out, &of_member(body.clone()))));
+        let kind = FrameKind::Member;
+        let what = "a number, term or index is impossibly large";
+        assert_eq!(refused, Err(FrameError::Malformed { kind, what }), "{body:?}");
+    }
 }

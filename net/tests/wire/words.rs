@@ -13,8 +13,8 @@ use margate_net::ids::{
 use margate_net::limits::{COUNTER_MAX, KEY_BYTES_MAX, LIST_ROWS_MAX};
 use margate_net::map::{Map, MapNode, MapReplica, MapShard};
 use margate_net::message::{
-    Consistency, CoreStatus, Direction, EntryKind, Operation, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, Precondition, Projection,
-    ReadVersion, ReplicaRole, ReplicaStatus, Reply, Request, Returning, Row, Success,
+    Consistency, CoreStatus, Direction, EntryKind, MemberBody, MemberMessage, Operation, PeerBatch, PeerEntry, PeerMessage,
+    PeerMessageKind, Precondition, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Reply, Request, Returning, Row, Success,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -52,6 +52,7 @@ pub(crate) fn any_frame_bytes() -> impl Strategy<Value = Vec<u8>> {
         vec(request(), 0..5).prop_map(|requests| written(|writer, out| writer.requests(out, &requests))),
         vec(reply(), 1..5).prop_map(|replies| written(|writer, out| writer.replies(out, &replies))),
         peer_batch().prop_map(|batch| written(|writer, out| writer.peer(out, &batch))),
+        member_message().prop_map(|message| written(|writer, out| writer.member(out, &message))),
         any_handshake_bytes(),
         map().prop_map(|map| written(|writer, out| writer.map_reply(out, 1, &map))),
         core_status().prop_map(|status| written(|writer, out| writer.status_reply(out, 2, &status))),
@@ -247,6 +248,34 @@ pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
 
 pub(crate) fn peer_batch() -> impl Strategy<Value = PeerBatch> {
     (any::<(u64, u64)>(), vec(peer_message(), 0..6)).prop_map(|((round, echo), messages)| PeerBatch { round, echo, messages })
+}
+
+fn member_body() -> impl Strategy<Value = MemberBody> {
+    let counter = || 0..=COUNTER_MAX;
+    let directory = || any::<u128>().prop_map(DirectoryId);
+    prop_oneof![
+        directory().prop_map(|directory| MemberBody::Admit { directory }),
+        (counter(), counter(), bytes(100)).prop_map(|(applied, applied_term, state)| MemberBody::Begin {
+            applied: LogIndex(applied),
+            applied_term: Term(applied_term),
+            state,
+        }),
+        (counter(), counter()).prop_map(|(number, term)| MemberBody::End { number, term: Term(term) }),
+        Just(MemberBody::GiveUp),
+        directory().prop_map(|directory| MemberBody::Join { directory }),
+        (counter(), bytes(100)).prop_map(|(number, data)| MemberBody::Rows { number, data }),
+        counter().prop_map(|number| MemberBody::Taken { number }),
+    ]
+}
+
+pub(crate) fn member_message() -> impl Strategy<Value = MemberMessage> {
+    (any::<(u64, u64, u64, u64)>(), member_body()).prop_map(|((shard, from, to, attempt), body)| MemberMessage {
+        shard: ShardId(shard),
+        from: ReplicaId(from),
+        to: ReplicaId(to),
+        attempt,
+        body,
+    })
 }
 
 pub(crate) fn address() -> impl Strategy<Value = SocketAddr> {
