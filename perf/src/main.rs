@@ -11,6 +11,7 @@ mod child;
 mod commands;
 mod driver;
 mod error;
+mod history;
 mod kill;
 mod margate;
 #[cfg(feature = "peers")]
