@@ -12,7 +12,7 @@ use crate::workload::Bench;
 /// Keys whose numbers still fit their sixteen digits.
 const KEYS_MAX: u64 = 9_999_999_999_999_999;
 
-/// Load generator for margate, comparisons beside peers, and the kill test.
+/// Load generator for margate, comparisons beside peers, the kill test, and histories.
 #[derive(Debug, Parser)]
 #[command(name = "margate-perf", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -26,7 +26,9 @@ const EXAMPLES: &str = "Examples:
   margate-perf load --bench put --in-flight 768 --secs 10
   margate-perf flags
   margate-perf compare --peer etcd --bench put,get --in-flight 768 --secs 10 --rounds 5
-  margate-perf kill --leader 20 --all 20";
+  margate-perf kill --leader 20 --all 20
+  margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10
+  margate-perf check h.jsonl";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,10 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Kills nodes under load and checks that every acknowledged write stands.
     Kill(KillArguments),
+    /// Drives a deployment while it is disturbed and writes down every operation, for `check`.
+    History(HistoryArguments),
+    /// Judges recorded histories: is each key linearizable?
+    Check(CheckArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
 }
@@ -117,7 +123,7 @@ pub(crate) struct CompareArguments {
     pub(crate) start: StartArguments,
 }
 
-/// How `compare` and `kill` start margate.
+/// How `compare`, `kill` and `history` start margate.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StartArguments {
     /// The `margate` program; default: the one beside this one, then the PATH.
@@ -169,6 +175,63 @@ pub(crate) struct KillArguments {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) start: StartArguments,
+}
+
+/// `history`
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// The file to write, one JSON line per operation; emptied if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// A deployment that runs already, instead of one started here; it cannot be disturbed.
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["margate", "port_base", "shards", "kill_every", "pause_every"])]
+    pub(crate) endpoints: Vec<SocketAddr>,
+    /// Seconds to record.
+    #[arg(long, default_value = "10", value_parser = positive_seconds, value_name = "SECS", conflicts_with = "operations")]
+    pub(crate) secs: Duration,
+    /// Operations to record, instead of seconds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=HISTORY_OPERATIONS_MAX))]
+    pub(crate) operations: Option<u64>,
+    /// Clients, each with one operation under way and connections of its own.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub(crate) clients: u16,
+    /// Keys that all clients fight for.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) keys: u64,
+    /// Bytes in each value, at least the 24 that tell values apart.
+    #[arg(long, default_value_t = 64, value_parser = kill_value_bytes)]
+    pub(crate) value_bytes: usize,
+    /// Seconds from one `kill -9` of a node that leads to the next, about; it is started again.
+    #[arg(long, value_parser = positive_seconds, value_name = "SECS")]
+    pub(crate) kill_every: Option<Duration>,
+    /// Seconds from one pause of a node that leads to the next, about; each lasts 0.1 to 10 seconds.
+    #[arg(long, value_parser = positive_seconds, value_name = "SECS")]
+    pub(crate) pause_every: Option<Duration>,
+    /// Seed of operations and disturbances.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Print the result as one JSON line; stdout holds nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) start: StartArguments,
+}
+
+/// What one file can hold, but for the reads at its end.
+const HISTORY_OPERATIONS_MAX: u64 = crate::history::file::OPERATIONS_MAX - 200_000;
+
+/// `check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Histories that `history` wrote, each judged by itself.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// A key that is too hard to judge is no failure.
+    #[arg(long)]
+    pub(crate) allow_undecided: bool,
+    /// Print one JSON line per file; stdout holds nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `flags`
@@ -241,6 +304,9 @@ mod tests {
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:7400",
             "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",
             "margate-perf flags",
+            "margate-perf history --out h --secs 60 --kill-every 10 --pause-every 0.5 --clients 16 --keys 8 --data-root .",
+            "margate-perf history --out h --operations 1000000 --endpoints 127.0.0.1:1",
+            "margate-perf check a b --allow-undecided --json",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -256,12 +322,17 @@ mod tests {
             "margate-perf load --in-flight 0",
             "margate-perf load --value-bytes 1048577",
             "margate-perf kill --value-bytes 8",
+            "margate-perf history --out h --clients 0",
+            "margate-perf history --out h --kill-every 0",
         ] {
             assert_eq!(parse(line).expect_err(line), ErrorKind::ValueValidation, "{line}");
         }
-        assert_eq!(
-            parse("margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x").expect_err("both were given"),
-            ErrorKind::ArgumentConflict
-        );
+        for line in [
+            "margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x",
+            "margate-perf history --out h --secs 1 --operations 1",
+            "margate-perf history --out h --endpoints 127.0.0.1:1 --kill-every 1",
+        ] {
+            assert_eq!(parse(line).expect_err(line), ErrorKind::ArgumentConflict, "{line}");
+        }
     }
 }

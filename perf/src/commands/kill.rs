@@ -15,13 +15,13 @@ use crate::args::KillArguments;
 use crate::error::PerfError;
 use crate::kill::book::Book;
 use crate::kill::journal::Journal;
-use crate::kill::nodes::Nodes;
 use crate::kill::report::{KillReport, RunFacts};
 use crate::kill::value::Values;
 use crate::kill::verify;
 use crate::kill::worker::{Crew, work};
 use crate::margate::deployment::Processes;
 use crate::margate::dev::{self, DevOptions};
+use crate::margate::nodes::Nodes;
 use crate::margate::target::config;
 use crate::proc::descriptors::durability;
 use crate::report::Output;
@@ -122,7 +122,8 @@ async fn faults(arguments: &KillArguments, nodes: &mut Nodes, crew: &Arc<Crew>) 
 async fn inflict(fault: Fault, arguments: &KillArguments, nodes: &mut Nodes, crew: &Crew) -> Result<String, PerfError> {
     match fault {
         Fault::KillLeader => {
-            let killed = nodes.kill_leader(&crew.client).await?;
+            let killed = nodes.leader(&crew.client).await?;
+            nodes.kill(killed).await?;
             sleep(arguments.secs_between).await;
             nodes.start_again(killed, &crew.client).await?;
             Ok(format!("node {} killed and started again", killed.node))

@@ -12,5 +12,8 @@
 //! Not here, on purpose: operations on several keys, lists and stale reads. The simulator checks those.
 
 pub(crate) mod check;
+pub(crate) mod disturb;
 pub(crate) mod file;
 pub(crate) mod record;
+pub(crate) mod report;
+pub(crate) mod worker;

@@ -169,11 +169,6 @@ impl Record {
     pub(crate) fn write(&self, to: impl std::io::Write) -> std::io::Result<()> {
         serde_json::to_writer(to, &Line::of(self)).map_err(std::io::Error::from)
     }
-
-    /// Whether it may have changed something, or did.
-    pub(crate) fn is_write(&self) -> bool {
-        self.operation != Operation::Get
-    }
 }
 
 impl std::fmt::Display for Record {

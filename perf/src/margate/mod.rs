@@ -2,4 +2,5 @@
 
 pub(crate) mod deployment;
 pub(crate) mod dev;
+pub(crate) mod nodes;
 pub(crate) mod target;

@@ -117,7 +117,7 @@ impl Problem {
 ///
 /// # Errors
 /// A [`Violation`] that needs no search.
-pub(super) fn learn(records: &[Record]) -> Result<Problem, Violation> {
+pub(super) fn learn(records: &[Record]) -> Result<Problem, Box<Violation>> {
     Ok(Learner::new(records).learn()?.problem())
 }
 
@@ -139,7 +139,7 @@ impl<'a> Learner<'a> {
         }
     }
 
-    fn learn(mut self) -> Result<Self, Violation> {
+    fn learn(mut self) -> Result<Self, Box<Violation>> {
         for (at, record) in self.records.iter().enumerate() {
             check_sense(record)?;
             self.add_writer(at, record)?;
@@ -156,7 +156,7 @@ impl<'a> Learner<'a> {
         Ok(self)
     }
 
-    fn add_writer(&mut self, at: usize, record: &Record) -> Result<(), Violation> {
+    fn add_writer(&mut self, at: usize, record: &Record) -> Result<(), Box<Violation>> {
         let Some(value) = record.operation.value() else {
             return Ok(());
         };
@@ -174,23 +174,25 @@ impl<'a> Learner<'a> {
                 value,
                 one: self.records[taken.get().record],
                 other: *record,
-            }),
+            }
+            .into()),
         }
     }
 
-    fn take_version(&mut self, version: u64, at: usize) -> Result<(), Violation> {
+    fn take_version(&mut self, version: u64, at: usize) -> Result<(), Box<Violation>> {
         match self.versions.insert(version, Some(at)) {
             Some(Some(other)) if other != at => Err(Violation::VersionTwice {
                 version,
                 one: self.records[other],
                 other: self.records[at],
-            }),
+            }
+            .into()),
             Some(_) | None => Ok(()),
         }
     }
 
     /// What a record proves about the write whose value it saw.
-    fn see(&mut self, record: &Record) -> Result<(), Violation> {
+    fn see(&mut self, record: &Record) -> Result<(), Box<Violation>> {
         let (value, version) = match record.outcome {
             Outcome::Found { version, value } => (value, Some(version)),
             Outcome::Mismatch { old: Some(value) }
@@ -205,13 +207,17 @@ impl<'a> Learner<'a> {
             | Outcome::Unknown
             | Outcome::Wrote { .. } => return Ok(()),
         };
-        let known = self.writers.get(&value).copied().ok_or(Violation::Nowhere { seen: *record })?;
+        let known = self
+            .writers
+            .get(&value)
+            .copied()
+            .ok_or_else(|| Box::new(Violation::Nowhere { seen: *record }))?;
         let (seen, writer) = (*record, self.records[known.record]);
         self.seen[known.record] = true;
         match (known.fate, version) {
-            (Fate::Refused, _) => Err(Violation::NotExecuted { seen, writer }),
-            (Fate::Acknowledged(written), Some(version)) if written != version => Err(Violation::OtherVersion { seen, writer }),
-            (Fate::Unknown(Some(first)), Some(second)) if first != second => Err(Violation::AppliedTwice { writer, first, second }),
+            (Fate::Refused, _) => Err(Violation::NotExecuted { seen, writer }.into()),
+            (Fate::Acknowledged(written), Some(version)) if written != version => Err(Violation::OtherVersion { seen, writer }.into()),
+            (Fate::Unknown(Some(first)), Some(second)) if first != second => Err(Violation::AppliedTwice { writer, first, second }.into()),
             (Fate::Unknown(None), Some(version)) => {
                 let fate = Fate::Unknown(Some(version));
                 self.writers.insert(value, Writer { fate, ..known });
@@ -222,12 +228,12 @@ impl<'a> Learner<'a> {
     }
 
     /// A refusal may name a version that nobody is known to have made.
-    fn see_refusal(&mut self, record: &Record) -> Result<(), Violation> {
+    fn see_refusal(&mut self, record: &Record) -> Result<(), Box<Violation>> {
         let Outcome::Exists { version } = record.outcome else {
             return Ok(());
         };
         match self.versions.entry(version).or_insert(None) {
-            Some(by) if self.records[*by].operation == Operation::Delete => Err(Violation::ExistsDeleted { version, seen: *record }),
+            Some(by) if self.records[*by].operation == Operation::Delete => Err(Violation::ExistsDeleted { version, seen: *record }.into()),
             Some(_) | None => Ok(()),
         }
     }
@@ -298,7 +304,7 @@ impl<'a> Learner<'a> {
 }
 
 /// An answer must agree with its own question.
-fn check_sense(record: &Record) -> Result<(), Violation> {
+fn check_sense(record: &Record) -> Result<(), Box<Violation>> {
     let makes_sense = match (record.operation, record.outcome) {
         (Operation::Delete, Outcome::Wrote { old, .. }) => matches!(old, Old::Was(Some(_))),
         (Operation::Create { .. }, Outcome::Wrote { old, .. }) => matches!(old, Old::NotAsked | Old::Was(None)),
@@ -318,7 +324,7 @@ fn check_sense(record: &Record) -> Result<(), Violation> {
     if makes_sense {
         Ok(())
     } else {
-        Err(Violation::Senseless { seen: *record })
+        Err(Violation::Senseless { seen: *record }.into())
     }
 }
 

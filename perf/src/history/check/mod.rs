@@ -39,7 +39,7 @@ pub(crate) fn judge(mut records: Vec<Record>) -> Judgement {
         };
         match judge_key(of_key) {
             Verdict::Linearizable => {}
-            Verdict::Not(violation) => judgement.violations.push((key, violation)),
+            Verdict::Not(violation) => judgement.violations.push((key, *violation)),
             Verdict::Undecided => judgement.undecided.push((key, of_key.len())),
         }
     }

@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     /// There is an order.
     Linearizable,
     /// There is none.
-    Not(Violation),
+    Not(Box<Violation>),
     /// The search was given up.
     Undecided,
 }
@@ -401,15 +401,15 @@ impl<'a> Search<'a> {
         self.point.placed ^ (u128::from(fold(1)) << 64) ^ u128::from(fold(2))
     }
 
-    fn no_order(&self, records: &[Record]) -> Violation {
+    fn no_order(&self, records: &[Record]) -> Box<Violation> {
         let (open, stuck, standing) = self.deepest;
         let answered = self.problem.steps.len();
-        Violation::NoOrder {
+        Box::new(Violation::NoOrder {
             stuck: records[self.problem.steps[stuck].record],
             placed: answered - open,
             answered,
             standing: self.words(standing),
-        }
+        })
     }
 
     fn words(&self, standing: Standing) -> String {

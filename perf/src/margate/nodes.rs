@@ -1,4 +1,4 @@
-//! The nodes under test: who leads, killing them, starting them again.
+//! The nodes under test: who leads, killing them, starting them again, holding them up.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,9 +11,9 @@ use margate_net::ids::{LogIndex, NodeId, ShardId};
 use margate_net::message::{CoreStatus, ReplicaRole};
 use rustix::process::Signal;
 
+use super::dev::{Dev, DevNode, DevOptions, wait_until};
 use crate::child::{Child, signal};
 use crate::error::PerfError;
-use crate::margate::dev::{Dev, DevNode, DevOptions, wait_until};
 
 /// Time for a killed process to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -36,12 +36,24 @@ struct NodeProcess {
     ours: Option<Child>,
 }
 
-/// A node that was killed.
+/// A node to do something to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Killed {
+pub(crate) struct Chosen {
     position: usize,
     /// Which one.
     pub(crate) node: NodeId,
+}
+
+/// A process that stands still; dropping this lets it go on.
+#[derive(Debug)]
+pub(crate) struct Paused {
+    pid: u32,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        signal(self.pid, Signal::CONT);
+    }
 }
 
 impl Nodes {
@@ -65,11 +77,11 @@ impl Nodes {
         self.dev.as_ref().map_or_else(Vec::new, Dev::endpoints)
     }
 
-    /// Kills the node that leads most shards.
+    /// The node that leads most shards.
     ///
     /// # Errors
-    /// Nobody leads, or the node has ended by itself.
-    pub(crate) async fn kill_leader(&self, client: &Client) -> Result<Killed, PerfError> {
+    /// Nobody leads.
+    pub(crate) async fn leader(&self, client: &Client) -> Result<Chosen, PerfError> {
         let cores = answers(client).await;
         let by_shards_led = self
             .nodes
@@ -77,12 +89,36 @@ impl Nodes {
             .enumerate()
             .map(|(position, process)| (shards_led(&cores, process.node), position));
         let (_, position) = by_shards_led.filter(|(led, _)| *led > 0).max().ok_or(PerfError::NoLeader)?;
-        let process = &self.nodes[position];
+        Ok(self.choose(position))
+    }
+
+    /// One of the nodes, counted round.
+    pub(crate) fn choose(&self, position: usize) -> Chosen {
+        let position = position % self.nodes.len();
+        let node = self.nodes[position].node;
+        Chosen { position, node }
+    }
+
+    /// Kills a node.
+    ///
+    /// # Errors
+    /// It has ended by itself, or does not end.
+    pub(crate) async fn kill(&self, chosen: Chosen) -> Result<(), PerfError> {
+        let process = &self.nodes[chosen.position];
         self.check(process)?;
         signal(process.pid, Signal::KILL);
-        self.wait_until_gone(process).await?;
-        let node = process.node;
-        Ok(Killed { position, node })
+        self.wait_until_gone(process).await
+    }
+
+    /// Stops a node's process until what this returns is dropped.
+    ///
+    /// # Errors
+    /// It has ended by itself.
+    pub(crate) fn pause(&self, chosen: Chosen) -> Result<Paused, PerfError> {
+        let process = &self.nodes[chosen.position];
+        self.check(process)?;
+        signal(process.pid, Signal::STOP);
+        Ok(Paused { pid: process.pid })
     }
 
     /// Starts a killed node as it was started first, and waits until it has applied what was committed when
@@ -90,7 +126,7 @@ impl Nodes {
     ///
     /// # Errors
     /// It does not start or does not catch up.
-    pub(crate) async fn start_again(&mut self, killed: Killed, client: &Client) -> Result<(), PerfError> {
+    pub(crate) async fn start_again(&mut self, killed: Chosen, client: &Client) -> Result<(), PerfError> {
         let process = &mut self.nodes[killed.position];
         let mut words = process.command.iter().map(String::as_str);
         let program = words.next().unwrap_or_default();
