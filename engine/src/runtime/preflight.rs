@@ -6,7 +6,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use margate_net::map::MapNode;
 use rustix::process::{Resource, getrlimit};
 
 /// Bytes of locked memory an executor needs at least; glommio refuses less.
@@ -127,8 +126,8 @@ pub fn descriptors(cores: usize) -> Result<u64, PreflightError> {
 ///
 /// # Errors
 /// [`PreflightError::NotLoopback`] names the address.
-pub fn check_addresses(node: &MapNode, insecure: bool) -> Result<(), PreflightError> {
-    match node.cores.iter().find(|address| !address.ip().is_loopback()) {
+pub fn check_addresses(listens: &[SocketAddr], insecure: bool) -> Result<(), PreflightError> {
+    match listens.iter().find(|address| !address.ip().is_loopback()) {
         Some(address) if !insecure => Err(PreflightError::NotLoopback { address: *address }),
         Some(_) | None => Ok(()),
     }

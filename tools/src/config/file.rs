@@ -40,6 +40,8 @@ pub(crate) struct NodeSection {
     pub(crate) cpus: Option<Vec<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) insecure: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<Vec<String>>,
 }
 
 /// `[cluster]`
@@ -155,7 +157,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<FileConfig, FileError> {
 
 /// Every section and its keys: the one list against which files are checked.
 const SECTIONS: [(&str, &[&str]); 5] = [
-    ("node", &["id", "data", "pin", "cpus", "insecure"]),
+    ("node", &["id", "data", "pin", "cpus", "insecure", "listen"]),
     ("cluster", &["shards", "bounds", "replication", "nodes"]),
     ("raft", &["tick", "election"]),
     ("storage", &["segment_size", "index_map_size"]),
@@ -279,6 +281,7 @@ mod tests {
                 pin: Some(true),
                 cpus: Some(vec![0]),
                 insecure: Some(false),
+                listen: Some(vec!["127.0.0.1:1".into()]),
             },
             cluster: ClusterSection {
                 shards: Some(1),

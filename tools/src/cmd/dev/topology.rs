@@ -137,6 +137,7 @@ impl Topology {
             pin: Some(shares.is_some()),
             cpus: shares.and_then(|shares| shares.get(position).cloned()),
             insecure: None,
+            listen: None,
         };
         (1u64..)
             .zip(0..self.nodes())
