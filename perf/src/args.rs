@@ -27,7 +27,7 @@ const EXAMPLES: &str = "Examples:
   margate-perf flags
   margate-perf compare --peer etcd --bench put,get --in-flight 768 --secs 10 --rounds 5
   margate-perf kill --leader 20 --all 20
-  margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10
+  margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10 --proxy
   margate-perf check h.jsonl";
 
 /// The commands.
@@ -207,6 +207,9 @@ pub(crate) struct HistoryArguments {
     /// Seconds from one pause of a node that leads to the next, about; each lasts 0.1 to 10 seconds.
     #[arg(long, value_parser = positive_seconds, value_name = "SECS")]
     pub(crate) pause_every: Option<Duration>,
+    /// Put a proxy before every node that closes, delays, cuts and corrupts what nodes and clients say to each other.
+    #[arg(long, conflicts_with_all = ["endpoints", "port_base"])]
+    pub(crate) proxy: bool,
     /// Seed of operations and disturbances.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -305,6 +308,7 @@ mod tests {
             "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",
             "margate-perf flags",
             "margate-perf history --out h --secs 60 --kill-every 10 --pause-every 0.5 --clients 16 --keys 8 --data-root .",
+            "margate-perf history --out h --proxy --shards 2",
             "margate-perf history --out h --operations 1000000 --endpoints 127.0.0.1:1",
             "margate-perf check a b --allow-undecided --json",
         ] {
@@ -331,6 +335,7 @@ mod tests {
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x",
             "margate-perf history --out h --secs 1 --operations 1",
             "margate-perf history --out h --endpoints 127.0.0.1:1 --kill-every 1",
+            "margate-perf history --out h --endpoints 127.0.0.1:1 --proxy",
         ] {
             assert_eq!(parse(line).expect_err(line), ErrorKind::ArgumentConflict, "{line}");
         }

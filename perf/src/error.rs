@@ -68,6 +68,9 @@ pub(crate) enum PerfError {
     /// A history cannot be written or read.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// There is no port or no thread for a proxy.
+    #[error("cannot start the proxies: {0}; stop programs that hold ports or threads")]
+    Proxy(io::Error),
     /// Margate cannot be reached.
     #[error("cannot reach margate: {0}")]
     Connect(#[from] ConnectError),
@@ -142,6 +145,7 @@ impl PerfError {
             | Self::History(_)
             | Self::Load(_)
             | Self::NodeGone { .. }
+            | Self::Proxy(_)
             | Self::Unreadable { .. }
             | Self::Unanswered { .. }
             | Self::Stdout(_) => 1,

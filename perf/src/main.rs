@@ -3,13 +3,14 @@
 //! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
 //! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
 //! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test, `history` what is
-//! recorded and judged.
+//! recorded and judged, `proxy` what networks do to nodes.
 //!
 //! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
 
 mod args;
 mod child;
 mod commands;
+mod dice;
 mod driver;
 mod error;
 mod history;
@@ -18,6 +19,7 @@ mod margate;
 #[cfg(feature = "peers")]
 mod peers;
 mod proc;
+mod proxy;
 mod report;
 mod target;
 mod workload;

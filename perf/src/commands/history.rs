@@ -1,5 +1,6 @@
 //! `history`: a deployment is driven and disturbed, and every operation written down.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -18,10 +19,16 @@ use crate::history::file::{FORMAT, Header, Writer};
 use crate::history::report::HistoryReport;
 use crate::history::worker::{Book, Crew, Ends, read_all, work};
 use crate::kill::value::Values;
+use crate::margate::behind::{Behind, free_addresses};
 use crate::margate::dev::{self, DevOptions};
 use crate::margate::nodes::Nodes;
 use crate::margate::target::config;
+use crate::proxy::Proxies;
+use crate::proxy::counts::FaultCounts;
 use crate::report::Output;
+
+/// Nodes of a deployment behind proxies, as many as `margate dev` starts.
+const NODES: usize = 3;
 
 /// Numbers of first keys: below the largest number of a key, and far apart.
 const FIRST_KEYS: u64 = 1_000_000_000;
@@ -42,12 +49,31 @@ pub(crate) async fn run(arguments: &HistoryArguments) -> Result<Verdict, PerfErr
 
 async fn in_folder(arguments: &HistoryArguments, folder: &Path) -> Result<Verdict, PerfError> {
     let program = dev::program(arguments.start.margate.clone());
-    let mut nodes = Nodes::start(DevOptions::new(program, folder.join("margate"), &arguments.start)).await?;
-    let endpoints = nodes.endpoints();
-    record(arguments, &endpoints, Some(&mut nodes)).await
+    let data = folder.join("margate");
+    if !arguments.proxy {
+        let mut nodes = Nodes::start(DevOptions::new(program, data, &arguments.start)).await?;
+        let endpoints = nodes.endpoints().to_vec();
+        return record(arguments, &endpoints, Some((&mut nodes, None))).await;
+    }
+    let listens = free_addresses(NODES).map_err(PerfError::Proxy)?;
+    let named: Vec<_> = (1..).zip(listens.iter().copied()).collect();
+    let proxies = Proxies::start(&named, arguments.seed).map_err(PerfError::Proxy)?;
+    fs::create_dir_all(&data).map_err(PerfError::file(&data))?;
+    let mut nodes = Nodes::start_behind(&Behind {
+        program,
+        data: &data,
+        shards: arguments.start.shards,
+        listens: &listens,
+        reached: proxies.reached(),
+    })
+    .await?;
+    record(arguments, proxies.reached(), Some((&mut nodes, Some(&proxies)))).await
 }
 
-async fn record(arguments: &HistoryArguments, endpoints: &[SocketAddr], nodes: Option<&mut Nodes>) -> Result<Verdict, PerfError> {
+/// Nodes that can be disturbed, and the proxies before them.
+type Ours<'a> = (&'a mut Nodes, Option<&'a Proxies>);
+
+async fn record(arguments: &HistoryArguments, endpoints: &[SocketAddr], ours: Option<Ours<'_>>) -> Result<Verdict, PerfError> {
     let mut clients = Vec::new();
     for _ in 0..arguments.clients {
         clients.push(Client::connect(config(endpoints)).await?);
@@ -59,13 +85,16 @@ async fn record(arguments: &HistoryArguments, endpoints: &[SocketAddr], nodes: O
         let crew = crew.clone();
         workers.spawn(async move { work(&crew, client, process).await });
     }
-    let disturbances = match nodes {
-        Some(nodes) => disturb(plan(arguments), nodes, &observer, &crew).await?,
-        None => Disturbances::default(),
-    };
+    let (mut disturbances, mut proxies) = (Disturbances::default(), None);
+    if let Some((nodes, before)) = ours {
+        proxies = before;
+        proxies.into_iter().for_each(Proxies::begin_faults);
+        disturbances = disturb(plan(arguments), nodes, &observer, &crew).await?;
+    }
     while workers.join_next().await.is_some() {}
+    proxies.into_iter().for_each(Proxies::end_faults);
     read_all(&crew, &observer, u64::from(arguments.clients) + 1).await?;
-    conclude(arguments, crew, disturbances)
+    conclude(arguments, crew, disturbances, proxies.map(Proxies::counts))
 }
 
 fn crew(arguments: &HistoryArguments) -> Result<Crew, PerfError> {
@@ -98,7 +127,12 @@ fn plan(arguments: &HistoryArguments) -> Plan {
     }
 }
 
-fn conclude(arguments: &HistoryArguments, crew: Arc<Crew>, disturbances: Disturbances) -> Result<Verdict, PerfError> {
+fn conclude(
+    arguments: &HistoryArguments,
+    crew: Arc<Crew>,
+    disturbances: Disturbances,
+    proxy: Option<FaultCounts>,
+) -> Result<Verdict, PerfError> {
     let secs = (crew.began.elapsed().as_secs_f64() * 10.0).round() / 10.0;
     let mut report = HistoryReport {
         operations: 0,
@@ -109,6 +143,7 @@ fn conclude(arguments: &HistoryArguments, crew: Arc<Crew>, disturbances: Disturb
         clients: arguments.clients,
         keys: arguments.keys,
         disturbances,
+        proxy,
         secs,
         seed: arguments.seed,
         file: arguments.out.display().to_string(),

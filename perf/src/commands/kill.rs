@@ -50,7 +50,7 @@ async fn in_folder(arguments: &KillArguments, folder: &Path) -> Result<Verdict, 
 }
 
 async fn crew(arguments: &KillArguments, folder: &Path, nodes: &Nodes) -> Result<Crew, PerfError> {
-    let client = Client::connect(config(&nodes.endpoints())).await?;
+    let client = Client::connect(config(nodes.endpoints())).await?;
     let map = client.map().await;
     let shards = map.shards();
     let shard_of = |number| {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::worker::Crew;
+use crate::dice::logarithmic;
 use crate::error::PerfError;
 use crate::margate::nodes::{Chosen, Nodes};
 use crate::workload::keys::mix;
@@ -121,22 +122,9 @@ async fn choose(nodes: &Nodes, observer: &Client, dice: &mut StdRng) -> Result<C
     }
 }
 
-fn logarithmic((low, high): (f64, f64), dice: &mut StdRng) -> Duration {
-    Duration::from_secs_f64(low * (high / low).powf(dice.random_range(0.0..1.0)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_are_short_and_long_and_within_their_bounds() {
-        let mut dice = StdRng::seed_from_u64(1);
-        let drawn: Vec<f64> = (0..1000).map(|_| logarithmic(PAUSE_SECS, &mut dice).as_secs_f64()).collect();
-        assert!(drawn.iter().all(|secs| (PAUSE_SECS.0..PAUSE_SECS.1).contains(secs)));
-        let short = drawn.iter().filter(|secs| **secs < 1.0).count();
-        assert!((400..600).contains(&short), "{short} of 1000 are below a second");
-    }
 
     #[test]
     fn what_is_not_asked_for_never_comes() {

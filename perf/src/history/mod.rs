@@ -1,7 +1,7 @@
 //! Histories of real runs: who asked what and when, what was answered and when; and whether a register explains them.
 //!
 //! ```text
-//!  workers ──set/create/cmpxchg/get/delete──► clients ──► nodes ◄── disturbances: kill -9, SIGSTOP
+//!  workers ──set/create/cmpxchg/get/delete──► clients ──► nodes ◄── disturbances: kill -9, SIGSTOP, a proxy
 //!     │ one line per operation, when it has ended
 //!     ▼
 //!   FILE (JSON lines) ──► check: cut by key, learn what the answers prove, search for an order

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::disturb::Disturbances;
 use super::worker::Book;
+use crate::proxy::counts::FaultCounts;
 
 /// The counts of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +28,8 @@ pub(crate) struct HistoryReport {
     /// What was done to the nodes.
     #[serde(flatten)]
     pub(crate) disturbances: Disturbances,
+    /// What was done to the network, if there was a proxy.
+    pub(crate) proxy: Option<FaultCounts>,
     /// Seconds it took.
     pub(crate) secs: f64,
     /// The seed.
@@ -63,6 +66,7 @@ impl fmt::Display for HistoryReport {
             self.disturbances,
             self.secs,
             self.file,
-        )
+        )?;
+        self.proxy.map_or(Ok(()), |counts| write!(f, "\nproxy: {counts}"))
     }
 }

@@ -108,7 +108,8 @@ impl Dev {
         })?;
         let file = wait_for_file(&mut child, &options).await?;
         let mut dev = Self { child, options, file };
-        dev.wait_for_leaders().await?;
+        let (endpoints, talk) = (dev.endpoints(), dev.talk());
+        wait_for_leaders(&endpoints, &talk, || check_runs(&mut dev.child, &dev.options)).await?;
         Ok(dev)
     }
 
@@ -140,20 +141,28 @@ impl Dev {
     pub(crate) fn talk(&self) -> PathBuf {
         talk_of(&self.options.data)
     }
+}
 
-    async fn wait_for_leaders(&mut self) -> Result<(), PerfError> {
-        let began = Instant::now();
-        loop {
-            check_runs(&mut self.child, &self.options)?;
-            // A refused connection is what we are waiting to get past; the deadline names it if it stays.
-            if let Ok(client) = Client::connect(config(&self.endpoints())).await {
-                wait_until(READY_WITHIN, "a leader of every shard", &self.talk(), || every_shard_led(&client)).await?;
-                client.close().await;
-                return Ok(());
-            }
-            late_after(began, READY_WITHIN, "a node that answers", &self.talk())?;
-            sleep(POLL).await;
+/// Waits until every shard has a leader, as long as `check` finds nothing wrong.
+///
+/// # Errors
+/// What `check` finds, or [`PerfError::Late`].
+pub(crate) async fn wait_for_leaders(
+    endpoints: &[SocketAddr],
+    talk: &Path,
+    mut check: impl FnMut() -> Result<(), PerfError>,
+) -> Result<(), PerfError> {
+    let began = Instant::now();
+    loop {
+        check()?;
+        // A refused connection is what we are waiting to get past; the deadline names it if it stays.
+        if let Ok(client) = Client::connect(config(endpoints)).await {
+            wait_until(READY_WITHIN, "a leader of every shard", talk, || every_shard_led(&client)).await?;
+            client.close().await;
+            return Ok(());
         }
+        late_after(began, READY_WITHIN, "a node that answers", talk)?;
+        sleep(POLL).await;
     }
 }
 
@@ -235,7 +244,7 @@ fn check_runs(child: &mut Child, options: &DevOptions) -> Result<(), PerfError> 
 }
 
 /// Beside the deployment's folder, which must hold nothing that is not its own.
-fn talk_of(data: &Path) -> PathBuf {
+pub(crate) fn talk_of(data: &Path) -> PathBuf {
     data.with_extension("log")
 }
 

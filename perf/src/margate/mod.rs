@@ -1,5 +1,6 @@
 //! Margate as this binary sees it: its public client, its processes, the deployments it starts.
 
+pub(crate) mod behind;
 pub(crate) mod deployment;
 pub(crate) mod dev;
 pub(crate) mod nodes;

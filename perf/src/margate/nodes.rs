@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use margate_client::Client;
@@ -11,7 +11,8 @@ use margate_net::ids::{LogIndex, NodeId, ShardId};
 use margate_net::message::{CoreStatus, ReplicaRole};
 use rustix::process::Signal;
 
-use super::dev::{Dev, DevNode, DevOptions, wait_until};
+use super::behind::{Behind, spawn};
+use super::dev::{Dev, DevNode, DevOptions, talk_of, wait_for_leaders, wait_until};
 use crate::child::{Child, signal};
 use crate::error::PerfError;
 
@@ -22,9 +23,10 @@ const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// A deployment whose nodes can be killed.
 pub(crate) struct Nodes {
-    options: DevOptions,
     nodes: Vec<NodeProcess>,
-    dev: Option<Dev>,
+    /// Held where `margate dev` has started them.
+    dev: Option<(Dev, DevOptions)>,
+    endpoints: Vec<SocketAddr>,
     talk: PathBuf,
 }
 
@@ -63,18 +65,44 @@ impl Nodes {
     /// See [`Dev::start`].
     pub(crate) async fn start(options: DevOptions) -> Result<Self, PerfError> {
         let dev = Dev::start(options.clone()).await?;
-        let talk = dev.talk();
         Ok(Self {
-            options,
             nodes: processes(&dev),
-            dev: Some(dev),
-            talk,
+            endpoints: dev.endpoints(),
+            talk: dev.talk(),
+            dev: Some((dev, options)),
         })
     }
 
+    /// Starts a new deployment whose nodes are reached elsewhere than they listen, and waits until every shard has a
+    /// leader.
+    ///
+    /// # Errors
+    /// The program is not there, ends, or is not ready in time.
+    pub(crate) async fn start_behind(behind: &Behind<'_>) -> Result<Self, PerfError> {
+        let mut nodes = Self {
+            nodes: Vec::new(),
+            dev: None,
+            endpoints: behind.reached.to_vec(),
+            talk: talk_of(behind.data),
+        };
+        for (listens, id) in behind.listens.iter().zip(1..) {
+            let command = behind.prepare(id, *listens)?;
+            let first: &[&str] = if id == 1 { &["--bootstrap"] } else { &[] };
+            let child = spawn(&command, first, &nodes.talk)?;
+            nodes.nodes.push(NodeProcess {
+                node: NodeId(id),
+                pid: child.pid(),
+                command,
+                ours: Some(child),
+            });
+        }
+        wait_for_leaders(&nodes.endpoints, &nodes.talk, || nodes.check_all()).await?;
+        Ok(nodes)
+    }
+
     /// Where clients connect.
-    pub(crate) fn endpoints(&self) -> Vec<std::net::SocketAddr> {
-        self.dev.as_ref().map_or_else(Vec::new, Dev::endpoints)
+    pub(crate) fn endpoints(&self) -> &[SocketAddr] {
+        &self.endpoints
     }
 
     /// The node that leads most shards.
@@ -127,16 +155,7 @@ impl Nodes {
     /// # Errors
     /// It does not start or does not catch up.
     pub(crate) async fn start_again(&mut self, killed: Chosen, client: &Client) -> Result<(), PerfError> {
-        let process = &mut self.nodes[killed.position];
-        let mut words = process.command.iter().map(String::as_str);
-        let program = words.next().unwrap_or_default();
-        let child = Child::spawn(Command::new(program).args(words), &self.talk).map_err(|source| PerfError::Start {
-            program: program.to_owned(),
-            source,
-            advice: "dev.json names it; is the build still there?",
-        })?;
-        process.pid = child.pid();
-        process.ours = Some(child);
+        self.nodes[killed.position].spawn_again(&self.talk)?;
         let committed = highest_commits(&answers(client).await);
         wait_until(CAUGHT_UP_WITHIN, "a restarted node to catch up", &self.talk, || async {
             has_applied(&answers(client).await, killed.node, &committed)
@@ -153,18 +172,22 @@ impl Nodes {
             self.check(process)?;
         }
         self.nodes.iter().for_each(|process| signal(process.pid, Signal::KILL));
-        if let Some(dev) = &self.dev {
+        if let Some((dev, _)) = &self.dev {
             signal(dev.pid(), Signal::KILL);
         }
         for process in &self.nodes {
             self.wait_until_gone(process).await?;
         }
-        self.nodes.clear();
-        self.dev = None;
-        let dev = Dev::start(self.options.again()).await?;
-        self.nodes = processes(&dev);
-        self.dev = Some(dev);
-        Ok(())
+        if let Some((_, options)) = self.dev.take() {
+            let dev = Dev::start(options.again()).await?;
+            self.nodes = processes(&dev);
+            self.dev = Some((dev, options));
+            return Ok(());
+        }
+        for process in &mut self.nodes {
+            process.spawn_again(&self.talk)?;
+        }
+        wait_for_leaders(&self.endpoints, &self.talk, || self.check_all()).await
     }
 
     /// An error if a node has ended that nobody killed.
@@ -188,6 +211,24 @@ impl Nodes {
             pid: process.pid,
             talk: self.talk.clone(),
         })
+    }
+}
+
+impl NodeProcess {
+    /// Starts it as it can always be started.
+    fn spawn_again(&mut self, talk: &Path) -> Result<(), PerfError> {
+        let child = spawn(&self.command, &[], talk)?;
+        self.pid = child.pid();
+        self.ours = Some(child);
+        Ok(())
+    }
+}
+
+impl Drop for Nodes {
+    /// All are asked to stop at once: the last one left would wait in vain for somebody to hand its shards to.
+    fn drop(&mut self) {
+        let ours = self.nodes.iter().filter_map(|process| process.ours.as_ref());
+        ours.for_each(|child| signal(child.pid(), Signal::TERM));
     }
 }
 
