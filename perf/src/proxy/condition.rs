@@ -1,6 +1,6 @@
 //! What is wrong with a link right now.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -50,28 +50,30 @@ impl Condition {
 pub(super) struct Link {
     /// What is wrong with it.
     pub(super) condition: watch::Sender<Condition>,
-    flip_forth: AtomicBool,
-    flip_back: AtomicBool,
+    /// What is flipped in the next piece, see [`Link::flip_next`]; 0 for nothing.
+    flip_forth: AtomicU64,
+    flip_back: AtomicU64,
 }
 
 impl Link {
-    /// The next piece in this direction gets a byte flipped.
-    pub(super) fn flip_next(&self, direction: Direction) {
-        self.flip(direction).store(true, Ordering::Relaxed);
+    /// The next piece in this direction gets a byte flipped; the drawn number says which, and which of its bits.
+    pub(super) fn flip_next(&self, direction: Direction, drawn: u64) {
+        self.flip(direction).store(drawn, Ordering::Relaxed);
     }
 
-    /// Whether the piece at hand is the one.
-    pub(super) fn take_flip(&self, direction: Direction) -> bool {
-        self.flip(direction).swap(false, Ordering::Relaxed)
+    /// What was drawn, if the piece at hand is the one.
+    pub(super) fn take_flip(&self, direction: Direction) -> Option<u64> {
+        let drawn = self.flip(direction).swap(0, Ordering::Relaxed);
+        (drawn != 0).then_some(drawn)
     }
 
     /// Nothing is to be flipped any more.
     pub(super) fn forget_flips(&self) {
-        self.flip_forth.store(false, Ordering::Relaxed);
-        self.flip_back.store(false, Ordering::Relaxed);
+        self.flip_forth.store(0, Ordering::Relaxed);
+        self.flip_back.store(0, Ordering::Relaxed);
     }
 
-    fn flip(&self, direction: Direction) -> &AtomicBool {
+    fn flip(&self, direction: Direction) -> &AtomicU64 {
         match direction {
             Direction::Forth => &self.flip_forth,
             Direction::Back => &self.flip_back,

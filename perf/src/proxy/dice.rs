@@ -32,8 +32,8 @@ enum Fault {
     OneWay(Direction),
     /// Both are cut, and nobody is told.
     HalfOpen,
-    /// A byte is flipped.
-    Flip(Direction),
+    /// A byte is flipped; the number says which, and which of its bits.
+    Flip(Direction, u64),
 }
 
 /// What goes wrong next: after how long, what, for how long.
@@ -87,7 +87,7 @@ fn inflict(fault: Fault, link: &Link, counts: &Counts) {
             change(&|condition| (condition.forth_held, condition.back_held) = (true, true));
         }
         // Counted when it happens: nothing may pass.
-        Fault::Flip(direction) => link.flip_next(direction),
+        Fault::Flip(direction, drawn) => link.flip_next(direction, drawn),
     }
 }
 
@@ -111,7 +111,7 @@ fn draw(dice: &mut StdRng) -> Draw {
         1 => Fault::Delay(logarithmic(DELAY_SECS, dice)),
         2 => Fault::OneWay(direction),
         3 => Fault::HalfOpen,
-        _ => Fault::Flip(direction),
+        _ => Fault::Flip(direction, dice.random_range(1..=u64::MAX)),
     };
     Draw {
         sound: Duration::from_secs_f64(dice.random_range(SOUND_SECS.0..SOUND_SECS.1)),
@@ -152,7 +152,8 @@ mod tests {
         assert!(has(|fault| *fault == Fault::Drop) && has(|fault| *fault == Fault::HalfOpen));
         assert!(has(|fault| matches!(fault, Fault::Delay(_))));
         for direction in [Direction::Forth, Direction::Back] {
-            assert!(drawn.contains(&Fault::OneWay(direction)) && drawn.contains(&Fault::Flip(direction)));
+            let flips = |fault: &Fault| matches!(fault, Fault::Flip(way, _) if *way == direction);
+            assert!(drawn.contains(&Fault::OneWay(direction)) && drawn.iter().any(flips));
         }
     }
 }

@@ -5,7 +5,6 @@
 use std::io;
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -88,10 +87,13 @@ impl<'a> Way<'a> {
     }
 
     fn flip(&self, piece: &mut [u8]) {
-        if !piece.is_empty() && self.link.take_flip(self.direction) {
-            let mut dice = rand::rng();
-            let at = dice.random_range(0..piece.len());
-            piece[at] ^= dice.random_range(1..=u8::MAX);
+        let Some(drawn) = self.link.take_flip(self.direction) else {
+            return;
+        };
+        let [bits, ..] = drawn.to_le_bytes();
+        let at = usize::try_from(drawn >> u8::BITS).unwrap_or(0) % piece.len().max(1);
+        if let Some(byte) = piece.get_mut(at) {
+            *byte ^= bits.max(1);
             count(&self.counts.flips);
         }
     }

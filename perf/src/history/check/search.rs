@@ -7,17 +7,18 @@
 //! - of the pool only what somebody needs is tried, and not before somebody needs it: in any right order it can be
 //!   moved down to there, or left out if nobody does.
 //!
-//! So it branches only where a write of unknown outcome explains an answer. The order of versions is still held against
-//! time at every step: a chain that contradicts it gets stuck.
+//! So it branches only where a write of unknown outcome explains an answer. What was tried need not be tried again with
+//! more of the unknown deletes used up, and one of the pool counts as used only as long as somebody needs it. The order of
+//! versions is still held against time at every step: a chain that contradicts it gets stuck.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use super::learn::{By, Need, Problem};
+use super::learn::{By, Link, Need, Problem};
 use super::violation::Violation;
 use crate::history::record::Record;
 use crate::workload::keys::mix;
 
-/// Configurations of one key that are tried before the search is given up: 64 bytes of memory each, at most.
+/// Configurations of one key that are tried before the search is given up: about 100 bytes of memory each, at most.
 pub(super) const CONFIGURATIONS_MAX: usize = 8_000_000;
 
 /// What came of a key.
@@ -34,7 +35,7 @@ pub(super) enum Verdict {
 /// Searches for an order; gives up after `configurations_max` configurations.
 pub(super) fn search(problem: &Problem, records: &[Record], configurations_max: usize) -> Verdict {
     let mut search = Search::new(problem);
-    let mut tried = HashSet::new();
+    let mut tried = Tried::default();
     loop {
         let look = search.look();
         if search.open == 0 {
@@ -42,10 +43,10 @@ pub(super) fn search(problem: &Problem, records: &[Record], configurations_max: 
         }
         search.note_depth(&look);
         let mut moves = Vec::new();
-        if !look.hopeless && tried.insert(search.fingerprint()) {
+        if !look.hopeless && tried.is_new(&search) {
             moves = search.moves(&look);
         }
-        if tried.len() > configurations_max {
+        if tried.count > configurations_max {
             return Verdict::Undecided;
         }
         let next = match moves.pop() {
@@ -62,6 +63,25 @@ pub(super) fn search(problem: &Problem, records: &[Record], configurations_max: 
     }
 }
 
+/// What was tried: of each configuration the fewest unknown deletes it was reached with.
+#[derive(Default)]
+struct Tried {
+    deletes: HashMap<u128, usize>,
+    count: usize,
+}
+
+impl Tried {
+    /// Whether nothing as good as this was tried before; from now on it was.
+    fn is_new(&mut self, search: &Search<'_>) -> bool {
+        let used = search.point.deletes;
+        let fewest = self.deletes.entry(search.fingerprint()).or_insert(usize::MAX);
+        let is_new = used < *fewest;
+        *fewest = used.min(*fewest);
+        self.count += usize::from(is_new);
+        is_new
+    }
+}
+
 /// What stands.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
@@ -74,7 +94,7 @@ struct Standing {
     high: u64,
 }
 
-/// All of a configuration but which steps and which of the pool are placed.
+/// All of a configuration but which of the pool are used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Point {
     standing: Standing,
@@ -82,7 +102,7 @@ struct Point {
     links: usize,
     /// Unknown deletes placed. They are all alike but for their calls, so it is enough to count them.
     deletes: usize,
-    /// Which steps and which of the pool are placed, as one number.
+    /// Which steps are placed, as one number.
     placed: u128,
 }
 
@@ -130,6 +150,12 @@ struct Search<'a> {
     before: Vec<usize>,
     open: usize,
     used: Vec<bool>,
+    /// Those of the pool that are used.
+    used_list: Vec<usize>,
+    /// How many open steps need each of the pool.
+    needed: Vec<usize>,
+    /// Links up to the last one that nobody is known to have made.
+    links_by_nobody: usize,
     point: Point,
     trail: Vec<Placed>,
     forks: Vec<Fork>,
@@ -140,8 +166,12 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(problem: &'a Problem) -> Self {
         let head = problem.steps.len();
+        let is_nobodys = |link: &Link| matches!(link.by, By::Nobody);
         Self {
             problem,
+            used_list: Vec::new(),
+            needed: needed(problem),
+            links_by_nobody: problem.chain.iter().rposition(is_nobodys).map_or(0, |last| last + 1),
             next: (1..=head).chain([0]).collect(),
             before: [head].into_iter().chain(0..head).collect(),
             open: head,
@@ -334,7 +364,7 @@ impl<'a> Search<'a> {
 
     fn use_hidden(&mut self, at: usize) {
         self.used[at] = true;
-        self.point.placed ^= name(self.problem.steps.len() + at);
+        self.used_list.push(at);
         self.trail.push(Placed::Pool(at));
     }
 
@@ -343,6 +373,9 @@ impl<'a> Search<'a> {
         self.next[before] = next;
         self.before[next] = before;
         self.open -= 1;
+        if let Need::Pool(hidden) = self.problem.steps[step].need {
+            self.needed[hidden] -= 1;
+        }
         self.point.placed ^= name(step);
         self.trail.push(Placed::Step(step));
     }
@@ -371,8 +404,14 @@ impl<'a> Search<'a> {
                     self.next[self.before[step]] = step;
                     self.before[self.next[step]] = step;
                     self.open += 1;
+                    if let Need::Pool(hidden) = self.problem.steps[step].need {
+                        self.needed[hidden] += 1;
+                    }
                 }
-                Placed::Pool(at) => self.used[at] = false,
+                Placed::Pool(at) => {
+                    self.used[at] = false;
+                    self.used_list.pop();
+                }
             }
         }
         self.point = point;
@@ -385,20 +424,22 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Everything that decides what can come, as one number; two different ones meet with a chance of 2^-128.
+    /// Everything that decides what can come, but for the unknown deletes left, as one number; two different ones meet with a chance of 2^-128.
     fn fingerprint(&self) -> u128 {
         let Standing { exists, link, pool, high } = self.point.standing;
         let place = |at: Option<usize>| at.map_or(0, |at| at as u64 + 1);
-        let parts = [
-            u64::from(exists),
-            place(link),
-            place(pool),
-            high,
-            self.point.links as u64,
-            self.point.deletes as u64,
-        ];
+        let parts = [u64::from(exists), place(link), place(pool), high, self.point.links as u64];
         let fold = |seed| parts.iter().fold(seed, |sum, part| mix(sum ^ *part));
-        self.point.placed ^ (u128::from(fold(1)) << 64) ^ u128::from(fold(2))
+        let standing = (u128::from(fold(1)) << 64) ^ u128::from(fold(2));
+        let used = self.used_list.iter().filter(|hidden| self.matters(**hidden));
+        used.fold(self.point.placed ^ standing, |sum, hidden| {
+            sum ^ name(self.problem.steps.len() + hidden)
+        })
+    }
+
+    /// Whether anything that may still come depends on whether this one of the pool is used.
+    fn matters(&self, hidden: usize) -> bool {
+        self.needed[hidden] > 0 || self.point.links < self.links_by_nobody
     }
 
     fn no_order(&self, records: &[Record]) -> Box<Violation> {
@@ -420,6 +461,24 @@ impl<'a> Search<'a> {
             (None, false) => "the key did not exist".to_owned(),
         }
     }
+}
+
+/// How often each of the pool is needed. What another unknown write needs is needed for ever, since that one may come at
+/// any time.
+fn needed(problem: &Problem) -> Vec<usize> {
+    let mut needed = vec![0; problem.pool.len()];
+    let by_steps = problem.steps.iter().map(|step| step.need);
+    let by_pool = problem.pool.iter().map(|hidden| hidden.need);
+    let by_links = problem.chain.iter().filter_map(|link| match link.by {
+        By::Unknown { need, .. } => Some(need),
+        By::Nobody | By::Step(_) => None,
+    });
+    for need in by_steps.chain(by_pool).chain(by_links) {
+        if let Need::Pool(hidden) = need {
+            needed[hidden] += 1;
+        }
+    }
+    needed
 }
 
 fn add(needs: &mut Vec<Need>, need: Need) {
