@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use margate_net::limits::VALUE_BYTES_MAX;
 
+use crate::failover::arguments::{FailoverArguments, ProbeArguments};
 use crate::workload::Bench;
 
 /// Keys whose numbers still fit their sixteen digits.
@@ -26,7 +27,8 @@ const EXAMPLES: &str = "Examples:
   margate-perf load --bench put --in-flight 768 --secs 10
   margate-perf flags
   margate-perf compare --peer etcd --bench put,get --in-flight 768 --secs 10 --rounds 5
-  margate-perf kill --leader 20 --all 20";
+  margate-perf kill --leader 20 --all 20
+  margate-perf failover --kills 10";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -37,6 +39,10 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Kills nodes under load and checks that every acknowledged write stands.
     Kill(KillArguments),
+    /// Kills leaders and prints how long their shards acknowledged nothing.
+    Failover(FailoverArguments),
+    /// Puts single values into a running deployment and prints the longest time in which a shard acknowledged none.
+    Probe(ProbeArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
 }
@@ -117,7 +123,7 @@ pub(crate) struct CompareArguments {
     pub(crate) start: StartArguments,
 }
 
-/// How `compare` and `kill` start margate.
+/// How `compare`, `kill` and `failover` start margate.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StartArguments {
     /// The `margate` program; default: the one beside this one, then the PATH.
@@ -180,9 +186,10 @@ pub(crate) struct FlagsArguments {
 }
 
 /// Where `margate dev` listens when it is not told otherwise.
-const DEV_ENDPOINTS: &str = "127.0.0.1:7400,127.0.0.1:7500,127.0.0.1:7600";
+pub(crate) const DEV_ENDPOINTS: &str = "127.0.0.1:7400,127.0.0.1:7500,127.0.0.1:7600";
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A number of seconds, of at most a day.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 10 or 0.5".to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
@@ -190,7 +197,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "between 0 and 86400 seconds are possible".to_owned())
 }
 
-fn positive_seconds(text: &str) -> Result<Duration, String> {
+/// A number of seconds that is not nothing.
+pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
     let duration = seconds(text)?;
     let enough = duration >= Duration::from_millis(10);
     enough
@@ -240,6 +248,8 @@ mod tests {
             "margate-perf compare --peer etcd --bench get --in-flight 1 --secs 0.5 --rounds 5 --data-root /tmp",
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:7400",
             "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",
+            "margate-perf failover --kills 10 --p50-max-ms 600 --max-ms 1500 --json",
+            "margate-perf probe --secs 12 --max-ms 3000",
             "margate-perf flags",
         ] {
             assert!(parse(line).is_ok(), "{line}");
@@ -256,6 +266,8 @@ mod tests {
             "margate-perf load --in-flight 0",
             "margate-perf load --value-bytes 1048577",
             "margate-perf kill --value-bytes 8",
+            "margate-perf failover --kills 0",
+            "margate-perf probe --rate 0",
         ] {
             assert_eq!(parse(line).expect_err(line), ErrorKind::ValueValidation, "{line}");
         }

@@ -2,7 +2,8 @@
 //!
 //! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
 //! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
-//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test.
+//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test,
+//! `failover` what counts outages.
 //!
 //! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
 
@@ -11,6 +12,7 @@ mod child;
 mod commands;
 mod driver;
 mod error;
+mod failover;
 mod kill;
 mod margate;
 #[cfg(feature = "peers")]
@@ -57,6 +59,8 @@ async fn run(command: &Command) -> Result<Verdict, PerfError> {
         #[cfg(not(feature = "peers"))]
         Command::Compare(_) => Err(PerfError::PeersNotBuilt),
         Command::Kill(arguments) => commands::kill::run(arguments).await,
+        Command::Failover(arguments) => commands::failover::run(arguments).await,
+        Command::Probe(arguments) => commands::probe::run(arguments).await,
         Command::Flags(arguments) => commands::flags::run(arguments).await,
     }
 }
@@ -77,7 +81,7 @@ fn client_threads(command: &Command) -> u16 {
     match command {
         Command::Load(arguments) => arguments.run.client_threads,
         Command::Compare(arguments) => arguments.run.client_threads,
-        Command::Kill(_) | Command::Flags(_) => 1,
+        Command::Kill(_) | Command::Failover(_) | Command::Probe(_) | Command::Flags(_) => 1,
     }
 }
 

@@ -122,7 +122,7 @@ async fn faults(arguments: &KillArguments, nodes: &mut Nodes, crew: &Arc<Crew>) 
 async fn inflict(fault: Fault, arguments: &KillArguments, nodes: &mut Nodes, crew: &Crew) -> Result<String, PerfError> {
     match fault {
         Fault::KillLeader => {
-            let killed = nodes.kill_leader(&crew.client).await?;
+            let killed = nodes.kill(&nodes.leader(&crew.client).await?).await?;
             sleep(arguments.secs_between).await;
             nodes.start_again(killed, &crew.client).await?;
             Ok(format!("node {} killed and started again", killed.node))

@@ -1,10 +1,10 @@
 //! The nodes under test: who leads, killing them, starting them again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use margate_client::Client;
 use margate_net::ids::{LogIndex, NodeId, ShardId};
@@ -13,10 +13,12 @@ use rustix::process::Signal;
 
 use crate::child::{Child, signal};
 use crate::error::PerfError;
-use crate::margate::dev::{Dev, DevNode, DevOptions, wait_until};
+use crate::margate::dev::{Dev, DevNode, DevOptions, wait_until, wait_until_polling};
 
 /// Time for a killed process to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// How often we look whether it is: outages are counted from then.
+const GONE_POLL: Duration = Duration::from_millis(1);
 /// Time for a node that was started again to replay and to catch up.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
 
@@ -36,12 +38,24 @@ struct NodeProcess {
     ours: Option<Child>,
 }
 
+/// A node that leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    position: usize,
+    /// Which one.
+    pub(crate) node: NodeId,
+    /// What it leads, in order; at least one.
+    pub(crate) shards: Vec<ShardId>,
+}
+
 /// A node that was killed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Killed {
     position: usize,
     /// Which one.
     pub(crate) node: NodeId,
+    /// When the signal was sent.
+    pub(crate) at: Instant,
 }
 
 impl Nodes {
@@ -65,24 +79,41 @@ impl Nodes {
         self.dev.as_ref().map_or_else(Vec::new, Dev::endpoints)
     }
 
-    /// Kills the node that leads most shards.
+    /// The file of what they say.
+    pub(crate) fn talk(&self) -> PathBuf {
+        self.talk.clone()
+    }
+
+    /// The node that leads most shards.
     ///
     /// # Errors
-    /// Nobody leads, or the node has ended by itself.
-    pub(crate) async fn kill_leader(&self, client: &Client) -> Result<Killed, PerfError> {
+    /// Nobody leads.
+    pub(crate) async fn leader(&self, client: &Client) -> Result<Leader, PerfError> {
         let cores = answers(client).await;
-        let by_shards_led = self
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(position, process)| (shards_led(&cores, process.node), position));
-        let (_, position) = by_shards_led.filter(|(led, _)| *led > 0).max().ok_or(PerfError::NoLeader)?;
-        let process = &self.nodes[position];
+        let leads = self.nodes.iter().enumerate().map(|(position, process)| Leader {
+            position,
+            node: process.node,
+            shards: shards_led(&cores, process.node),
+        });
+        let most = leads.max_by_key(|leader| leader.shards.len());
+        most.filter(|leader| !leader.shards.is_empty()).ok_or(PerfError::NoLeader)
+    }
+
+    /// Kills a node; returns when its process is gone.
+    ///
+    /// # Errors
+    /// It has ended by itself.
+    pub(crate) async fn kill(&self, leader: &Leader) -> Result<Killed, PerfError> {
+        let process = &self.nodes[leader.position];
         self.check(process)?;
+        let at = Instant::now();
         signal(process.pid, Signal::KILL);
         self.wait_until_gone(process).await?;
-        let node = process.node;
-        Ok(Killed { position, node })
+        Ok(Killed {
+            position: leader.position,
+            node: leader.node,
+            at,
+        })
     }
 
     /// Starts a killed node as it was started first, and waits until it has applied what was committed when
@@ -140,7 +171,8 @@ impl Nodes {
     }
 
     async fn wait_until_gone(&self, process: &NodeProcess) -> Result<(), PerfError> {
-        wait_until(GONE_WITHIN, "a killed node to be gone", &self.talk, || async { !runs(process) }).await
+        let gone = || async { !runs(process) };
+        wait_until_polling(GONE_POLL, GONE_WITHIN, "a killed node to be gone", &self.talk, gone).await
     }
 
     fn check(&self, process: &NodeProcess) -> Result<(), PerfError> {
@@ -182,10 +214,11 @@ async fn answers(client: &Client) -> Vec<CoreStatus> {
     client.status().await.into_iter().filter_map(|core| core.status.ok()).collect()
 }
 
-/// How many shards a node leads.
-fn shards_led(cores: &[CoreStatus], node: NodeId) -> usize {
+/// The shards a node leads, in order.
+fn shards_led(cores: &[CoreStatus], node: NodeId) -> Vec<ShardId> {
     let replicas = cores.iter().filter(|core| core.node == node).flat_map(|core| &core.replicas);
-    replicas.filter(|replica| replica.role == ReplicaRole::Leader).count()
+    let leads = replicas.filter(|replica| replica.role == ReplicaRole::Leader);
+    leads.map(|replica| replica.shard).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The highest commit any replica knows of each shard.
@@ -239,14 +272,15 @@ mod tests {
     }
 
     #[test]
-    fn leaders_are_counted_by_node_over_its_cores() {
+    fn what_a_node_leads_is_gathered_over_its_cores() {
         let (leads, follows) = (ReplicaRole::Leader, ReplicaRole::Follower);
         let cores = [
             core(1, vec![replica(1, leads, 1, 1), replica(2, follows, 1, 1)]),
             core(1, vec![replica(3, leads, 1, 1)]),
             core(2, vec![replica(2, leads, 1, 1)]),
         ];
-        assert_eq!([1, 2, 3].map(|node| shards_led(&cores, NodeId(node))), [2, 1, 0]);
+        let led = |node| shards_led(&cores, NodeId(node));
+        assert_eq!((led(1), led(2), led(3)), (vec![ShardId(1), ShardId(3)], vec![ShardId(2)], vec![]));
     }
 
     #[test]

@@ -161,19 +161,40 @@ impl Dev {
 ///
 /// # Errors
 /// [`PerfError::Late`] after `limit`.
-pub(crate) async fn wait_until<F>(limit: Duration, what: &'static str, talk: &Path, mut done: impl FnMut() -> F) -> Result<(), PerfError>
+pub(crate) async fn wait_until<F>(limit: Duration, what: &'static str, talk: &Path, done: impl FnMut() -> F) -> Result<(), PerfError>
+where
+    F: Future<Output = bool>,
+{
+    wait_until_polling(POLL, limit, what, talk, done).await
+}
+
+/// The same for those who cannot be kept waiting as long as that: asks once in every `poll`.
+///
+/// # Errors
+/// [`PerfError::Late`] after `limit`.
+pub(crate) async fn wait_until_polling<F>(
+    poll: Duration,
+    limit: Duration,
+    what: &'static str,
+    talk: &Path,
+    mut done: impl FnMut() -> F,
+) -> Result<(), PerfError>
 where
     F: Future<Output = bool>,
 {
     let began = Instant::now();
     while !done().await {
         late_after(began, limit, what, talk)?;
-        sleep(POLL).await;
+        sleep(poll).await;
     }
     Ok(())
 }
 
-fn late_after(began: Instant, limit: Duration, what: &'static str, talk: &Path) -> Result<(), PerfError> {
+/// An error if `limit` has passed since something began.
+///
+/// # Errors
+/// [`PerfError::Late`].
+pub(crate) fn late_after(began: Instant, limit: Duration, what: &'static str, talk: &Path) -> Result<(), PerfError> {
     if began.elapsed() < limit {
         return Ok(());
     }
