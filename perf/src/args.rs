@@ -152,7 +152,10 @@ pub(crate) struct KillArguments {
     /// Times to kill all nodes.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) all: u32,
-    /// Seconds of load before each kill, and again between a leader's kill and its restart.
+    /// Cut the power of nodes' disks before they are killed, with a program that takes `mount DIR…` and `cut DIR…`.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) cut_with: Option<PathBuf>,
+    /// Seconds of load before each kill, and again between a leader's kill and its restart: half to one and a half of it.
     #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECS")]
     pub(crate) secs_between: Duration,
     /// Keys that are written, all of them read after each kill.

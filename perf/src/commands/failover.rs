@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: &FailoverArguments) -> Result<Verdict, PerfEr
 async fn in_folder(arguments: &FailoverArguments, folder: &Path) -> Result<Verdict, PerfError> {
     let program = dev::program(arguments.start.margate.clone());
     let data = folder.join("margate");
-    let mut nodes = Nodes::start(DevOptions::new(program, data, &arguments.start)).await?;
+    let mut nodes = Nodes::start(DevOptions::new(program, data, &arguments.start), None).await?;
     let endpoints = nodes.endpoints();
     let client = Client::connect(config(&endpoints)).await?;
     let targets = Target::of_each_shard(&endpoints).await?;
@@ -75,7 +75,7 @@ impl Run {
         let gone = Instant::now();
         targets.iter().for_each(|target| target.seen().leader_gone(gone));
         let back = || async { targets.iter().all(|target| target.seen().back().is_some()) };
-        wait_until_polling(POLL, BACK_WITHIN, "a killed leader's shards to acknowledge", &nodes.talk(), back).await?;
+        wait_until_polling(POLL, BACK_WITHIN, "a killed leader's shards to acknowledge", nodes.talk(), back).await?;
         let rate = (begun(&targets) - begun_before) as f64 / killed.at.elapsed().as_secs_f64();
         drop(probing);
         let ends = targets.iter().filter_map(|target| Some((target.shard, target.seen().back()?)));
@@ -86,12 +86,13 @@ impl Run {
             .collect();
         eprintln!(
             "{number}: node {} killed; out: {}; {rate:.0} probes/s",
-            killed.node,
+            leader.node,
             words.join(", ")
         );
         self.outages.extend(outages.into_iter().map(|(_, time)| time));
         self.rates.push(rate);
-        nodes.start_again(killed, client).await
+        let missing = nodes.start_again(killed, client).await?;
+        missing.first().map_or(Ok(()), |node| Err(nodes.gone(node.0)))
     }
 
     fn report(mut self, kills: u32, processes: &Processes) -> FailoverReport {
@@ -126,11 +127,11 @@ async fn settle(
         let probing = Probing::start(targets.clone(), arguments.probe.rate);
         sleep(arguments.secs_before).await;
         let acknowledge = || async { targets.iter().all(|target| target.seen().count_acknowledged() > 0) };
-        wait_until(SETTLED_WITHIN, "every shard to acknowledge", &nodes.talk(), acknowledge).await?;
+        wait_until(SETTLED_WITHIN, "every shard to acknowledge", nodes.talk(), acknowledge).await?;
         if nodes.leader(client).await.is_ok_and(|now| now == leader) {
             return Ok((leader, targets, probing));
         }
-        dev::late_after(began, SETTLED_WITHIN, "leaders that stay", &nodes.talk())?;
+        dev::late_after(began, SETTLED_WITHIN, "leaders that stay", nodes.talk())?;
     }
 }
 

@@ -8,15 +8,17 @@
 //! ```
 //! Reading order: `value` tells every write from every other, `ledger` holds what must be true, `violation` is
 //! what must not be, `journal` writes everything down, `outage` times the gaps, `worker` drives, `nodes` kills and
-//! starts, `verify` reads, `report` counts.
+//! starts, `cores` is what they say, `power` cuts theirs, `verify` reads, `report` counts.
 //!
 //! Not here, on purpose: faults of disks, networks and clocks. The simulator has those.
 
 pub(crate) mod book;
+pub(crate) mod cores;
 pub(crate) mod journal;
 pub(crate) mod ledger;
 pub(crate) mod nodes;
 pub(crate) mod outage;
+pub(crate) mod power;
 pub(crate) mod report;
 pub(crate) mod value;
 pub(crate) mod verify;

@@ -1,31 +1,34 @@
 //! The nodes under test: who leads, killing them, starting them again.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use margate_client::Client;
-use margate_net::ids::{LogIndex, NodeId, ShardId};
-use margate_net::message::{CoreStatus, ReplicaRole};
+use margate_net::ids::{NodeId, ShardId};
 use rustix::process::Signal;
 
+use super::cores::{answers, has_applied, highest_commits, shards_led};
+use super::power::Power;
 use crate::child::{Child, signal};
 use crate::error::PerfError;
-use crate::margate::dev::{Dev, DevNode, DevOptions, wait_until, wait_until_polling};
+use crate::margate::dev::{Dev, DevNode, DevOptions, every_shard_led, wait_until, wait_until_polling};
+use crate::margate::target::config;
 
 /// Time for a killed process to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// How often we look whether it is: outages are counted from then.
 const GONE_POLL: Duration = Duration::from_millis(1);
-/// Time for a node that was started again to replay and to catch up.
-const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
+/// Time for nodes that were started again to replay and have leaders, and again to catch up.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// A deployment whose nodes can be killed.
 pub(crate) struct Nodes {
-    options: DevOptions,
     nodes: Vec<NodeProcess>,
+    power: Option<Power>,
+    /// Their parent, until it is killed with them.
     dev: Option<Dev>,
     talk: PathBuf,
 }
@@ -33,6 +36,8 @@ pub(crate) struct Nodes {
 struct NodeProcess {
     node: NodeId,
     pid: u32,
+    endpoint: SocketAddr,
+    folder: PathBuf,
     command: Vec<String>,
     /// Held where we have started it again ourselves: dropping it stops it.
     ours: Option<Child>,
@@ -48,40 +53,57 @@ pub(crate) struct Leader {
     pub(crate) shards: Vec<ShardId>,
 }
 
-/// A node that was killed.
-#[derive(Clone, Copy, Debug)]
+/// Nodes that were killed.
+#[derive(Clone, Debug)]
 pub(crate) struct Killed {
-    position: usize,
-    /// Which one.
-    pub(crate) node: NodeId,
-    /// When the signal was sent.
+    positions: Vec<usize>,
+    /// When the first signal was sent.
     pub(crate) at: Instant,
 }
 
 impl Nodes {
-    /// Starts a new deployment.
+    /// Starts a new deployment. Where power can be cut, it is made, stopped, put on its disks and started again.
     ///
     /// # Errors
-    /// See [`Dev::start`].
-    pub(crate) async fn start(options: DevOptions) -> Result<Self, PerfError> {
-        let dev = Dev::start(options.clone()).await?;
+    /// See [`Dev::start`], [`Power::mount`]; the deployment does not come back.
+    pub(crate) async fn start(options: DevOptions, cut_with: Option<PathBuf>) -> Result<Self, PerfError> {
+        let data = options.data.clone();
+        let dev = Dev::start(options).await?;
         let talk = dev.talk();
-        Ok(Self {
-            options,
-            nodes: processes(&dev),
+        let nodes = dev.nodes().iter().map(|node| NodeProcess::of(node, &data)).collect();
+        let power = cut_with.map(|program| Power::new(program, &talk));
+        let mut nodes = Self {
+            nodes,
+            power,
             dev: Some(dev),
             talk,
-        })
+        };
+        if nodes.power.is_some() {
+            nodes.move_to_disks().await?;
+        }
+        Ok(nodes)
+    }
+
+    async fn move_to_disks(&mut self) -> Result<(), PerfError> {
+        let client = Client::connect(config(&self.endpoints())).await?;
+        self.dev = None;
+        let everyone = Killed {
+            positions: (0..self.nodes.len()).collect(),
+            at: Instant::now(),
+        };
+        let missing = self.start_again(everyone, &client).await?;
+        client.close().await;
+        missing.first().map_or(Ok(()), |node| Err(self.gone(node.0)))
     }
 
     /// Where clients connect.
-    pub(crate) fn endpoints(&self) -> Vec<std::net::SocketAddr> {
-        self.dev.as_ref().map_or_else(Vec::new, Dev::endpoints)
+    pub(crate) fn endpoints(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|process| process.endpoint).collect()
     }
 
     /// The file of what they say.
-    pub(crate) fn talk(&self) -> PathBuf {
-        self.talk.clone()
+    pub(crate) fn talk(&self) -> &Path {
+        &self.talk
     }
 
     /// The node that leads most shards.
@@ -99,67 +121,71 @@ impl Nodes {
         most.filter(|leader| !leader.shards.is_empty()).ok_or(PerfError::NoLeader)
     }
 
-    /// Kills a node; returns when its process is gone.
+    /// Kills a node, its power first where that can be cut; returns when its process is gone.
     ///
     /// # Errors
-    /// It has ended by itself.
+    /// It has ended by itself, or the power was not cut.
     pub(crate) async fn kill(&self, leader: &Leader) -> Result<Killed, PerfError> {
-        let process = &self.nodes[leader.position];
-        self.check(process)?;
-        let at = Instant::now();
-        signal(process.pid, Signal::KILL);
-        self.wait_until_gone(process).await?;
-        Ok(Killed {
-            position: leader.position,
-            node: leader.node,
-            at,
-        })
+        self.end(vec![leader.position]).await
     }
 
-    /// Starts a killed node as it was started first, and waits until it has applied what was committed when
-    /// it came back.
+    /// Kills all nodes at once, and `margate dev` if it still runs; their power first where that can be cut.
     ///
     /// # Errors
-    /// It does not start or does not catch up.
-    pub(crate) async fn start_again(&mut self, killed: Killed, client: &Client) -> Result<(), PerfError> {
-        let process = &mut self.nodes[killed.position];
-        let mut words = process.command.iter().map(String::as_str);
-        let program = words.next().unwrap_or_default();
-        let child = Child::spawn(Command::new(program).args(words), &self.talk).map_err(|source| PerfError::Start {
-            program: program.to_owned(),
-            source,
-            advice: "dev.json names it; is the build still there?",
-        })?;
-        process.pid = child.pid();
-        process.ours = Some(child);
-        let committed = highest_commits(&answers(client).await);
-        wait_until(CAUGHT_UP_WITHIN, "a restarted node to catch up", &self.talk, || async {
-            has_applied(&answers(client).await, killed.node, &committed)
-        })
-        .await
-    }
-
-    /// Kills all nodes and `margate dev` at once, then starts the deployment on the same data.
-    ///
-    /// # Errors
-    /// A node has ended by itself, or the deployment does not start.
-    pub(crate) async fn kill_all_and_start(&mut self) -> Result<(), PerfError> {
-        for process in &self.nodes {
-            self.check(process)?;
-        }
-        self.nodes.iter().for_each(|process| signal(process.pid, Signal::KILL));
-        if let Some(dev) = &self.dev {
+    /// A node has ended by itself, or the power was not cut.
+    pub(crate) async fn kill_all(&mut self) -> Result<Killed, PerfError> {
+        let killed = self.end((0..self.nodes.len()).collect()).await?;
+        if let Some(dev) = self.dev.take() {
             signal(dev.pid(), Signal::KILL);
         }
-        for process in &self.nodes {
-            self.wait_until_gone(process).await?;
+        Ok(killed)
+    }
+
+    async fn end(&self, positions: Vec<usize>) -> Result<Killed, PerfError> {
+        let doomed = || positions.iter().map(|position| &self.nodes[*position]);
+        doomed().try_for_each(|process| self.check(process))?;
+        if let Some(power) = &self.power {
+            power.cut(self.folders(&positions)).await?;
         }
-        self.nodes.clear();
-        self.dev = None;
-        let dev = Dev::start(self.options.again()).await?;
-        self.nodes = processes(&dev);
-        self.dev = Some(dev);
-        Ok(())
+        let at = Instant::now();
+        doomed().for_each(|process| signal(process.pid, Signal::KILL));
+        let gone = || async { !doomed().any(runs) };
+        wait_until_polling(GONE_POLL, GONE_WITHIN, "a killed node to be gone", &self.talk, gone).await?;
+        Ok(Killed { positions, at })
+    }
+
+    /// Starts killed nodes as they were started first, and waits until every shard has a leader and each of them has
+    /// applied what was committed then. The nodes that did not come so far are what is returned.
+    ///
+    /// # Errors
+    /// A program cannot be started, or the deployment does not work although each of these nodes does.
+    pub(crate) async fn start_again(&mut self, killed: Killed, client: &Client) -> Result<Vec<NodeId>, PerfError> {
+        if let Some(power) = &self.power {
+            power.mount(self.folders(&killed.positions)).await?;
+        }
+        for position in &killed.positions {
+            self.nodes[*position].spawn(&self.talk)?;
+        }
+        self.wait_until_back(&killed.positions, client).await
+    }
+
+    async fn wait_until_back(&self, positions: &[usize], client: &Client) -> Result<Vec<NodeId>, PerfError> {
+        let started = || positions.iter().map(|position| &self.nodes[*position]);
+        let ended = || !started().all(runs);
+        let led = || async { ended() || every_shard_led(client).await };
+        let led = wait_until(BACK_WITHIN, "a leader of every shard", &self.talk, led).await;
+        let committed = highest_commits(&answers(client).await);
+        let behind = || async {
+            let cores = answers(client).await;
+            let behind = started().filter(|process| !runs(process) || !has_applied(&cores, process.node, &committed));
+            behind.map(|process| process.node).collect::<Vec<_>>()
+        };
+        let caught_up = || async { ended() || behind().await.is_empty() };
+        let caught_up = wait_until(BACK_WITHIN, "restarted nodes to catch up", &self.talk, caught_up).await;
+        match behind().await {
+            behind if behind.is_empty() => led.and(caught_up).map(|()| behind),
+            behind => Ok(behind),
+        }
     }
 
     /// An error if a node has ended that nobody killed.
@@ -170,31 +196,49 @@ impl Nodes {
         self.nodes.iter().try_for_each(|process| self.check(process))
     }
 
-    async fn wait_until_gone(&self, process: &NodeProcess) -> Result<(), PerfError> {
-        let gone = || async { !runs(process) };
-        wait_until_polling(GONE_POLL, GONE_WITHIN, "a killed node to be gone", &self.talk, gone).await
+    fn check(&self, process: &NodeProcess) -> Result<(), PerfError> {
+        if runs(process) { Ok(()) } else { Err(self.gone(process.node.0)) }
     }
 
-    fn check(&self, process: &NodeProcess) -> Result<(), PerfError> {
-        if runs(process) {
-            return Ok(());
-        }
-        Err(PerfError::NodeGone {
-            node: process.node.0,
-            pid: process.pid,
+    /// The error of a node that is not there, or not with all it should have.
+    pub(crate) fn gone(&self, node: u64) -> PerfError {
+        let process = self.nodes.iter().find(|process| process.node.0 == node);
+        PerfError::NodeGone {
+            node,
+            pid: process.map_or(0, |process| process.pid),
             talk: self.talk.clone(),
-        })
+        }
+    }
+
+    fn folders(&self, positions: &[usize]) -> Vec<PathBuf> {
+        positions.iter().map(|position| self.nodes[*position].folder.clone()).collect()
     }
 }
 
-fn processes(dev: &Dev) -> Vec<NodeProcess> {
-    let process = |node: &DevNode| NodeProcess {
-        node: NodeId(node.node),
-        pid: node.pid,
-        command: node.command.clone(),
-        ours: None,
-    };
-    dev.nodes().iter().map(process).collect()
+impl NodeProcess {
+    fn of(node: &DevNode, data: &Path) -> Self {
+        Self {
+            node: NodeId(node.node),
+            pid: node.pid,
+            endpoint: node.endpoint,
+            folder: data.join(format!("node-{}", node.node)),
+            command: node.command.clone(),
+            ours: None,
+        }
+    }
+
+    fn spawn(&mut self, talk: &Path) -> Result<(), PerfError> {
+        let mut words = self.command.iter().map(String::as_str);
+        let program = words.next().unwrap_or_default();
+        let child = Child::spawn(Command::new(program).args(words), talk).map_err(|source| PerfError::Start {
+            program: program.to_owned(),
+            source,
+            advice: "dev.json names it; is the build still there?",
+        })?;
+        self.pid = child.pid();
+        self.ours = Some(child);
+        Ok(())
+    }
 }
 
 /// Whether the process still runs the command we know, perhaps with more flags: the first start of all may have
@@ -209,102 +253,17 @@ fn runs(process: &NodeProcess) -> bool {
             .all(|(position, word)| words.next() == Some(word) || position == 0)
 }
 
-/// What every core that answers says.
-async fn answers(client: &Client) -> Vec<CoreStatus> {
-    client.status().await.into_iter().filter_map(|core| core.status.ok()).collect()
-}
-
-/// The shards a node leads, in order.
-fn shards_led(cores: &[CoreStatus], node: NodeId) -> Vec<ShardId> {
-    let replicas = cores.iter().filter(|core| core.node == node).flat_map(|core| &core.replicas);
-    let leads = replicas.filter(|replica| replica.role == ReplicaRole::Leader);
-    leads.map(|replica| replica.shard).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The highest commit any replica knows of each shard.
-fn highest_commits(cores: &[CoreStatus]) -> BTreeMap<ShardId, LogIndex> {
-    let mut commits = BTreeMap::new();
-    for replica in cores.iter().flat_map(|core| &core.replicas) {
-        let highest = commits.entry(replica.shard).or_insert(replica.commit);
-        *highest = replica.commit.max(*highest);
-    }
-    commits
-}
-
-/// Whether the node's replica of every shard has applied that much.
-fn has_applied(cores: &[CoreStatus], node: NodeId, committed: &BTreeMap<ShardId, LogIndex>) -> bool {
-    let own = || cores.iter().filter(|core| core.node == node).flat_map(|core| &core.replicas);
-    let applied = |(shard, commit): (&ShardId, &LogIndex)| own().any(|replica| replica.shard == *shard && replica.applied >= *commit);
-    committed.iter().all(applied)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use margate_net::ids::{CoreId, ReplicaId, Term};
-    use margate_net::message::ReplicaStatus;
-
-    fn replica(shard: u64, role: ReplicaRole, commit: u64, applied: u64) -> ReplicaStatus {
-        ReplicaStatus {
-            shard: ShardId(shard),
-            replica: ReplicaId(1),
-            role,
-            leader: None,
-            term: Term(1),
-            commit: LogIndex(commit),
-            applied: LogIndex(applied),
-            last: LogIndex(commit),
-        }
-    }
-
-    fn core(node: u64, replicas: Vec<ReplicaStatus>) -> CoreStatus {
-        CoreStatus {
-            node: NodeId(node),
-            core: CoreId(0),
-            uptime_secs: 0,
-            log_bytes: 0,
-            log_ready_bytes: 0,
-            index_bytes: 0,
-            overlay_rows: 0,
-            segment_waits: 0,
-            replicas,
-        }
-    }
-
-    #[test]
-    fn what_a_node_leads_is_gathered_over_its_cores() {
-        let (leads, follows) = (ReplicaRole::Leader, ReplicaRole::Follower);
-        let cores = [
-            core(1, vec![replica(1, leads, 1, 1), replica(2, follows, 1, 1)]),
-            core(1, vec![replica(3, leads, 1, 1)]),
-            core(2, vec![replica(2, leads, 1, 1)]),
-        ];
-        let led = |node| shards_led(&cores, NodeId(node));
-        assert_eq!((led(1), led(2), led(3)), (vec![ShardId(1), ShardId(3)], vec![ShardId(2)], vec![]));
-    }
-
-    #[test]
-    fn a_node_has_caught_up_when_it_has_applied_what_any_replica_knew_to_be_committed() {
-        let follows = ReplicaRole::Follower;
-        let committed = highest_commits(&[
-            core(1, vec![replica(1, follows, 5, 5), replica(2, follows, 9, 9)]),
-            core(2, vec![replica(1, follows, 7, 2)]),
-        ]);
-        assert_eq!(committed, BTreeMap::from([(ShardId(1), LogIndex(7)), (ShardId(2), LogIndex(9))]));
-        let caught_up = |one, two| {
-            let cores = [core(3, vec![replica(1, follows, 9, one), replica(2, follows, 9, two)])];
-            has_applied(&cores, NodeId(3), &committed)
-        };
-        assert!(caught_up(7, 9) && caught_up(8, 10));
-        assert!(!caught_up(6, 9) && !caught_up(7, 8));
-        assert!(!has_applied(&[], NodeId(3), &committed));
-    }
 
     #[test]
     fn a_process_is_known_by_its_command_line() {
         let process = |command: Vec<String>| NodeProcess {
             node: NodeId(1),
             pid: std::process::id(),
+            endpoint: SocketAddr::from(([127, 0, 0, 1], 1)),
+            folder: PathBuf::new(),
             command,
             ours: None,
         };

@@ -53,14 +53,6 @@ impl DevOptions {
             arguments: flags.map(str::to_owned).into(),
         }
     }
-
-    /// The same deployment on its own data, which know the rest.
-    pub(crate) fn again(&self) -> Self {
-        Self {
-            arguments: Vec::new(),
-            ..self.clone()
-        }
-    }
 }
 
 /// `dev.json`: what `margate dev` says about the processes it has started.
@@ -206,7 +198,7 @@ pub(crate) fn late_after(began: Instant, limit: Duration, what: &'static str, ta
 }
 
 /// Whether each shard of the map has a replica that leads it.
-async fn every_shard_led(client: &Client) -> bool {
+pub(crate) async fn every_shard_led(client: &Client) -> bool {
     let map = client.map().await;
     let statuses = client.status().await;
     let led = |shard| {
