@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use margate_net::limits::VALUE_BYTES_MAX;
 
+use crate::failover::arguments::{FailoverArguments, ProbeArguments};
+use crate::history::arguments::{CheckArguments, HistoryArguments};
 use crate::workload::Bench;
 
 /// Keys whose numbers still fit their sixteen digits.
@@ -27,6 +29,7 @@ const EXAMPLES: &str = "Examples:
   margate-perf flags
   margate-perf compare --peer etcd --bench put,get --in-flight 768 --secs 10 --rounds 5
   margate-perf kill --leader 20 --all 20
+  margate-perf failover --kills 10
   margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10 --proxy
   margate-perf check h.jsonl";
 
@@ -39,6 +42,10 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Kills nodes under load and checks that every acknowledged write stands.
     Kill(KillArguments),
+    /// Kills leaders and prints how long their shards acknowledged nothing.
+    Failover(FailoverArguments),
+    /// Puts single values into a running deployment and prints the longest time in which a shard acknowledged none.
+    Probe(ProbeArguments),
     /// Drives a deployment while it is disturbed and writes down every operation, for `check`.
     History(HistoryArguments),
     /// Judges recorded histories: is each key linearizable?
@@ -123,7 +130,7 @@ pub(crate) struct CompareArguments {
     pub(crate) start: StartArguments,
 }
 
-/// How `compare`, `kill` and `history` start margate.
+/// How `compare`, `kill`, `failover` and `history` start margate.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StartArguments {
     /// The `margate` program; default: the one beside this one, then the PATH.
@@ -152,14 +159,17 @@ pub(crate) struct KillArguments {
     /// Times to kill all nodes.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) all: u32,
-    /// Seconds of load before each kill, and again between a leader's kill and its restart.
+    /// Cut the power of nodes' disks before they are killed, with a program that takes `mount DIR…` and `cut DIR…`.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) cut_with: Option<PathBuf>,
+    /// Seconds of load before each kill, and again between a leader's kill and its restart: half to one and a half of it.
     #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECS")]
     pub(crate) secs_between: Duration,
     /// Keys that are written, all of them read after each kill.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=KEYS_MAX))]
     pub(crate) keys: u64,
     /// Bytes in each value, at least the 24 that tell values apart.
-    #[arg(long, default_value_t = 256, value_parser = kill_value_bytes)]
+    #[arg(long, default_value_t = 256, value_parser = unique_value_bytes)]
     pub(crate) value_bytes: usize,
     /// Operations under way at any instant.
     #[arg(long, default_value_t = 64, value_parser = in_flight)]
@@ -177,66 +187,6 @@ pub(crate) struct KillArguments {
     pub(crate) start: StartArguments,
 }
 
-/// `history`
-#[derive(Debug, Args)]
-pub(crate) struct HistoryArguments {
-    /// The file to write, one JSON line per operation; emptied if it is there.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-    /// A deployment that runs already, instead of one started here; it cannot be disturbed.
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["margate", "port_base", "shards", "kill_every", "pause_every"])]
-    pub(crate) endpoints: Vec<SocketAddr>,
-    /// Seconds to record.
-    #[arg(long, default_value = "10", value_parser = positive_seconds, value_name = "SECS", conflicts_with = "operations")]
-    pub(crate) secs: Duration,
-    /// Operations to record, instead of seconds.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=HISTORY_OPERATIONS_MAX))]
-    pub(crate) operations: Option<u64>,
-    /// Clients, each with one operation under way and connections of its own.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=128))]
-    pub(crate) clients: u16,
-    /// Keys that all clients fight for.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub(crate) keys: u64,
-    /// Bytes in each value, at least the 24 that tell values apart.
-    #[arg(long, default_value_t = 64, value_parser = kill_value_bytes)]
-    pub(crate) value_bytes: usize,
-    /// Seconds from one `kill -9` of a node that leads to the next, about; it is started again.
-    #[arg(long, value_parser = positive_seconds, value_name = "SECS")]
-    pub(crate) kill_every: Option<Duration>,
-    /// Seconds from one pause of a node that leads to the next, about; each lasts 0.1 to 10 seconds.
-    #[arg(long, value_parser = positive_seconds, value_name = "SECS")]
-    pub(crate) pause_every: Option<Duration>,
-    /// Put a proxy before every node that closes, delays, cuts and corrupts what nodes and clients say to each other.
-    #[arg(long, conflicts_with_all = ["endpoints", "port_base"])]
-    pub(crate) proxy: bool,
-    /// Seed of operations and disturbances.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Print the result as one JSON line; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) start: StartArguments,
-}
-
-/// What one file can hold, but for the reads at its end.
-const HISTORY_OPERATIONS_MAX: u64 = crate::history::file::OPERATIONS_MAX - 200_000;
-
-/// `check`
-#[derive(Debug, Args)]
-pub(crate) struct CheckArguments {
-    /// Histories that `history` wrote, each judged by itself.
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// A key that is too hard to judge is no failure.
-    #[arg(long)]
-    pub(crate) allow_undecided: bool,
-    /// Print one JSON line per file; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// `flags`
 #[derive(Debug, Args)]
 pub(crate) struct FlagsArguments {
@@ -246,9 +196,10 @@ pub(crate) struct FlagsArguments {
 }
 
 /// Where `margate dev` listens when it is not told otherwise.
-const DEV_ENDPOINTS: &str = "127.0.0.1:7400,127.0.0.1:7500,127.0.0.1:7600";
+pub(crate) const DEV_ENDPOINTS: &str = "127.0.0.1:7400,127.0.0.1:7500,127.0.0.1:7600";
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A number of seconds, of at most a day.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 10 or 0.5".to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
@@ -256,7 +207,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "between 0 and 86400 seconds are possible".to_owned())
 }
 
-fn positive_seconds(text: &str) -> Result<Duration, String> {
+/// A number of seconds that is not nothing.
+pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
     let duration = seconds(text)?;
     let enough = duration >= Duration::from_millis(10);
     enough
@@ -268,7 +220,8 @@ fn value_bytes(text: &str) -> Result<usize, String> {
     bounded(text, 0, VALUE_BYTES_MAX)
 }
 
-fn kill_value_bytes(text: &str) -> Result<usize, String> {
+/// Bytes of a value that can be told from every other.
+pub(crate) fn unique_value_bytes(text: &str) -> Result<usize, String> {
     bounded(text, crate::kill::value::BYTES_MIN, VALUE_BYTES_MAX)
 }
 
@@ -306,6 +259,8 @@ mod tests {
             "margate-perf compare --peer etcd --bench get --in-flight 1 --secs 0.5 --rounds 5 --data-root /tmp",
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:7400",
             "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",
+            "margate-perf failover --kills 10 --p50-max-ms 600 --max-ms 1500 --json",
+            "margate-perf probe --secs 12 --max-ms 3000",
             "margate-perf flags",
             "margate-perf history --out h --secs 60 --kill-every 10 --pause-every 0.5 --clients 16 --keys 8 --data-root .",
             "margate-perf history --out h --proxy --shards 2",
@@ -326,6 +281,8 @@ mod tests {
             "margate-perf load --in-flight 0",
             "margate-perf load --value-bytes 1048577",
             "margate-perf kill --value-bytes 8",
+            "margate-perf failover --kills 0",
+            "margate-perf probe --rate 0",
             "margate-perf history --out h --clients 0",
             "margate-perf history --out h --kill-every 0",
         ] {

@@ -2,8 +2,8 @@
 //!
 //! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
 //! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
-//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test, `history` what is
-//! recorded and judged, `proxy` what networks do to nodes.
+//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
+//! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes.
 //!
 //! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
 
@@ -13,6 +13,7 @@ mod commands;
 mod dice;
 mod driver;
 mod error;
+mod failover;
 mod history;
 mod kill;
 mod margate;
@@ -62,6 +63,8 @@ async fn run(command: &Command) -> Result<Verdict, PerfError> {
         #[cfg(not(feature = "peers"))]
         Command::Compare(_) => Err(PerfError::PeersNotBuilt),
         Command::Kill(arguments) => commands::kill::run(arguments).await,
+        Command::Failover(arguments) => commands::failover::run(arguments).await,
+        Command::Probe(arguments) => commands::probe::run(arguments).await,
         Command::History(arguments) => commands::history::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Flags(arguments) => commands::flags::run(arguments).await,
@@ -84,7 +87,7 @@ fn client_threads(command: &Command) -> u16 {
     match command {
         Command::Load(arguments) => arguments.run.client_threads,
         Command::Compare(arguments) => arguments.run.client_threads,
-        Command::Kill(_) | Command::History(_) | Command::Check(_) | Command::Flags(_) => 1,
+        Command::Kill(_) | Command::Failover(_) | Command::Probe(_) | Command::History(_) | Command::Check(_) | Command::Flags(_) => 1,
     }
 }
 

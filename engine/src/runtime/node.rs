@@ -33,6 +33,7 @@ use super::index_store::HeedIndex;
 use super::index_thread::IndexThread;
 use super::index_trials::{self, IndexTrials};
 use super::links::{self, Link};
+use super::planted_writes;
 use super::preflight::{self, PreflightError};
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
 use super::server::{self, Clients, Server};
@@ -213,6 +214,9 @@ impl Node {
             .ok_or(NodeError::NotListed(config.node))?;
         preflight::check(own.cores.len())?;
         preflight::check_addresses(listens(&config, own), config.insecure)?;
+        if planted_writes::PLANTED {
+            tracing::error!("{}", planted_writes::WARNING);
+        }
         let (directory, identity) = DataDirectory::open(&config.data, config.node, DirectoryId(rand::rng().random()))?;
         let stop = StopHandle::default();
         let incarnation = Incarnation(rand::rng().next_u64());

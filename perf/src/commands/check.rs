@@ -7,8 +7,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::Verdict;
-use crate::args::CheckArguments;
 use crate::error::PerfError;
+use crate::history::arguments::CheckArguments;
 use crate::history::check::{Judgement, judge};
 use crate::history::file;
 use crate::history::record::{Outcome, Record};

@@ -12,8 +12,8 @@ use rand::RngExt;
 use tokio::task::JoinSet;
 
 use super::{Verdict, scratch};
-use crate::args::HistoryArguments;
 use crate::error::PerfError;
+use crate::history::arguments::HistoryArguments;
 use crate::history::disturb::{Disturbances, Plan, disturb};
 use crate::history::file::{FORMAT, Header, Writer};
 use crate::history::report::HistoryReport;
@@ -51,8 +51,8 @@ async fn in_folder(arguments: &HistoryArguments, folder: &Path) -> Result<Verdic
     let program = dev::program(arguments.start.margate.clone());
     let data = folder.join("margate");
     if !arguments.proxy {
-        let mut nodes = Nodes::start(DevOptions::new(program, data, &arguments.start)).await?;
-        let endpoints = nodes.endpoints().to_vec();
+        let mut nodes = Nodes::start(DevOptions::new(program, data, &arguments.start), None).await?;
+        let endpoints = nodes.endpoints();
         return record(arguments, &endpoints, Some((&mut nodes, None))).await;
     }
     let listens = free_addresses(NODES).map_err(PerfError::Proxy)?;

@@ -3,10 +3,12 @@
 pub(crate) mod check;
 #[cfg(feature = "peers")]
 pub(crate) mod compare;
+pub(crate) mod failover;
 pub(crate) mod flags;
 pub(crate) mod history;
 pub(crate) mod kill;
 pub(crate) mod load;
+pub(crate) mod probe;
 pub(crate) mod scratch;
 pub(crate) mod turn;
 

@@ -97,9 +97,9 @@ pub(crate) async fn disturb(plan: Plan, nodes: &mut Nodes, observer: &Client, cr
 async fn kill_one(nodes: &mut Nodes, observer: &Client, dice: &mut StdRng) -> Result<(), PerfError> {
     let chosen = choose(nodes, observer, dice).await?;
     let down = logarithmic(DOWN_SECS, dice);
-    nodes.kill(chosen).await?;
+    let killed = nodes.kill(&chosen).await?;
     sleep(down).await;
-    nodes.start_again(chosen, observer).await?;
+    nodes.start_again(killed, observer).await?;
     eprintln!("node {} killed, down for {:.1} s", chosen.node, down.as_secs_f64());
     Ok(())
 }
@@ -107,7 +107,7 @@ async fn kill_one(nodes: &mut Nodes, observer: &Client, dice: &mut StdRng) -> Re
 async fn pause_one(nodes: &Nodes, observer: &Client, dice: &mut StdRng) -> Result<(), PerfError> {
     let chosen = choose(nodes, observer, dice).await?;
     let length = logarithmic(PAUSE_SECS, dice);
-    let paused = nodes.pause(chosen)?;
+    let paused = nodes.pause(&chosen)?;
     sleep(length).await;
     drop(paused);
     eprintln!("node {} paused for {:.1} s", chosen.node, length.as_secs_f64());

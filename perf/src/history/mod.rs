@@ -6,11 +6,12 @@
 //!     ▼
 //!   FILE (JSON lines) ──► check: cut by key, learn what the answers prove, search for an order
 //! ```
-//! Reading order: `record` is one operation, `file` the lines, `worker` drives, `disturb` disturbs, `report` counts;
-//! `check` judges a file and knows nothing of how it came about.
+//! Reading order: `arguments`, `record` is one operation, `file` the lines, `worker` drives, `disturb` disturbs,
+//! `report` counts; `check` judges a file and knows nothing of how it came about.
 //!
 //! Not here, on purpose: operations on several keys, lists and stale reads. The simulator checks those.
 
+pub(crate) mod arguments;
 pub(crate) mod check;
 pub(crate) mod disturb;
 pub(crate) mod file;

@@ -8,7 +8,7 @@
 //! ```
 //! Reading order: `value` tells every write from every other, `ledger` holds what must be true, `violation` is
 //! what must not be, `journal` writes everything down, `outage` times the gaps, `worker` drives, `verify` reads,
-//! `report` counts. Who is killed and started again is in `margate`.
+//! `report` counts. Who is killed, with power or without, and started again is in `margate`.
 //!
 //! Not here, on purpose: faults of disks, networks and clocks. The simulator has those.
 

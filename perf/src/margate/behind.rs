@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::dev::folder_of;
 use crate::child::Child;
 use crate::error::PerfError;
 
@@ -31,7 +32,7 @@ impl Behind<'_> {
     /// # Errors
     /// The folder cannot be made or written.
     pub(crate) fn prepare(&self, node: u64, listens: SocketAddr) -> Result<Vec<String>, PerfError> {
-        let folder = self.data.join(format!("node-{node}"));
+        let folder = folder_of(self.data, node);
         fs::create_dir_all(&folder).map_err(PerfError::file(&folder))?;
         let file = folder.join("node.toml");
         fs::write(&file, self.config(node, &folder, listens)).map_err(PerfError::file(&file))?;

@@ -1,49 +1,55 @@
 //! The nodes under test: who leads, killing them, starting them again, holding them up.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use margate_client::Client;
-use margate_net::ids::{LogIndex, NodeId, ShardId};
-use margate_net::message::{CoreStatus, ReplicaRole};
+use margate_net::ids::{NodeId, ShardId};
 use rustix::process::Signal;
 
-use super::behind::{Behind, spawn};
-use super::dev::{Dev, DevNode, DevOptions, talk_of, wait_for_leaders, wait_until};
-use crate::child::{Child, signal};
+use super::behind::Behind;
+use super::cores::{answers, has_applied, highest_commits, shards_led};
+use super::dev::{Dev, DevOptions, every_shard_led, talk_of, wait_for_leaders, wait_until, wait_until_polling};
+use super::power::Power;
+use super::process::NodeProcess;
+use super::target::config;
+use crate::child::signal;
 use crate::error::PerfError;
 
 /// Time for a killed process to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
-/// Time for a node that was started again to replay and to catch up.
-const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
+/// How often we look whether it is: outages are counted from then.
+const GONE_POLL: Duration = Duration::from_millis(1);
+/// Time for nodes that were started again to replay and have leaders, and again to catch up.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// A deployment whose nodes can be killed.
 pub(crate) struct Nodes {
     nodes: Vec<NodeProcess>,
-    /// Held where `margate dev` has started them.
-    dev: Option<(Dev, DevOptions)>,
-    endpoints: Vec<SocketAddr>,
+    power: Option<Power>,
+    /// Their parent, where `margate dev` has started them, until it is killed with them.
+    dev: Option<Dev>,
     talk: PathBuf,
 }
 
-struct NodeProcess {
-    node: NodeId,
-    pid: u32,
-    command: Vec<String>,
-    /// Held where we have started it again ourselves: dropping it stops it.
-    ours: Option<Child>,
-}
-
 /// A node to do something to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
     position: usize,
     /// Which one.
     pub(crate) node: NodeId,
+    /// What it said it leads, in order; nothing where it was not asked.
+    pub(crate) leads: Vec<ShardId>,
+}
+
+/// Nodes that were killed.
+#[derive(Clone, Debug)]
+pub(crate) struct Killed {
+    positions: Vec<usize>,
+    /// When the first signal was sent.
+    pub(crate) at: Instant,
 }
 
 /// A process that stands still; dropping this lets it go on.
@@ -59,18 +65,26 @@ impl Drop for Paused {
 }
 
 impl Nodes {
-    /// Starts a new deployment.
+    /// Starts a new deployment. Where power can be cut, it is made, stopped, put on its disks and started again.
     ///
     /// # Errors
-    /// See [`Dev::start`].
-    pub(crate) async fn start(options: DevOptions) -> Result<Self, PerfError> {
-        let dev = Dev::start(options.clone()).await?;
-        Ok(Self {
-            nodes: processes(&dev),
-            endpoints: dev.endpoints(),
-            talk: dev.talk(),
-            dev: Some((dev, options)),
-        })
+    /// See [`Dev::start`], [`Power::mount`]; the deployment does not come back.
+    pub(crate) async fn start(options: DevOptions, cut_with: Option<PathBuf>) -> Result<Self, PerfError> {
+        let data = options.data.clone();
+        let dev = Dev::start(options).await?;
+        let talk = dev.talk();
+        let nodes = dev.nodes().iter().map(|node| NodeProcess::of(node, &data)).collect();
+        let power = cut_with.map(|program| Power::new(program, &talk));
+        let mut nodes = Self {
+            nodes,
+            power,
+            dev: Some(dev),
+            talk,
+        };
+        if nodes.power.is_some() {
+            nodes.move_to_disks().await?;
+        }
+        Ok(nodes)
     }
 
     /// Starts a new deployment whose nodes are reached elsewhere than they listen, and waits until every shard has a
@@ -81,28 +95,38 @@ impl Nodes {
     pub(crate) async fn start_behind(behind: &Behind<'_>) -> Result<Self, PerfError> {
         let mut nodes = Self {
             nodes: Vec::new(),
+            power: None,
             dev: None,
-            endpoints: behind.reached.to_vec(),
             talk: talk_of(behind.data),
         };
-        for (listens, id) in behind.listens.iter().zip(1..) {
-            let command = behind.prepare(id, *listens)?;
-            let first: &[&str] = if id == 1 { &["--bootstrap"] } else { &[] };
-            let child = spawn(&command, first, &nodes.talk)?;
-            nodes.nodes.push(NodeProcess {
-                node: NodeId(id),
-                pid: child.pid(),
-                command,
-                ours: Some(child),
-            });
+        for ((listens, reached), id) in behind.listens.iter().zip(behind.reached).zip(1..) {
+            let process = NodeProcess::start_behind(behind, id, *listens, *reached, &nodes.talk)?;
+            nodes.nodes.push(process);
         }
-        wait_for_leaders(&nodes.endpoints, &nodes.talk, || nodes.check_all()).await?;
+        wait_for_leaders(&nodes.endpoints(), &nodes.talk, || nodes.check_all()).await?;
         Ok(nodes)
     }
 
+    async fn move_to_disks(&mut self) -> Result<(), PerfError> {
+        let client = Client::connect(config(&self.endpoints())).await?;
+        self.dev = None;
+        let everyone = Killed {
+            positions: (0..self.nodes.len()).collect(),
+            at: Instant::now(),
+        };
+        self.start_again(everyone, &client).await?;
+        client.close().await;
+        Ok(())
+    }
+
     /// Where clients connect.
-    pub(crate) fn endpoints(&self) -> &[SocketAddr] {
-        &self.endpoints
+    pub(crate) fn endpoints(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|process| process.endpoint).collect()
+    }
+
+    /// The file of what they say.
+    pub(crate) fn talk(&self) -> &Path {
+        &self.talk
     }
 
     /// The node that leads most shards.
@@ -111,83 +135,112 @@ impl Nodes {
     /// Nobody leads.
     pub(crate) async fn leader(&self, client: &Client) -> Result<Chosen, PerfError> {
         let cores = answers(client).await;
-        let by_shards_led = self
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(position, process)| (shards_led(&cores, process.node), position));
-        let (_, position) = by_shards_led.filter(|(led, _)| *led > 0).max().ok_or(PerfError::NoLeader)?;
-        Ok(self.choose(position))
+        let all = self.nodes.iter().enumerate().map(|(position, process)| Chosen {
+            position,
+            node: process.node,
+            leads: shards_led(&cores, process.node),
+        });
+        let most = all.max_by_key(|chosen| chosen.leads.len());
+        most.filter(|chosen| !chosen.leads.is_empty()).ok_or(PerfError::NoLeader)
     }
 
-    /// One of the nodes, counted round.
+    /// One of the nodes, counted round, whatever it leads.
     pub(crate) fn choose(&self, position: usize) -> Chosen {
         let position = position % self.nodes.len();
-        let node = self.nodes[position].node;
-        Chosen { position, node }
+        Chosen {
+            position,
+            node: self.nodes[position].node,
+            leads: Vec::new(),
+        }
     }
 
-    /// Kills a node.
+    /// Kills a node, its power first where that can be cut; returns when its process is gone.
     ///
     /// # Errors
-    /// It has ended by itself, or does not end.
-    pub(crate) async fn kill(&self, chosen: Chosen) -> Result<(), PerfError> {
-        let process = &self.nodes[chosen.position];
-        self.check(process)?;
-        signal(process.pid, Signal::KILL);
-        self.wait_until_gone(process).await
+    /// It has ended by itself, or the power was not cut.
+    pub(crate) async fn kill(&self, chosen: &Chosen) -> Result<Killed, PerfError> {
+        self.end(vec![chosen.position]).await
     }
 
     /// Stops a node's process until what this returns is dropped.
     ///
     /// # Errors
     /// It has ended by itself.
-    pub(crate) fn pause(&self, chosen: Chosen) -> Result<Paused, PerfError> {
+    pub(crate) fn pause(&self, chosen: &Chosen) -> Result<Paused, PerfError> {
         let process = &self.nodes[chosen.position];
         self.check(process)?;
         signal(process.pid, Signal::STOP);
         Ok(Paused { pid: process.pid })
     }
 
-    /// Starts a killed node as it was started first, and waits until it has applied what was committed when
-    /// it came back.
+    /// Kills all nodes at once, and `margate dev` if it still runs; their power first where that can be cut.
     ///
     /// # Errors
-    /// It does not start or does not catch up.
-    pub(crate) async fn start_again(&mut self, killed: Chosen, client: &Client) -> Result<(), PerfError> {
-        self.nodes[killed.position].spawn_again(&self.talk)?;
-        let committed = highest_commits(&answers(client).await);
-        wait_until(CAUGHT_UP_WITHIN, "a restarted node to catch up", &self.talk, || async {
-            has_applied(&answers(client).await, killed.node, &committed)
-        })
-        .await
-    }
-
-    /// Kills all nodes and `margate dev` at once, then starts the deployment on the same data.
-    ///
-    /// # Errors
-    /// A node has ended by itself, or the deployment does not start.
-    pub(crate) async fn kill_all_and_start(&mut self) -> Result<(), PerfError> {
-        for process in &self.nodes {
-            self.check(process)?;
-        }
-        self.nodes.iter().for_each(|process| signal(process.pid, Signal::KILL));
-        if let Some((dev, _)) = &self.dev {
+    /// A node has ended by itself, or the power was not cut.
+    pub(crate) async fn kill_all(&mut self) -> Result<Killed, PerfError> {
+        let killed = self.end((0..self.nodes.len()).collect()).await?;
+        if let Some(dev) = self.dev.take() {
             signal(dev.pid(), Signal::KILL);
         }
-        for process in &self.nodes {
-            self.wait_until_gone(process).await?;
+        Ok(killed)
+    }
+
+    async fn end(&self, positions: Vec<usize>) -> Result<Killed, PerfError> {
+        let doomed = || positions.iter().map(|position| &self.nodes[*position]);
+        doomed().try_for_each(|process| self.check(process))?;
+        if let Some(power) = &self.power {
+            power.cut(self.folders(&positions)).await?;
         }
-        if let Some((_, options)) = self.dev.take() {
-            let dev = Dev::start(options.again()).await?;
-            self.nodes = processes(&dev);
-            self.dev = Some((dev, options));
-            return Ok(());
+        let at = Instant::now();
+        doomed().for_each(|process| signal(process.pid, Signal::KILL));
+        let gone = || async { !doomed().any(NodeProcess::runs) };
+        wait_until_polling(GONE_POLL, GONE_WITHIN, "a killed node to be gone", &self.talk, gone).await?;
+        Ok(Killed { positions, at })
+    }
+
+    /// Starts killed nodes as they were started first, and waits until every shard has a leader and each of them has
+    /// applied what was committed then.
+    ///
+    /// # Errors
+    /// A program cannot be started, a node does not come so far, or the deployment does not work.
+    pub(crate) async fn start_again(&mut self, killed: Killed, client: &Client) -> Result<(), PerfError> {
+        let missing = self.try_start_again(killed, client).await?;
+        missing.first().map_or(Ok(()), |node| Err(self.gone(*node)))
+    }
+
+    /// The same for those who count nodes that do not come so far: these are what is returned.
+    ///
+    /// # Errors
+    /// A program cannot be started, or the deployment does not work although each of these nodes does.
+    pub(crate) async fn try_start_again(&mut self, killed: Killed, client: &Client) -> Result<Vec<NodeId>, PerfError> {
+        if let Some(power) = &self.power {
+            power.mount(self.folders(&killed.positions)).await?;
         }
-        for process in &mut self.nodes {
-            process.spawn_again(&self.talk)?;
+        for position in &killed.positions {
+            self.nodes[*position].start_again(&self.talk)?;
         }
-        wait_for_leaders(&self.endpoints, &self.talk, || self.check_all()).await
+        self.wait_until_back(&killed.positions, client).await
+    }
+
+    async fn wait_until_back(&self, positions: &[usize], client: &Client) -> Result<Vec<NodeId>, PerfError> {
+        let started = || positions.iter().map(|position| &self.nodes[*position]);
+        let ended = || !started().all(NodeProcess::runs);
+        let led = || async { ended() || every_shard_led(client).await };
+        let led = wait_until(BACK_WITHIN, "a leader of every shard", &self.talk, led).await;
+        let committed = highest_commits(&answers(client).await);
+        // Asked once more, a node may not answer although it has: links may be at fault meanwhile.
+        let behind = RefCell::new(Vec::new());
+        let caught_up = || async {
+            let cores = answers(client).await;
+            let late = started().filter(|process| !process.runs() || !has_applied(&cores, process.node, &committed));
+            *behind.borrow_mut() = late.map(|process| process.node).collect();
+            ended() || behind.borrow().is_empty()
+        };
+        let caught_up = wait_until(BACK_WITHIN, "restarted nodes to catch up", &self.talk, caught_up).await;
+        match behind.into_inner() {
+            behind if behind.is_empty() => led.and(caught_up).map(|()| behind),
+            behind => Ok(behind),
+        }
     }
 
     /// An error if a node has ended that nobody killed.
@@ -198,163 +251,28 @@ impl Nodes {
         self.nodes.iter().try_for_each(|process| self.check(process))
     }
 
-    async fn wait_until_gone(&self, process: &NodeProcess) -> Result<(), PerfError> {
-        wait_until(GONE_WITHIN, "a killed node to be gone", &self.talk, || async { !runs(process) }).await
-    }
-
     fn check(&self, process: &NodeProcess) -> Result<(), PerfError> {
-        if runs(process) {
-            return Ok(());
-        }
-        Err(PerfError::NodeGone {
-            node: process.node.0,
-            pid: process.pid,
-            talk: self.talk.clone(),
-        })
+        if process.runs() { Ok(()) } else { Err(self.gone(process.node)) }
     }
-}
 
-impl NodeProcess {
-    /// Starts it as it can always be started.
-    fn spawn_again(&mut self, talk: &Path) -> Result<(), PerfError> {
-        let child = spawn(&self.command, &[], talk)?;
-        self.pid = child.pid();
-        self.ours = Some(child);
-        Ok(())
+    /// The error of a node that is not there, or not with all it should have.
+    fn gone(&self, node: NodeId) -> PerfError {
+        let process = self.nodes.iter().find(|process| process.node == node);
+        PerfError::NodeGone {
+            node: node.0,
+            pid: process.map_or(0, |process| process.pid),
+            talk: self.talk.clone(),
+        }
+    }
+
+    fn folders(&self, positions: &[usize]) -> Vec<PathBuf> {
+        positions.iter().map(|position| self.nodes[*position].folder.clone()).collect()
     }
 }
 
 impl Drop for Nodes {
     /// All are asked to stop at once: the last one left would wait in vain for somebody to hand its shards to.
     fn drop(&mut self) {
-        let ours = self.nodes.iter().filter_map(|process| process.ours.as_ref());
-        ours.for_each(|child| signal(child.pid(), Signal::TERM));
-    }
-}
-
-fn processes(dev: &Dev) -> Vec<NodeProcess> {
-    let process = |node: &DevNode| NodeProcess {
-        node: NodeId(node.node),
-        pid: node.pid,
-        command: node.command.clone(),
-        ours: None,
-    };
-    dev.nodes().iter().map(process).collect()
-}
-
-/// Whether the process still runs the command we know, perhaps with more flags: the first start of all may have
-/// some. Ids are used again, and a zombie runs nothing.
-fn runs(process: &NodeProcess) -> bool {
-    let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
-    let mut words = line.split(|byte| *byte == 0);
-    let known = process.command.iter().map(String::as_bytes);
-    !line.is_empty()
-        && known
-            .enumerate()
-            .all(|(position, word)| words.next() == Some(word) || position == 0)
-}
-
-/// What every core that answers says.
-async fn answers(client: &Client) -> Vec<CoreStatus> {
-    client.status().await.into_iter().filter_map(|core| core.status.ok()).collect()
-}
-
-/// How many shards a node leads.
-fn shards_led(cores: &[CoreStatus], node: NodeId) -> usize {
-    let replicas = cores.iter().filter(|core| core.node == node).flat_map(|core| &core.replicas);
-    replicas.filter(|replica| replica.role == ReplicaRole::Leader).count()
-}
-
-/// The highest commit any replica knows of each shard.
-fn highest_commits(cores: &[CoreStatus]) -> BTreeMap<ShardId, LogIndex> {
-    let mut commits = BTreeMap::new();
-    for replica in cores.iter().flat_map(|core| &core.replicas) {
-        let highest = commits.entry(replica.shard).or_insert(replica.commit);
-        *highest = replica.commit.max(*highest);
-    }
-    commits
-}
-
-/// Whether the node's replica of every shard has applied that much.
-fn has_applied(cores: &[CoreStatus], node: NodeId, committed: &BTreeMap<ShardId, LogIndex>) -> bool {
-    let own = || cores.iter().filter(|core| core.node == node).flat_map(|core| &core.replicas);
-    let applied = |(shard, commit): (&ShardId, &LogIndex)| own().any(|replica| replica.shard == *shard && replica.applied >= *commit);
-    committed.iter().all(applied)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use margate_net::ids::{CoreId, ReplicaId, Term};
-    use margate_net::message::ReplicaStatus;
-
-    fn replica(shard: u64, role: ReplicaRole, commit: u64, applied: u64) -> ReplicaStatus {
-        ReplicaStatus {
-            shard: ShardId(shard),
-            replica: ReplicaId(1),
-            role,
-            leader: None,
-            term: Term(1),
-            commit: LogIndex(commit),
-            applied: LogIndex(applied),
-            last: LogIndex(commit),
-        }
-    }
-
-    fn core(node: u64, replicas: Vec<ReplicaStatus>) -> CoreStatus {
-        CoreStatus {
-            node: NodeId(node),
-            core: CoreId(0),
-            uptime_secs: 0,
-            log_bytes: 0,
-            log_ready_bytes: 0,
-            index_bytes: 0,
-            overlay_rows: 0,
-            segment_waits: 0,
-            replicas,
-        }
-    }
-
-    #[test]
-    fn leaders_are_counted_by_node_over_its_cores() {
-        let (leads, follows) = (ReplicaRole::Leader, ReplicaRole::Follower);
-        let cores = [
-            core(1, vec![replica(1, leads, 1, 1), replica(2, follows, 1, 1)]),
-            core(1, vec![replica(3, leads, 1, 1)]),
-            core(2, vec![replica(2, leads, 1, 1)]),
-        ];
-        assert_eq!([1, 2, 3].map(|node| shards_led(&cores, NodeId(node))), [2, 1, 0]);
-    }
-
-    #[test]
-    fn a_node_has_caught_up_when_it_has_applied_what_any_replica_knew_to_be_committed() {
-        let follows = ReplicaRole::Follower;
-        let committed = highest_commits(&[
-            core(1, vec![replica(1, follows, 5, 5), replica(2, follows, 9, 9)]),
-            core(2, vec![replica(1, follows, 7, 2)]),
-        ]);
-        assert_eq!(committed, BTreeMap::from([(ShardId(1), LogIndex(7)), (ShardId(2), LogIndex(9))]));
-        let caught_up = |one, two| {
-            let cores = [core(3, vec![replica(1, follows, 9, one), replica(2, follows, 9, two)])];
-            has_applied(&cores, NodeId(3), &committed)
-        };
-        assert!(caught_up(7, 9) && caught_up(8, 10));
-        assert!(!caught_up(6, 9) && !caught_up(7, 8));
-        assert!(!has_applied(&[], NodeId(3), &committed));
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_command_line() {
-        let process = |command: Vec<String>| NodeProcess {
-            node: NodeId(1),
-            pid: std::process::id(),
-            command,
-            ours: None,
-        };
-        // Some runners pass the test's name, some pass nothing.
-        let own: Vec<String> = std::env::args().collect();
-        assert!(runs(&process(own.clone())));
-        assert!(runs(&process(own[..1].to_vec())));
-        assert!(!runs(&process([own, vec!["more".to_owned()]].concat())));
+        self.nodes.iter().for_each(NodeProcess::ask_to_stop);
     }
 }
