@@ -1,5 +1,6 @@
 //! What a node is told at start.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -13,8 +14,10 @@ pub struct NodeConfig {
     pub node: NodeId,
     /// Its data directory.
     pub data: PathBuf,
-    /// All nodes and where their cores listen, the same list on every node.
+    /// All nodes and where their cores are reached, the same list on every node.
     pub nodes: Vec<MapNode>,
+    /// Where this node's cores listen, one address for each, if that is not where they are reached; else empty.
+    pub listen: Vec<SocketAddr>,
     /// Bounds between shards, rising; one more shard than bounds.
     pub bounds: Vec<Bytes>,
     /// Replicas of each shard.

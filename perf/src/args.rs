@@ -7,12 +7,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use margate_net::limits::VALUE_BYTES_MAX;
 
+use crate::failover::arguments::{FailoverArguments, ProbeArguments};
+use crate::history::arguments::{CheckArguments, HistoryArguments};
 use crate::workload::Bench;
 
 /// Keys whose numbers still fit their sixteen digits.
 const KEYS_MAX: u64 = 9_999_999_999_999_999;
 
-/// Load generator for margate, comparisons beside peers, and the kill test.
+/// Load generator for margate, comparisons beside peers, the kill test, and histories.
 #[derive(Debug, Parser)]
 #[command(name = "margate-perf", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -26,7 +28,10 @@ const EXAMPLES: &str = "Examples:
   margate-perf load --bench put --in-flight 768 --secs 10
   margate-perf flags
   margate-perf compare --peer etcd --bench put,get --in-flight 768 --secs 10 --rounds 5
-  margate-perf kill --leader 20 --all 20";
+  margate-perf kill --leader 20 --all 20
+  margate-perf failover --kills 10
+  margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10 --proxy
+  margate-perf check h.jsonl";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -37,6 +42,14 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Kills nodes under load and checks that every acknowledged write stands.
     Kill(KillArguments),
+    /// Kills leaders and prints how long their shards acknowledged nothing.
+    Failover(FailoverArguments),
+    /// Puts single values into a running deployment and prints the longest time in which a shard acknowledged none.
+    Probe(ProbeArguments),
+    /// Drives a deployment while it is disturbed and writes down every operation, for `check`.
+    History(HistoryArguments),
+    /// Judges recorded histories: is each key linearizable?
+    Check(CheckArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
 }
@@ -117,7 +130,7 @@ pub(crate) struct CompareArguments {
     pub(crate) start: StartArguments,
 }
 
-/// How `compare` and `kill` start margate.
+/// How `compare`, `kill`, `failover` and `history` start margate.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StartArguments {
     /// The `margate` program; default: the one beside this one, then the PATH.
@@ -146,14 +159,17 @@ pub(crate) struct KillArguments {
     /// Times to kill all nodes.
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) all: u32,
-    /// Seconds of load before each kill, and again between a leader's kill and its restart.
+    /// Cut the power of nodes' disks before they are killed, with a program that takes `mount DIR…` and `cut DIR…`.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) cut_with: Option<PathBuf>,
+    /// Seconds of load before each kill, and again between a leader's kill and its restart: half to one and a half of it.
     #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECS")]
     pub(crate) secs_between: Duration,
     /// Keys that are written, all of them read after each kill.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=KEYS_MAX))]
     pub(crate) keys: u64,
     /// Bytes in each value, at least the 24 that tell values apart.
-    #[arg(long, default_value_t = 256, value_parser = kill_value_bytes)]
+    #[arg(long, default_value_t = 256, value_parser = unique_value_bytes)]
     pub(crate) value_bytes: usize,
     /// Operations under way at any instant.
     #[arg(long, default_value_t = 64, value_parser = in_flight)]
@@ -180,9 +196,10 @@ pub(crate) struct FlagsArguments {
 }
 
 /// Where `margate dev` listens when it is not told otherwise.
-const DEV_ENDPOINTS: &str = "127.0.0.1:7400,127.0.0.1:7500,127.0.0.1:7600";
+pub(crate) const DEV_ENDPOINTS: &str = "127.0.0.1:7400,127.0.0.1:7500,127.0.0.1:7600";
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A number of seconds, of at most a day.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 10 or 0.5".to_owned())?;
     Duration::try_from_secs_f64(seconds)
         .ok()
@@ -190,7 +207,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "between 0 and 86400 seconds are possible".to_owned())
 }
 
-fn positive_seconds(text: &str) -> Result<Duration, String> {
+/// A number of seconds that is not nothing.
+pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
     let duration = seconds(text)?;
     let enough = duration >= Duration::from_millis(10);
     enough
@@ -202,7 +220,8 @@ fn value_bytes(text: &str) -> Result<usize, String> {
     bounded(text, 0, VALUE_BYTES_MAX)
 }
 
-fn kill_value_bytes(text: &str) -> Result<usize, String> {
+/// Bytes of a value that can be told from every other.
+pub(crate) fn unique_value_bytes(text: &str) -> Result<usize, String> {
     bounded(text, crate::kill::value::BYTES_MIN, VALUE_BYTES_MAX)
 }
 
@@ -240,7 +259,13 @@ mod tests {
             "margate-perf compare --peer etcd --bench get --in-flight 1 --secs 0.5 --rounds 5 --data-root /tmp",
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:7400",
             "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",
+            "margate-perf failover --kills 10 --p50-max-ms 600 --max-ms 1500 --json",
+            "margate-perf probe --secs 12 --max-ms 3000",
             "margate-perf flags",
+            "margate-perf history --out h --secs 60 --kill-every 10 --pause-every 0.5 --clients 16 --keys 8 --data-root .",
+            "margate-perf history --out h --proxy --shards 2",
+            "margate-perf history --out h --operations 1000000 --endpoints 127.0.0.1:1",
+            "margate-perf check a b --allow-undecided --json",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -256,12 +281,20 @@ mod tests {
             "margate-perf load --in-flight 0",
             "margate-perf load --value-bytes 1048577",
             "margate-perf kill --value-bytes 8",
+            "margate-perf failover --kills 0",
+            "margate-perf probe --rate 0",
+            "margate-perf history --out h --clients 0",
+            "margate-perf history --out h --kill-every 0",
         ] {
             assert_eq!(parse(line).expect_err(line), ErrorKind::ValueValidation, "{line}");
         }
-        assert_eq!(
-            parse("margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x").expect_err("both were given"),
-            ErrorKind::ArgumentConflict
-        );
+        for line in [
+            "margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x",
+            "margate-perf history --out h --secs 1 --operations 1",
+            "margate-perf history --out h --endpoints 127.0.0.1:1 --kill-every 1",
+            "margate-perf history --out h --endpoints 127.0.0.1:1 --proxy",
+        ] {
+            assert_eq!(parse(line).expect_err(line), ErrorKind::ArgumentConflict, "{line}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use margate_client::ConnectError;
 
+use crate::history::file::HistoryError;
 use crate::target::Failure;
 
 /// Everything that ends a command early.
@@ -64,6 +65,12 @@ pub(crate) enum PerfError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A history cannot be written or read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// There is no port or no thread for a proxy.
+    #[error("cannot start the proxies: {0}; stop programs that hold ports or threads")]
+    Proxy(io::Error),
     /// Margate cannot be reached.
     #[error("cannot reach margate: {0}")]
     Connect(#[from] ConnectError),
@@ -89,6 +96,14 @@ pub(crate) enum PerfError {
         after: Duration,
         /// The last failure.
         cause: margate_client::Error,
+    },
+    /// A key of a history cannot be read at its end.
+    #[error("key {number} of the history could not be read for {after:?} at the end; run `margate status`")]
+    Unanswered {
+        /// Which key.
+        number: u64,
+        /// How long it was tried.
+        after: Duration,
     },
     /// No node leads anything, so there is no leader to kill.
     #[error("no node leads a shard; run `margate status`")]
@@ -127,9 +142,12 @@ impl PerfError {
             | Self::Ended { .. }
             | Self::Late { .. }
             | Self::DevFile { .. }
+            | Self::History(_)
             | Self::Load(_)
             | Self::NodeGone { .. }
+            | Self::Proxy(_)
             | Self::Unreadable { .. }
+            | Self::Unanswered { .. }
             | Self::Stdout(_) => 1,
             #[cfg(not(feature = "peers"))]
             Self::PeersNotBuilt => 1,

@@ -1,21 +1,26 @@
-//! The load generator, the comparisons beside peers, and the kill test of margate.
+//! The load generator, the comparisons beside peers, the kill test and the recorded histories of margate.
 //!
 //! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
 //! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
-//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test.
+//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
+//! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes.
 //!
 //! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
 
 mod args;
 mod child;
 mod commands;
+mod dice;
 mod driver;
 mod error;
+mod failover;
+mod history;
 mod kill;
 mod margate;
 #[cfg(feature = "peers")]
 mod peers;
 mod proc;
+mod proxy;
 mod report;
 mod target;
 mod workload;
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
     match runtime.block_on(until_interrupted(run(&arguments.command))) {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::FAILURE,
+        Ok(Verdict::Problems) => ExitCode::from(7),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(error.exit_code())
@@ -57,6 +63,10 @@ async fn run(command: &Command) -> Result<Verdict, PerfError> {
         #[cfg(not(feature = "peers"))]
         Command::Compare(_) => Err(PerfError::PeersNotBuilt),
         Command::Kill(arguments) => commands::kill::run(arguments).await,
+        Command::Failover(arguments) => commands::failover::run(arguments).await,
+        Command::Probe(arguments) => commands::probe::run(arguments).await,
+        Command::History(arguments) => commands::history::run(arguments).await,
+        Command::Check(arguments) => commands::check::run(arguments),
         Command::Flags(arguments) => commands::flags::run(arguments).await,
     }
 }
@@ -77,7 +87,7 @@ fn client_threads(command: &Command) -> u16 {
     match command {
         Command::Load(arguments) => arguments.run.client_threads,
         Command::Compare(arguments) => arguments.run.client_threads,
-        Command::Kill(_) | Command::Flags(_) => 1,
+        Command::Kill(_) | Command::Failover(_) | Command::Probe(_) | Command::History(_) | Command::Check(_) | Command::Flags(_) => 1,
     }
 }
 

@@ -34,7 +34,15 @@ fn a_deployment_that_is_not_there_ends_with_4_and_nothing_on_stdout() {
 
 #[test]
 fn flags_that_make_no_sense_end_with_2() {
-    for line in ["", "load --bench fast", "load --secs never", "compare", "kill --leader many"] {
+    for line in [
+        "",
+        "load --bench fast",
+        "load --secs never",
+        "compare",
+        "kill --leader many",
+        "history",
+        "check",
+    ] {
         let output = run(line);
         assert_eq!(output.status.code(), Some(2), "{line}: {}", stderr(&output));
     }
@@ -57,4 +65,40 @@ fn a_build_without_peers_says_how_to_get_them() {
     let output = run("compare --peer etcd");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--features peers"), "{}", stderr(&output));
+}
+
+/// A history of one key: a set of value 1 at version 1, then a read.
+fn history(folder: &std::path::Path, name: &str, read: &str) -> String {
+    let path = folder.join(name);
+    let text = format!(
+        "{{\"margate_history\":1,\"seed\":1,\"processes\":1,\"keys\":1,\"version\":\"0\"}}\n\
+         {{\"process\":1,\"key\":0,\"op\":\"set\",\"value\":1,\"call\":1,\"return\":2,\"outcome\":\"ok\",\"version\":1}}\n\
+         {{\"process\":1,\"key\":0,\"op\":\"get\",\"call\":3,\"return\":4,{read}}}\n{{\"end\":2}}\n"
+    );
+    std::fs::write(&path, text).expect("the folder is writable");
+    path.display().to_string()
+}
+
+#[test]
+fn a_right_history_ends_with_0_a_wrong_one_with_7_and_a_torn_one_with_1() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for tests");
+    let right = history(folder.path(), "right", "\"outcome\":\"found\",\"value\":1,\"version\":1");
+    let wrong = history(folder.path(), "wrong", "\"outcome\":\"missing\"");
+    let output = run(&format!("check {right}"));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(": linearizable  operations 2"));
+
+    let output = run(&format!("check --json --allow-undecided {right} {wrong}"));
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert!(stderr(&output).contains("key 0 is not linearizable"), "{}", stderr(&output));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let violations: Vec<bool> = stdout.lines().map(|line| line.contains("\"violations\":1")).collect();
+    assert_eq!(violations, [false, true], "{stdout}");
+
+    let text = std::fs::read_to_string(&right).expect("it was written");
+    std::fs::write(&right, text.replace("{\"end\":2}\n", "")).expect("it can be written again");
+    for torn in [right, folder.path().join("none").display().to_string()] {
+        let output = run(&format!("check {torn}"));
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    }
 }

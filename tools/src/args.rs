@@ -226,6 +226,15 @@ pub(crate) struct NodeArgs {
         help_heading = "Node"
     )]
     pub(crate) volatile: Option<bool>,
+    /// Where this node's cores listen, one address each, if that is not where cluster.nodes says they are reached [node.listen]
+    #[arg(
+        long,
+        env = "MARGATE_NODE__LISTEN",
+        value_name = "IP:PORT",
+        value_delimiter = ',',
+        help_heading = "Node"
+    )]
+    pub(crate) listen: Option<Vec<String>>,
     /// All nodes, each as ID=ADDRESS, one address per core joined by + [cluster.nodes]
     #[arg(
         long,

@@ -163,7 +163,7 @@ fn a_wiped_node_never_votes() {
 
     // If it voted, it and node 2 would be a majority.
     nodes[2].kill();
-    cli.expect_leaderless();
+    cli.expect_leads_nothing(nodes[1].node);
     let watched = Instant::now();
     while watched.elapsed() < Duration::from_secs(3) {
         let status = cli.status().expect("a document");

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use glommio::io::{DmaFile, OpenOptions};
 
-use super::segments;
+use super::{planted_writes, segments};
 use crate::core::event::LogReadFault;
 use crate::log::flush::Flush;
 use crate::types::Position;
@@ -107,9 +107,11 @@ impl LogDisk {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .custom_flags(libc::O_DSYNC)
+            .custom_flags(planted_writes::DSYNC)
             .dma_open(segments::path(&self.log, number))
             .await?;
+        #[cfg(feature = "planted-buffered-writes")]
+        planted_writes::through_page_cache(&file)?;
         // Another task may have opened it meanwhile; one of the two is closed when it is dropped.
         let file = self.touch(number).unwrap_or_else(|| Rc::new(file));
         let mut open = self.open.borrow_mut();

@@ -6,6 +6,7 @@
 //! - [`core_loop`]: one core's executor: events in, effects carried out.
 //! - [`server`], [`links`]: connections accepted from clients and peers, connections dialled to peers.
 //! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
+//! - [`planted_writes`]: a bug of `disk` that crash tests must find; only a build of its own has it.
 //! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core,
 //!   `index_trials`, `index_probation` and `index_verdict` set a rotten one aside.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
@@ -29,6 +30,7 @@ mod index_verdict;
 pub mod links;
 pub mod node;
 pub mod notify;
+pub mod planted_writes;
 pub mod preflight;
 pub mod segments;
 pub mod server;

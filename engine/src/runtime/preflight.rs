@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use margate_net::map::MapNode;
 use rustix::fs::{Mode, OFlags, open, statfs};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -197,8 +196,8 @@ pub fn descriptors(cores: usize) -> Result<u64, PreflightError> {
 ///
 /// # Errors
 /// [`PreflightError::NotLoopback`] names the address.
-pub fn check_addresses(node: &MapNode, insecure: bool) -> Result<(), PreflightError> {
-    match node.cores.iter().find(|address| !address.ip().is_loopback()) {
+pub fn check_addresses(listens: &[SocketAddr], insecure: bool) -> Result<(), PreflightError> {
+    match listens.iter().find(|address| !address.ip().is_loopback()) {
         Some(address) if !insecure => Err(PreflightError::NotLoopback { address: *address }),
         Some(_) | None => Ok(()),
     }

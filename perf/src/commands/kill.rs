@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use margate_client::Client;
+use margate_net::ids::NodeId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -15,17 +18,17 @@ use crate::args::KillArguments;
 use crate::error::PerfError;
 use crate::kill::book::Book;
 use crate::kill::journal::Journal;
-use crate::kill::nodes::Nodes;
 use crate::kill::report::{KillReport, RunFacts};
 use crate::kill::value::Values;
 use crate::kill::verify;
 use crate::kill::worker::{Crew, work};
 use crate::margate::deployment::Processes;
 use crate::margate::dev::{self, DevOptions};
+use crate::margate::nodes::Nodes;
 use crate::margate::target::config;
 use crate::proc::descriptors::durability;
 use crate::report::Output;
-use crate::workload::keys::key;
+use crate::workload::keys::{key, mix};
 
 /// Kills as often as asked and prints the counts. Good only if nothing was lost, duplicated or wrong.
 ///
@@ -39,13 +42,17 @@ pub(crate) async fn run(arguments: &KillArguments) -> Result<Verdict, PerfError>
 
 async fn in_folder(arguments: &KillArguments, folder: &Path) -> Result<Verdict, PerfError> {
     let program = dev::program(arguments.start.margate.clone());
-    let mut nodes = Nodes::start(DevOptions::new(program, folder.join("margate"), &arguments.start)).await?;
+    let options = DevOptions::new(program, folder.join("margate"), &arguments.start);
+    let mut nodes = Nodes::start(options, arguments.cut_with.clone()).await?;
     let crew = Arc::new(crew(arguments, folder, &nodes).await?);
     let mut workers: JoinSet<()> = (0..arguments.in_flight).map(|worker| work(crew.clone(), worker)).collect();
     let facts = faults(arguments, &mut nodes, &crew).await?;
     crew.stop.store(true, Ordering::Relaxed);
     while workers.join_next().await.is_some() {}
-    verify::every_key(&crew).await?;
+    match verify::every_key(&crew).await {
+        Err(error) if facts.unopened > 0 => eprintln!("{error}"),
+        read => read?,
+    }
     conclude(arguments, &crew, facts)
 }
 
@@ -90,48 +97,82 @@ fn schedule(leader: u32, all: u32) -> Vec<Fault> {
 }
 
 async fn faults(arguments: &KillArguments, nodes: &mut Nodes, crew: &Arc<Crew>) -> Result<RunFacts, PerfError> {
-    sleep(arguments.secs_between).await;
-    let processes = Processes::of(&crew.client).await;
-    let facts = RunFacts {
-        kills_leader: arguments.leader,
-        kills_all: arguments.all,
-        durability: durability(&processes.log_descriptors()),
-        seed: arguments.seed,
-        version: processes.version().to_owned(),
-    };
+    let mut dice = StdRng::seed_from_u64(mix(!arguments.seed));
+    sleep(around(arguments.secs_between, &mut dice)).await;
+    let mut facts = facts(arguments, crew).await;
     for (number, fault) in schedule(arguments.leader, arguments.all).into_iter().enumerate() {
-        let done = inflict(fault, arguments, nodes, crew).await?;
+        let pause = around(arguments.secs_between, &mut dice);
+        let (done, missing) = inflict(fault, nodes, crew, pause, &mut facts).await?;
         crew.book.open().journal.event(&done);
+        for node in &missing {
+            eprintln!(
+                "node {node} did not come back with all its replicas; see {}",
+                nodes.talk().display()
+            );
+        }
+        facts.unopened += missing.len();
+        if !missing.is_empty() {
+            return Ok(facts);
+        }
         verify::every_key(crew).await?;
         nodes.check_all()?;
-        let counts = crew.book.open().ledger.counts();
-        eprintln!(
-            "{}: {done}; acknowledged {}, unknown {}, lost {}, duplicated {}, wrong {}",
-            number + 1,
-            counts.acknowledged,
-            counts.unknown,
-            counts.lost,
-            counts.duplicated,
-            counts.wrong
-        );
-        sleep(arguments.secs_between).await;
+        tell(number + 1, &done, crew);
+        sleep(around(arguments.secs_between, &mut dice)).await;
     }
     Ok(facts)
 }
 
-async fn inflict(fault: Fault, arguments: &KillArguments, nodes: &mut Nodes, crew: &Crew) -> Result<String, PerfError> {
-    match fault {
+/// What is known before the first kill.
+async fn facts(arguments: &KillArguments, crew: &Crew) -> RunFacts {
+    let processes = Processes::of(&crew.client).await;
+    RunFacts {
+        power_cuts: arguments.cut_with.is_some(),
+        kills_leader: 0,
+        kills_all: 0,
+        unopened: 0,
+        durability: durability(&processes.log_descriptors()),
+        seed: arguments.seed,
+        version: processes.version().to_owned(),
+    }
+}
+
+fn tell(number: usize, done: &str, crew: &Crew) {
+    let counts = crew.book.open().ledger.counts();
+    eprintln!(
+        "{number}: {done}; acknowledged {}, unknown {}, lost {}, duplicated {}, wrong {}",
+        counts.acknowledged, counts.unknown, counts.lost, counts.duplicated, counts.wrong
+    );
+}
+
+/// A time of half to one and a half of the mean: what happens at fixed times after a start must not hide.
+fn around(mean: Duration, dice: &mut StdRng) -> Duration {
+    mean.mul_f64(dice.random_range(0.5..1.5))
+}
+
+/// Kills, and starts again. Says what was done and which nodes did not come back.
+async fn inflict(
+    fault: Fault,
+    nodes: &mut Nodes,
+    crew: &Crew,
+    pause: Duration,
+    facts: &mut RunFacts,
+) -> Result<(String, Vec<NodeId>), PerfError> {
+    let (killed, whom) = match fault {
         Fault::KillLeader => {
-            let killed = nodes.kill_leader(&crew.client).await?;
-            sleep(arguments.secs_between).await;
-            nodes.start_again(killed, &crew.client).await?;
-            Ok(format!("node {} killed and started again", killed.node))
+            let leader = nodes.leader(&crew.client).await?;
+            let killed = nodes.kill(&leader).await?;
+            facts.kills_leader += 1;
+            sleep(pause).await;
+            (killed, format!("node {}", leader.node))
         }
         Fault::KillAll => {
-            nodes.kill_all_and_start().await?;
-            Ok("all nodes killed and started again".to_owned())
+            facts.kills_all += 1;
+            (nodes.kill_all().await?, "all nodes".to_owned())
         }
-    }
+    };
+    let how = if facts.power_cuts { "power cut" } else { "killed" };
+    let missing = nodes.try_start_again(killed, &crew.client).await?;
+    Ok((format!("{whom} {how} and started again"), missing))
 }
 
 fn conclude(arguments: &KillArguments, crew: &Crew, facts: RunFacts) -> Result<Verdict, PerfError> {
@@ -150,6 +191,16 @@ fn conclude(arguments: &KillArguments, crew: &Crew, facts: RunFacts) -> Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_differ_and_stay_near_the_mean() {
+        let mut dice = StdRng::seed_from_u64(1);
+        let mean = Duration::from_secs(2);
+        let pauses: Vec<_> = (0..100).map(|_| around(mean, &mut dice)).collect();
+        assert!(pauses.iter().all(|pause| (mean / 2..mean * 3 / 2).contains(pause)));
+        assert!(pauses.iter().any(|pause| *pause < mean) && pauses.iter().any(|pause| *pause > mean));
+        assert_eq!(around(Duration::ZERO, &mut dice), Duration::ZERO);
+    }
 
     #[test]
     fn both_kinds_of_kills_alternate_until_each_has_had_its_number() {

@@ -1,26 +1,32 @@
 //! One file per command, and what they share: `turn.rs` measures one system once, `scratch.rs` is where data lie.
 
+pub(crate) mod check;
 #[cfg(feature = "peers")]
 pub(crate) mod compare;
+pub(crate) mod failover;
 pub(crate) mod flags;
+pub(crate) mod history;
 pub(crate) mod kill;
 pub(crate) mod load;
+pub(crate) mod probe;
 pub(crate) mod scratch;
 pub(crate) mod turn;
 
 /// What a command found, once it could do its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     /// All as it should be.
     Good,
     /// Operations failed, writes were lost, flags were missing: the output says which.
     Bad,
+    /// `check` found what must not be.
+    Problems,
 }
 
 impl Verdict {
-    /// Good only if both are.
+    /// The worse of the two.
     pub(crate) fn and(self, other: Self) -> Self {
-        if self == Self::Good { other } else { self }
+        self.max(other)
     }
 
     /// From a condition that should hold.

@@ -35,7 +35,7 @@ pub(crate) fn folder(root: &Path, keep: bool) -> Result<TempDir, PerfError> {
 pub(crate) fn keep_if_bad(mut folder: TempDir, result: Result<Verdict, PerfError>) -> Result<Verdict, PerfError> {
     let bad = match &result {
         Ok(Verdict::Good) | Err(PerfError::Interrupted) => false,
-        Ok(Verdict::Bad) | Err(_) => true,
+        Ok(Verdict::Bad | Verdict::Problems) | Err(_) => true,
     };
     if bad {
         folder.disable_cleanup(true);

@@ -10,6 +10,8 @@ use super::book::Pages;
 /// The counts of a run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct KillReport {
+    /// Whether the nodes' power was cut too.
+    pub(crate) power_cuts: bool,
     /// Kills, of both kinds.
     pub(crate) kills: u32,
     /// Times the node that led most shards was killed.
@@ -34,6 +36,8 @@ pub(crate) struct KillReport {
     pub(crate) wrong: u64,
     /// Failures that no kill explains.
     pub(crate) errors: u64,
+    /// Nodes that did not come back with all their replicas; the run ends with the first.
+    pub(crate) unopened: usize,
     /// The longest time in which a shard acknowledged nothing, in milliseconds.
     pub(crate) longest_outage_ms: u64,
     /// What acknowledged writes rest on, as read from the processes under load.
@@ -46,10 +50,14 @@ pub(crate) struct KillReport {
 
 /// What a report says apart from the book's counts.
 pub(crate) struct RunFacts {
+    /// Whether the nodes' power was cut too.
+    pub(crate) power_cuts: bool,
     /// Times the node that led most shards was killed.
     pub(crate) kills_leader: u32,
     /// Times all nodes were killed.
     pub(crate) kills_all: u32,
+    /// Nodes that did not come back with all their replicas.
+    pub(crate) unopened: usize,
     /// From the log descriptors.
     pub(crate) durability: String,
     /// The seed.
@@ -63,6 +71,7 @@ impl KillReport {
     pub(crate) fn new(facts: RunFacts, pages: &Pages) -> Self {
         let counts = pages.ledger.counts();
         Self {
+            power_cuts: facts.power_cuts,
             kills: facts.kills_leader + facts.kills_all,
             kills_leader: facts.kills_leader,
             kills_all: facts.kills_all,
@@ -75,6 +84,7 @@ impl KillReport {
             duplicated: counts.duplicated,
             wrong: counts.wrong,
             errors: pages.errors,
+            unopened: facts.unopened,
             longest_outage_ms: millis(pages.outages.longest()),
             durability: facts.durability,
             seed: facts.seed,
@@ -85,7 +95,7 @@ impl KillReport {
     /// Whether every acknowledged write stands, nothing shows that must not, and something was tested.
     pub(crate) fn is_clean(&self) -> bool {
         let bad = [self.lost, self.duplicated, self.wrong, self.errors];
-        bad.iter().all(|count| *count == 0) && self.acknowledged > 0 && self.verified > 0
+        bad.iter().all(|count| *count == 0) && self.unopened == 0 && self.acknowledged > 0 && self.verified > 0
     }
 }
 
@@ -93,8 +103,9 @@ impl fmt::Display for KillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "kills {} ({} of the leader, {} of all)  acknowledged {}  unknown {}  refused {}  verified {}  lost {}  duplicated {}  \
-             wrong {}  errors {}  longest outage {} ms",
+            "{} {} ({} of the leader, {} of all)  acknowledged {}  unknown {}  refused {}  verified {}  lost {}  duplicated {}  \
+             wrong {}  errors {}  directories that did not open {}  longest outage {} ms",
+            if self.power_cuts { "power cuts" } else { "kills" },
             self.kills,
             self.kills_leader,
             self.kills_all,
@@ -106,6 +117,7 @@ impl fmt::Display for KillReport {
             self.duplicated,
             self.wrong,
             self.errors,
+            self.unopened,
             self.longest_outage_ms,
         )
     }

@@ -31,6 +31,16 @@ impl Attempt {
         Self((worker << COUNTER_BITS) | counter)
     }
 
+    /// The attempt of this number.
+    pub(crate) fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number, another for every attempt; 0 only for the first of worker 0.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     /// Its worker and its number there.
     pub(crate) fn parts(self) -> (usize, usize) {
         let part = |bits: u64| usize::try_from(bits).unwrap_or(usize::MAX);
@@ -90,6 +100,7 @@ mod tests {
             let values = Values { bytes, seed };
             let attempt = Attempt::new(worker, counter);
             prop_assert_eq!(attempt.parts(), (worker, counter));
+            prop_assert_eq!(Attempt::of_number(attempt.number()), attempt);
             let value = values.make(number, attempt);
             prop_assert_eq!(value.len(), bytes);
             prop_assert_eq!(values.read(number, &value), Some(attempt));

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::book::Book;
 use super::ledger::Before;
-use crate::margate::target::effect;
+use crate::margate::target::{effect, explained};
 use crate::target::Effect;
 use crate::workload::keys::{key, mix};
 
@@ -105,27 +105,4 @@ fn note_unexplained(book: &Book, error: Error) {
     let mut pages = book.open();
     pages.errors += 1;
     pages.first_error.get_or_insert(error);
-}
-
-fn explained(error: &Error) -> bool {
-    match error {
-        Error::OutcomeUnknown { .. } | Error::Unavailable { .. } | Error::Timeout { .. } => true,
-        Error::Refused(_) | Error::Protocol(_) | Error::Closed => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use margate_client::UnknownCause;
-    use margate_net::error::Refusal;
-
-    #[test]
-    fn a_killed_node_explains_silence_and_nothing_else() {
-        let cause = UnknownCause::LeadershipLost;
-        assert!(explained(&Error::OutcomeUnknown { cause }));
-        assert!(explained(&Error::Timeout { after: Duration::ZERO }));
-        assert!(!explained(&Error::Refused(Refusal::Damaged)));
-        assert!(!explained(&Error::Closed));
-    }
 }

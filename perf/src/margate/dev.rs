@@ -53,14 +53,6 @@ impl DevOptions {
             arguments: flags.map(str::to_owned).into(),
         }
     }
-
-    /// The same deployment on its own data, which know the rest.
-    pub(crate) fn again(&self) -> Self {
-        Self {
-            arguments: Vec::new(),
-            ..self.clone()
-        }
-    }
 }
 
 /// `dev.json`: what `margate dev` says about the processes it has started.
@@ -108,7 +100,8 @@ impl Dev {
         })?;
         let file = wait_for_file(&mut child, &options).await?;
         let mut dev = Self { child, options, file };
-        dev.wait_for_leaders().await?;
+        let (endpoints, talk) = (dev.endpoints(), dev.talk());
+        wait_for_leaders(&endpoints, &talk, || check_runs(&mut dev.child, &dev.options)).await?;
         Ok(dev)
     }
 
@@ -140,20 +133,28 @@ impl Dev {
     pub(crate) fn talk(&self) -> PathBuf {
         talk_of(&self.options.data)
     }
+}
 
-    async fn wait_for_leaders(&mut self) -> Result<(), PerfError> {
-        let began = Instant::now();
-        loop {
-            check_runs(&mut self.child, &self.options)?;
-            // A refused connection is what we are waiting to get past; the deadline names it if it stays.
-            if let Ok(client) = Client::connect(config(&self.endpoints())).await {
-                wait_until(READY_WITHIN, "a leader of every shard", &self.talk(), || every_shard_led(&client)).await?;
-                client.close().await;
-                return Ok(());
-            }
-            late_after(began, READY_WITHIN, "a node that answers", &self.talk())?;
-            sleep(POLL).await;
+/// Waits until every shard has a leader, as long as `check` finds nothing wrong.
+///
+/// # Errors
+/// What `check` finds, or [`PerfError::Late`].
+pub(crate) async fn wait_for_leaders(
+    endpoints: &[SocketAddr],
+    talk: &Path,
+    mut check: impl FnMut() -> Result<(), PerfError>,
+) -> Result<(), PerfError> {
+    let began = Instant::now();
+    loop {
+        check()?;
+        // A refused connection is what we are waiting to get past; the deadline names it if it stays.
+        if let Ok(client) = Client::connect(config(endpoints)).await {
+            wait_until(READY_WITHIN, "a leader of every shard", talk, || every_shard_led(&client)).await?;
+            client.close().await;
+            return Ok(());
         }
+        late_after(began, READY_WITHIN, "a node that answers", talk)?;
+        sleep(POLL).await;
     }
 }
 
@@ -161,19 +162,40 @@ impl Dev {
 ///
 /// # Errors
 /// [`PerfError::Late`] after `limit`.
-pub(crate) async fn wait_until<F>(limit: Duration, what: &'static str, talk: &Path, mut done: impl FnMut() -> F) -> Result<(), PerfError>
+pub(crate) async fn wait_until<F>(limit: Duration, what: &'static str, talk: &Path, done: impl FnMut() -> F) -> Result<(), PerfError>
+where
+    F: Future<Output = bool>,
+{
+    wait_until_polling(POLL, limit, what, talk, done).await
+}
+
+/// The same for those who cannot be kept waiting as long as that: asks once in every `poll`.
+///
+/// # Errors
+/// [`PerfError::Late`] after `limit`.
+pub(crate) async fn wait_until_polling<F>(
+    poll: Duration,
+    limit: Duration,
+    what: &'static str,
+    talk: &Path,
+    mut done: impl FnMut() -> F,
+) -> Result<(), PerfError>
 where
     F: Future<Output = bool>,
 {
     let began = Instant::now();
     while !done().await {
         late_after(began, limit, what, talk)?;
-        sleep(POLL).await;
+        sleep(poll).await;
     }
     Ok(())
 }
 
-fn late_after(began: Instant, limit: Duration, what: &'static str, talk: &Path) -> Result<(), PerfError> {
+/// An error if `limit` has passed since something began.
+///
+/// # Errors
+/// [`PerfError::Late`].
+pub(crate) fn late_after(began: Instant, limit: Duration, what: &'static str, talk: &Path) -> Result<(), PerfError> {
     if began.elapsed() < limit {
         return Ok(());
     }
@@ -185,7 +207,7 @@ fn late_after(began: Instant, limit: Duration, what: &'static str, talk: &Path) 
 }
 
 /// Whether each shard of the map has a replica that leads it.
-async fn every_shard_led(client: &Client) -> bool {
+pub(crate) async fn every_shard_led(client: &Client) -> bool {
     let map = client.map().await;
     let statuses = client.status().await;
     let led = |shard| {
@@ -235,8 +257,13 @@ fn check_runs(child: &mut Child, options: &DevOptions) -> Result<(), PerfError> 
 }
 
 /// Beside the deployment's folder, which must hold nothing that is not its own.
-fn talk_of(data: &Path) -> PathBuf {
+pub(crate) fn talk_of(data: &Path) -> PathBuf {
     data.with_extension("log")
+}
+
+/// A node's folder in the deployment's.
+pub(crate) fn folder_of(data: &Path, node: u64) -> PathBuf {
+    data.join(format!("node-{node}"))
 }
 
 /// The `margate` program: the one named, or the one beside this one.

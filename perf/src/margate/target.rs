@@ -71,6 +71,14 @@ pub(crate) fn effect(error: &Error) -> Effect {
     }
 }
 
+/// Whether a node that is gone, cut off or stands still is reason enough for an error.
+pub(crate) fn explained(error: &Error) -> bool {
+    match error {
+        Error::OutcomeUnknown { .. } | Error::Unavailable { .. } | Error::Timeout { .. } => true,
+        Error::Refused(_) | Error::Protocol(_) | Error::Closed => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +94,15 @@ mod tests {
         for error in [Error::Refused(Refusal::NotFound), Error::Timeout { after }, Error::Closed] {
             assert_eq!(effect(&error), Effect::None, "{error}");
         }
+    }
+
+    #[test]
+    fn a_killed_node_explains_silence_and_nothing_else() {
+        let cause = UnknownCause::LeadershipLost;
+        assert!(explained(&Error::OutcomeUnknown { cause }));
+        assert!(explained(&Error::Timeout { after: Duration::ZERO }));
+        assert!(!explained(&Error::Refused(Refusal::Damaged)));
+        assert!(!explained(&Error::Closed));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::CommandFactory as _;
+use margate_engine::config::NodeConfig;
 use margate_engine::runtime::node::{Node, StopHandle};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use signal_hook::iterator::Signals;
@@ -32,7 +33,7 @@ pub(crate) fn run(global: &Global, args: NodeArgs) -> Result<(), Failure> {
     if let Some(cpus) = cpus {
         confine(cpus)?;
     }
-    for address in node.nodes.iter().filter(|other| other.id == node.node).flat_map(|own| &own.cores) {
+    for address in listens(&node) {
         check_free(*address)?;
     }
     let node = Node::start(node)?;
@@ -57,6 +58,7 @@ fn from_flags(global: &Global, args: NodeArgs) -> FileConfig {
             cpus: args.cpus,
             insecure: args.insecure,
             volatile: args.volatile,
+            listen: args.listen,
         },
         cluster: ClusterSection {
             shards: args.shards,
@@ -130,6 +132,15 @@ fn confine(cpus: Vec<usize>) -> Result<(), Failure> {
         cpus,
         source: source.into(),
     })
+}
+
+/// Where the node's cores listen.
+fn listens(node: &NodeConfig) -> &[SocketAddr] {
+    let own = node.nodes.iter().find(|other| other.id == node.node);
+    match own {
+        Some(own) if node.listen.is_empty() => &own.cores,
+        Some(_) | None => &node.listen,
+    }
 }
 
 /// Told before the data directory is touched, and for all cores at once.

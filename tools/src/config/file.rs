@@ -42,6 +42,8 @@ pub(crate) struct NodeSection {
     pub(crate) insecure: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) volatile: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<Vec<String>>,
 }
 
 /// `[cluster]`
@@ -157,7 +159,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<FileConfig, FileError> {
 
 /// Every section and its keys: the one list against which files are checked.
 const SECTIONS: [(&str, &[&str]); 5] = [
-    ("node", &["id", "data", "pin", "cpus", "insecure", "volatile"]),
+    ("node", &["id", "data", "pin", "cpus", "insecure", "volatile", "listen"]),
     ("cluster", &["shards", "bounds", "replication", "nodes"]),
     ("raft", &["tick", "election"]),
     ("storage", &["segment_size", "index_map_size"]),
@@ -282,6 +284,7 @@ mod tests {
                 cpus: Some(vec![0]),
                 insecure: Some(false),
                 volatile: Some(true),
+                listen: Some(vec!["127.0.0.1:1".into()]),
             },
             cluster: ClusterSection {
                 shards: Some(1),

@@ -87,7 +87,8 @@ pub(crate) fn resolve(file: FileConfig, flags: FileConfig, bootstrap: bool) -> R
     let nodes = nodes(&merged.cluster)?;
     let id = own_id(&merged.node, &nodes)?;
     let insecure = merged.node.insecure.unwrap_or(false);
-    check_loopback(&nodes, id, insecure)?;
+    let listen = listen(merged.node.listen.as_deref(), id, &nodes)?;
+    check_loopback(&nodes, id, &listen, insecure)?;
     let (tick_ms, election_ticks) = timing(&merged.raft)?;
     Ok(Settings {
         node: NodeConfig {
@@ -96,6 +97,7 @@ pub(crate) fn resolve(file: FileConfig, flags: FileConfig, bootstrap: bool) -> R
             bounds: shard_bounds(merged.cluster.shards, merged.cluster.bounds.as_deref())?,
             replication: replication(merged.cluster.replication, nodes.len())?,
             nodes,
+            listen,
             bootstrap,
             pin: merged.node.pin.unwrap_or(true),
             insecure,
@@ -166,6 +168,7 @@ fn overlay(under: FileConfig, over: FileConfig) -> FileConfig {
             cpus: over.node.cpus.or(under.node.cpus),
             insecure: over.node.insecure.or(under.node.insecure),
             volatile: over.node.volatile.or(under.node.volatile),
+            listen: over.node.listen.or(under.node.listen),
         },
         cluster: overlay_cluster(under.cluster, over.cluster),
         raft: RaftSection {
@@ -247,8 +250,32 @@ fn own_id(section: &NodeSection, nodes: &[MapNode]) -> Result<NodeId, ConfigErro
     })
 }
 
-fn check_loopback(nodes: &[MapNode], own: NodeId, insecure: bool) -> Result<(), ConfigError> {
-    let mut bound = nodes.iter().filter(|node| node.id == own).flat_map(|node| &node.cores);
+/// Where the cores listen if they are told so: behind a proxy that is not where others reach them.
+fn listen(given: Option<&[String]>, own: NodeId, nodes: &[MapNode]) -> Result<Vec<SocketAddr>, ConfigError> {
+    let Some(given) = given else { return Ok(Vec::new()) };
+    let cores = nodes.iter().find(|node| node.id == own).map_or(0, |node| node.cores.len());
+    if given.len() != cores {
+        let problem = format!("the node has {cores} cores in cluster.nodes; give an address for each, or leave it out");
+        return Err(value("node.listen", given.join(","), problem));
+    }
+    let mut taken = BTreeSet::new();
+    let address = |text: &String| {
+        let address: Option<SocketAddr> = text.parse().ok();
+        let address = address.filter(|address| address.port() != 0 && taken.insert(*address));
+        address.ok_or_else(|| {
+            value(
+                "node.listen",
+                text,
+                "write one IP:PORT for each core, like 127.0.0.1:7400, each once",
+            )
+        })
+    };
+    given.iter().map(address).collect()
+}
+
+fn check_loopback(nodes: &[MapNode], own: NodeId, listen: &[SocketAddr], insecure: bool) -> Result<(), ConfigError> {
+    let reached = nodes.iter().filter(|node| node.id == own).flat_map(|node| &node.cores);
+    let mut bound = reached.filter(|_| listen.is_empty()).chain(listen);
     match bound.find(|address| !insecure && !address.ip().is_loopback()) {
         Some(address) => Err(ConfigError::NotLoopback { address: *address }),
         None => Ok(()),
@@ -459,6 +486,26 @@ mod tests {
         assert!(shard_bounds(Some(3), Some(&["m".to_owned()])).is_err());
         assert!(shard_bounds(Some(0), None).is_err());
         assert!(shard_bounds(None, Some(&[])).is_ok_and(|bounds| bounds.is_empty()));
+    }
+
+    #[test]
+    fn a_node_listens_where_it_is_reached_or_where_it_is_told() {
+        let settings = resolve(base(), FileConfig::default(), false).expect("valid");
+        assert!(settings.node.listen.is_empty());
+        let mut config = base();
+        config.node.listen = Some(vec!["127.0.0.1:9000".into()]);
+        // What others reach need not be loopback: a proxy is bound there, not the node.
+        config.cluster.nodes = Some(vec![listed(1, "10.0.0.1:7400"), listed(2, "10.0.0.2:7400")]);
+        let settings = resolve(config, FileConfig::default(), false).expect("valid");
+        assert_eq!(settings.node.listen, ["127.0.0.1:9000".parse().expect("an address")]);
+        let listening = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
+            refused(|config| config.node.listen = Some(addresses))
+        };
+        assert!(listening(&["127.0.0.1:1", "127.0.0.1:2"]).contains("has 1 cores"));
+        assert!(listening(&["localhost"]).contains("IP:PORT"));
+        assert!(listening(&["127.0.0.1:0"]).contains("IP:PORT"));
+        assert!(listening(&["0.0.0.0:7400"]).contains("--insecure"));
     }
 
     #[test]

@@ -97,13 +97,13 @@ impl Cli {
         });
     }
 
-    /// Waits until no core that answers believes to lead any shard.
+    /// Waits until a node says of its replica of every shard that it does not lead it. Silence says nothing: a node
+    /// too busy to answer may lead still.
     #[track_caller]
-    pub(crate) fn expect_leaderless(&self) {
-        eventually("nobody leads", SOON, || {
+    pub(crate) fn expect_leads_nothing(&self, node: u64) {
+        eventually(&format!("node {node} leads nothing"), SOON, || {
             let status = self.status()?;
-            let shards = status["shards"].as_array()?.len();
-            (status["shards_without_leader"] == shards).then_some(())
+            status["shards"].as_array()?.iter().all(|shard| follows(shard, node)).then_some(())
         });
     }
 
@@ -116,6 +116,13 @@ impl Cli {
             (answering.count() == cores && status["shards_without_leader"] == 0).then_some(())
         });
     }
+}
+
+/// Whether a node has answered for its replica of a shard, and does not lead it.
+fn follows(shard: &Value, node: u64) -> bool {
+    let replicas = shard["replicas"].as_array().into_iter().flatten();
+    let mut own = replicas.filter(|replica| replica["node"] == node).peekable();
+    own.peek().is_some() && own.all(|replica| replica["role"] != "leader")
 }
 
 /// A command has failed with this code and said this.

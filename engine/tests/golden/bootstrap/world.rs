@@ -336,6 +336,7 @@ fn config(id: u64, count: u64, bounds: &[Bytes]) -> NodeConfig {
         node: NodeId(id),
         data: std::path::PathBuf::new(),
         nodes: nodes.collect(),
+        listen: Vec::new(),
         bounds: bounds.to_vec(),
         replication: 3,
         bootstrap: id == 1,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use margate_engine::runtime::planted_writes::{PLANTED, WARNING};
 use rustix::fs::{major, minor, stat, statvfs};
 
 use super::machine::{chosen, text_of};
@@ -111,6 +112,7 @@ fn file_system(mount: &Mount) -> Row {
 fn direct_io(trial: &Result<Trial, TrialError>) -> Row {
     let mend = "put the data on a local disk with ext4 or xfs";
     match trial {
+        Ok(_) if PLANTED => Row::fail(Item::DirectIo, WARNING, "use a build without that feature"),
         Ok(Trial {
             alignment: Some(bytes), ..
         }) if *bytes > BLOCK_BYTES => Row::fail(

@@ -138,6 +138,7 @@ impl Topology {
             cpus: shares.and_then(|shares| shares.get(position).cloned()),
             insecure: None,
             volatile: None,
+            listen: None,
         };
         (1u64..)
             .zip(0..self.nodes())
