@@ -176,6 +176,7 @@ impl World {
                 RetryClass::Never => self.end(client, call, Outcome::Answered(Err(refusal))),
                 RetryClass::OutcomeUnknown if is_write => self.end(client, call, Outcome::Unknown),
                 RetryClass::OutcomeUnknown => self.try_again(client, call, Nanos(0)),
+                RetryClass::NowWithNewMap if refusal == Refusal::Damaged => self.told_of_damage(client, call)?,
                 RetryClass::AfterMs(millis) => self.try_again(client, call, Nanos::from_millis(u64::from(millis))),
                 RetryClass::NowWithNewMap => {
                     self.learn_leader(client, shard, refusal)?;
@@ -273,6 +274,25 @@ impl World {
             self.clients[client].leaders[shard] += 1;
             self.try_again(client, call, Nanos(0));
         }
+    }
+
+    /// A client was told that a value or a replica is damaged. A read that failed may not fail again.
+    fn told_of_damage(&mut self, client: usize, call: CallId) -> Result<(), Violation> {
+        self.faults.count(Fault::DamageTold);
+        let open = self.clients[client].open.get(&call);
+        let Some((shard, (node, _))) = open.and_then(|open| Some((open.shard, open.sent?))) else {
+            return Ok(());
+        };
+        let replica = self.map.shards()[shard]
+            .replicas
+            .iter()
+            .find(|replica| replica.node.0 == node as u64 + 1);
+        let core = replica.map_or(0, |replica| usize::from(replica.core.0));
+        if !self.nodes[node].hosts[core].hurt.explain_by_read() {
+            return Err(Violation::SenselessRefusal { refusal: Refusal::Damaged });
+        }
+        self.try_again(client, call, Nanos(0));
+        Ok(())
     }
 
     fn learn_leader(&mut self, client: usize, shard: usize, refusal: Refusal) -> Result<(), Violation> {

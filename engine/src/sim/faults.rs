@@ -1,6 +1,6 @@
 //! The kinds of faults, and the rare branches they should lead to, with how often each really happened.
 //!
-//! Not here, on purpose: doing them (`nemesis`, `network`, `disk`).
+//! Not here, on purpose: doing them (`nemesis`, `network`, `disk`, `disk_faults`, `rot`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,6 +56,16 @@ pub enum Fault {
     WriteLost,
     /// A crash left all of a batch that was never acknowledged.
     WriteSurvived,
+    /// A write of the log failed: its node stopped.
+    WriteError,
+    /// A segment could not be prewritten: its node stopped.
+    SegmentError,
+    /// A commit of the index failed: its node stopped.
+    CommitError,
+    /// A read from the log failed.
+    ReadError,
+    /// A read failed while a node started: the start was refused.
+    StartError,
     /// Reached: a shard got another leader.
     LeaderChanged,
     /// Reached: a generation of the index was committed.
@@ -72,6 +82,8 @@ pub enum Fault {
     SegmentWaited,
     /// Reached: a value was read from the log.
     ValueRead,
+    /// Reached: a client was told that a value or a replica is damaged.
+    DamageTold,
     /// Reached: a client could not learn what became of its operation.
     OutcomeUnknown,
 }
@@ -82,7 +94,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 39] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -107,6 +119,11 @@ impl Fault {
         Self::WriteSurvived,
         Self::IndexTorn,
         Self::IndexLost,
+        Self::WriteError,
+        Self::SegmentError,
+        Self::CommitError,
+        Self::ReadError,
+        Self::StartError,
         Self::LeaderChanged,
         Self::IndexCommitted,
         Self::TailDropped,
@@ -115,6 +132,7 @@ impl Fault {
         Self::SegmentWaited,
         Self::SlowDiskFled,
         Self::ValueRead,
+        Self::DamageTold,
         Self::OutcomeUnknown,
     ];
 
@@ -146,6 +164,11 @@ impl Fault {
             Self::WriteTorn => "write-torn",
             Self::WriteLost => "write-lost",
             Self::WriteSurvived => "write-survived",
+            Self::WriteError => "write-eio",
+            Self::SegmentError => "segment-eio",
+            Self::CommitError => "commit-eio",
+            Self::ReadError => "read-eio",
+            Self::StartError => "start-eio",
             Self::LeaderChanged => "leader-changed",
             Self::IndexCommitted => "index-committed",
             Self::TailDropped => "tail-dropped",
@@ -154,6 +177,7 @@ impl Fault {
             Self::SlowDiskFled => "slow-disk-fled",
             Self::SegmentWaited => "segment-waited",
             Self::ValueRead => "value-read",
+            Self::DamageTold => "damage-told",
             Self::OutcomeUnknown => "outcome-unknown",
         }
     }

@@ -1,7 +1,7 @@
-//! The faults: what is broken, and when. Every kind may come at any time, on any node, at once with others; disks
-//! lose nothing that was durable.
+//! The faults: what is broken, and when. Every kind may come at any time, on any node, at once with others.
 //!
-//! Not here, on purpose: message faults, which are the network's rates; nodes' ends and beginnings (`lives`).
+//! Not here, on purpose: message faults, which are the network's rates; nodes' ends and beginnings (`lives`);
+//! what disks do (`disk_faults`).
 
 use super::clock::MILLION;
 use super::faults::Fault;
@@ -48,8 +48,10 @@ impl World {
             Fault::ClockDrift => self.drift(node),
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
+            Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
             // The others are not done but happen: by the network's rates, or as a consequence.
-            Fault::Delay
+            Fault::DamageTold
+            | Fault::Delay
             | Fault::Drop
             | Fault::Duplicate
             | Fault::EntriesFetched
@@ -62,6 +64,7 @@ impl World {
             | Fault::SegmentDiscarded
             | Fault::SegmentWaited
             | Fault::SlowDiskFled
+            | Fault::StartError
             | Fault::TailDropped
             | Fault::ValueRead
             | Fault::WriteLost

@@ -11,7 +11,9 @@ use super::check::witness::Witness;
 use super::clock::{Clock, MILLION};
 use super::dice::Dice;
 use super::disk::{Disk, Remains};
+use super::disk_faults::Armed;
 use super::faults::{Fault, FaultCounts};
+use super::hurt::Hurt;
 use super::options::Options;
 use super::violation::Violation;
 use crate::core::creation;
@@ -53,6 +55,9 @@ pub(crate) struct Host {
     /// Whether a generation is being committed.
     pub(crate) committing: bool,
     pub(crate) witness: Witness,
+    /// What fails next.
+    pub(crate) armed: Armed,
+    pub(crate) hurt: Hurt,
     pub(crate) process: Option<Process>,
 }
 
@@ -120,7 +125,7 @@ impl Node {
     /// Starts all cores from what the disks hold.
     pub(crate) fn start(
         &mut self,
-        (map, tick): (&Map, Nanos),
+        deployment: (&Map, Nanos),
         planted: Planted,
         dice: &mut Dice,
         faults: &mut FaultCounts,
@@ -129,15 +134,7 @@ impl Node {
         self.incarnation = Incarnation(dice.any());
         (self.paused, self.stop_by) = (false, None);
         for host in &mut self.hosts {
-            let config = CoreConfig {
-                log: host.log,
-                map: map.clone(),
-                election_ticks: 10,
-                tick,
-                seed: dice.any(),
-                planted,
-            };
-            host.start(&config, faults)?;
+            host.start(&host.config(deployment, planted, dice.any()), faults)?;
         }
         Ok(())
     }
@@ -169,7 +166,21 @@ impl Host {
             index: MemoryStore::new(),
             committing: false,
             witness: Witness::default(),
+            armed: Armed::default(),
+            hurt: Hurt::default(),
             process: None,
+        }
+    }
+
+    /// What its core is told at start.
+    pub(crate) fn config(&self, (map, tick): (&Map, Nanos), planted: Planted, seed: u64) -> CoreConfig {
+        CoreConfig {
+            log: self.log,
+            map: map.clone(),
+            election_ticks: 10,
+            tick,
+            seed,
+            planted,
         }
     }
 
@@ -197,7 +208,8 @@ impl Host {
         Ok(())
     }
 
-    fn crash(&mut self, dice: &mut Dice, faults: &mut FaultCounts) {
+    /// Its process dies, and leaves what it was writing as the dice fall.
+    pub(crate) fn crash(&mut self, dice: &mut Dice, faults: &mut FaultCounts) {
         let Some(process) = self.process.take() else { return };
         process.count(faults);
         match self.disk.crash(dice) {
