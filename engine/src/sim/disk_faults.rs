@@ -25,6 +25,8 @@ const READ_ERRORS_MAX: u64 = 4;
 const START_READ_MAX: u64 = 4;
 /// Failed commits that are durable all the same.
 const FAILED_COMMIT_KEPT_PER_MILLE: u64 = 300;
+/// Generations of an index that are lost at once, at most.
+const GENERATIONS_LOST_MAX: usize = 3;
 /// What the nemesis does to disks by itself.
 const KINDS: [Fault; 4] = [Fault::WriteError, Fault::SegmentError, Fault::CommitError, Fault::ReadError];
 
@@ -35,6 +37,8 @@ pub(crate) struct DiskFaults {
     pub(crate) kinds: Vec<Fault>,
     /// Starts that meet a read that fails.
     pub(crate) start_error_per_mille: u64,
+    /// Starts that find an older generation of their index than the last one.
+    pub(crate) index_reverted_per_mille: u64,
 }
 
 /// What fails next on a core's disk and index.
@@ -66,6 +70,7 @@ impl DiskFaults {
         Self {
             kinds,
             start_error_per_mille: rate(150),
+            index_reverted_per_mille: rate(150),
         }
     }
 }
@@ -140,6 +145,17 @@ impl World {
             self.schedule.after(span, Happening::Restart { node, life });
         }
         Ok(refused)
+    }
+
+    /// Perhaps the newest pages of a stopped node's indexes are lost, and older generations stand.
+    pub(crate) fn lose_index_pages(&mut self, node: usize) {
+        if !self.strikes(self.options.disk_faults.index_reverted_per_mille) {
+            return;
+        }
+        for host in &self.nodes[node].hosts {
+            let lost = host.index.revert(self.dice.index(GENERATIONS_LOST_MAX) + 1);
+            self.faults.add(Fault::IndexReverted, u64::from(lost > 0));
+        }
     }
 
     fn armed(&mut self, place: Place) -> &mut Armed {

@@ -56,6 +56,8 @@ pub enum Fault {
     WriteLost,
     /// A crash left all of a batch that was never acknowledged.
     WriteSurvived,
+    /// The newest generations of an index were lost, older ones found.
+    IndexReverted,
     /// A write of the log failed: its node stopped.
     WriteError,
     /// A segment could not be prewritten: its node stopped.
@@ -94,7 +96,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -119,6 +121,7 @@ impl Fault {
         Self::WriteSurvived,
         Self::IndexTorn,
         Self::IndexLost,
+        Self::IndexReverted,
         Self::WriteError,
         Self::SegmentError,
         Self::CommitError,
@@ -149,6 +152,7 @@ impl Fault {
             Self::Drop => "drop",
             Self::Duplicate => "duplicate",
             Self::IndexLost => "index-lost",
+            Self::IndexReverted => "index-reverted",
             Self::IndexTorn => "index-torn",
             Self::Kill => "kill",
             Self::KillAll => "kill-all",

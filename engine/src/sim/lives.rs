@@ -75,6 +75,7 @@ impl World {
             let hosts = self.nodes[node].hosts.iter_mut();
             hosts.for_each(|host| host.index = MemoryStore::new());
         }
+        self.lose_index_pages(node);
         self.start(node)
     }
 

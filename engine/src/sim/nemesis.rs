@@ -57,6 +57,7 @@ impl World {
             | Fault::EntriesFetched
             | Fault::IndexCommitted
             | Fault::IndexLost
+            | Fault::IndexReverted
             | Fault::IndexTorn
             | Fault::LeaderChanged
             | Fault::OutcomeUnknown
