@@ -25,10 +25,19 @@ const READ_ERRORS_MAX: u64 = 4;
 const START_READ_MAX: u64 = 4;
 /// Failed commits that are durable all the same.
 const FAILED_COMMIT_KEPT_PER_MILLE: u64 = 300;
+/// Times a seed's disks lose something, at most: a replica that has is never replaced.
+const LOSSES_MAX: u64 = 4;
 /// Generations of an index that are lost at once, at most.
 const GENERATIONS_LOST_MAX: usize = 3;
 /// What the nemesis does to disks by itself.
-const KINDS: [Fault; 4] = [Fault::WriteError, Fault::SegmentError, Fault::CommitError, Fault::ReadError];
+const KINDS: [Fault; 6] = [
+    Fault::WriteError,
+    Fault::SegmentError,
+    Fault::CommitError,
+    Fault::ReadError,
+    Fault::RotRunning,
+    Fault::Misdirected,
+];
 
 /// What may happen to a seed's disks.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +48,10 @@ pub(crate) struct DiskFaults {
     pub(crate) start_error_per_mille: u64,
     /// Starts that find an older generation of their index than the last one.
     pub(crate) index_reverted_per_mille: u64,
+    /// Starts before which durable bytes rot.
+    pub(crate) rot_at_rest_per_mille: u64,
+    /// How often durable bytes may still be lost.
+    pub(crate) losses_left: u64,
 }
 
 /// What fails next on a core's disk and index.
@@ -71,6 +84,8 @@ impl DiskFaults {
             kinds,
             start_error_per_mille: rate(150),
             index_reverted_per_mille: rate(150),
+            rot_at_rest_per_mille: rate(150),
+            losses_left: dice.between(1, LOSSES_MAX),
         }
     }
 }

@@ -68,6 +68,12 @@ pub enum Fault {
     ReadError,
     /// A read failed while a node started: the start was refused.
     StartError,
+    /// Durable bytes of a log changed while their node was down.
+    RotAtRest,
+    /// Durable bytes of a log changed under a running node.
+    RotRunning,
+    /// A batch was found to have been written elsewhere, over what lay there.
+    Misdirected,
     /// Reached: a shard got another leader.
     LeaderChanged,
     /// Reached: a generation of the index was committed.
@@ -84,6 +90,8 @@ pub enum Fault {
     SegmentWaited,
     /// Reached: a value was read from the log.
     ValueRead,
+    /// Reached: a start found damage and left replicas out.
+    DamageFound,
     /// Reached: a client was told that a value or a replica is damaged.
     DamageTold,
     /// Reached: a client could not learn what became of its operation.
@@ -96,7 +104,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 44] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -127,6 +135,9 @@ impl Fault {
         Self::CommitError,
         Self::ReadError,
         Self::StartError,
+        Self::RotAtRest,
+        Self::RotRunning,
+        Self::Misdirected,
         Self::LeaderChanged,
         Self::IndexCommitted,
         Self::TailDropped,
@@ -135,6 +146,7 @@ impl Fault {
         Self::SegmentWaited,
         Self::SlowDiskFled,
         Self::ValueRead,
+        Self::DamageFound,
         Self::DamageTold,
         Self::OutcomeUnknown,
     ];
@@ -181,6 +193,10 @@ impl Fault {
             Self::SlowDiskFled => "slow-disk-fled",
             Self::SegmentWaited => "segment-waited",
             Self::ValueRead => "value-read",
+            Self::RotAtRest => "rot-at-rest",
+            Self::RotRunning => "rot-running",
+            Self::Misdirected => "misdirected",
+            Self::DamageFound => "damage-found",
             Self::DamageTold => "damage-told",
             Self::OutcomeUnknown => "outcome-unknown",
         }

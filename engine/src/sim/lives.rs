@@ -76,6 +76,7 @@ impl World {
             hosts.for_each(|host| host.index = MemoryStore::new());
         }
         self.lose_index_pages(node);
+        self.rot_at_rest(node);
         self.start(node)
     }
 

@@ -49,8 +49,11 @@ impl World {
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
             Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
+            Fault::RotRunning => self.rot(node, kind),
+            Fault::Misdirected => self.misdirect(node),
             // The others are not done but happen: by the network's rates, or as a consequence.
-            Fault::DamageTold
+            Fault::DamageFound
+            | Fault::DamageTold
             | Fault::Delay
             | Fault::Drop
             | Fault::Duplicate
@@ -62,6 +65,7 @@ impl World {
             | Fault::LeaderChanged
             | Fault::OutcomeUnknown
             | Fault::Restart
+            | Fault::RotAtRest
             | Fault::SegmentDiscarded
             | Fault::SegmentWaited
             | Fault::SlowDiskFled

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
-use margate_net::map::Map;
+use margate_net::map::{Map, MapReplica};
 
+use super::check::damage;
 use super::check::witness::Witness;
 use super::clock::{Clock, MILLION};
 use super::dice::Dice;
@@ -21,6 +22,7 @@ use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, replay};
 use crate::index::memory::{MemoryReader, MemoryStore};
+use crate::index::store::IndexReader;
 use crate::log::segment::{LogConfig, ReadySegment};
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
@@ -67,6 +69,8 @@ pub(crate) struct Process {
     pub(crate) inbox: Vec<Event>,
     /// When its next turn is planned.
     pub(crate) turn_at: Option<Nanos>,
+    /// Replicas its start took for damaged; none becomes so later.
+    pub(crate) damaged: Vec<ReplicaName>,
     /// What the checkers have seen applied.
     pub(crate) applied: BTreeMap<ReplicaName, LogIndex>,
 }
@@ -78,6 +82,14 @@ impl Place {
             node: NodeId(self.node as u64 + 1),
             core: CoreId(u16::try_from(self.core).unwrap_or(u16::MAX)),
         }
+    }
+
+    /// Where a replica lives.
+    pub(crate) fn home(replica: &MapReplica) -> Self {
+        Self::of(PeerName {
+            node: replica.node,
+            core: replica.core,
+        })
     }
 
     /// The place of a peer.
@@ -186,15 +198,16 @@ impl Host {
 
     fn start(&mut self, config: &CoreConfig, faults: &mut FaultCounts) -> Result<(), Violation> {
         let node = self.log.node;
+        let mark = self.index.reader().core_marks().expect("memory never fails");
         let replayed = replay(config, &mut self.disk, self.index.reader(), &mut self.index.writer());
         let replayed = replayed.map_err(|error| Violation::NotStarted {
             node,
             why: error.to_string(),
         })?;
         let found = replayed.found;
-        if let Some(name) = found.damaged.first() {
-            return Err(Violation::FalseDamage { name: *name });
-        }
+        let replicas = self.replicas(&config.map);
+        damage::check(&self.hurt, replicas, &found.damaged, mark.map(|mark| mark.replay_sequence))?;
+        faults.add(Fault::DamageFound, u64::from(!found.damaged.is_empty()));
         faults.add(Fault::TailDropped, u64::from(found.torn_bytes > 0));
         faults.add(Fault::SegmentDiscarded, found.discard.len() as u64);
         self.disk.discard(&found.discard);
@@ -203,9 +216,22 @@ impl Host {
             core: replayed.core,
             inbox: Vec::new(),
             turn_at: None,
+            damaged: found.damaged,
             applied: BTreeMap::new(),
         });
         Ok(())
+    }
+
+    /// The replicas a map puts on it.
+    fn replicas<'a>(&self, map: &'a Map) -> impl Iterator<Item = ReplicaName> + use<'a> {
+        let (node, core) = (self.log.node, self.log.core);
+        map.shards().iter().filter_map(move |shard| {
+            let here = shard.replicas.iter().find(|replica| (replica.node, replica.core) == (node, core))?;
+            Some(ReplicaName {
+                shard: shard.id,
+                replica: here.id,
+            })
+        })
     }
 
     /// Its process dies, and leaves what it was writing as the dice fall.

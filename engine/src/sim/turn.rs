@@ -290,7 +290,7 @@ impl World {
         self.observe_tenure(place)?;
         let host = &mut self.nodes[place.node].hosts[place.core];
         let Some(process) = host.process.as_mut() else { return Ok(()) };
-        if let Some(name) = process.core.damaged().next() {
+        if let Some(name) = process.core.damaged().find(|name| !process.damaged.contains(name)) {
             return Err(Violation::FalseDamage { name });
         }
         for replica in process.core.replicas() {
