@@ -12,8 +12,12 @@ pub enum Bug {
     Canary,
     /// Nothing is wrong but the world: clocks stray further than tenure allows for.
     ClocksBeyondBound,
+    /// A start takes damage for a torn tail: what follows it is dropped.
+    DamageTakenForTorn,
     /// The index takes entries whose commit is not durable in the log.
     IndexAheadOfCommit,
+    /// A start takes a batch that its successor proves, and that is rotten, for torn: it was never acknowledged, so nobody has lost it.
+    ProvenTakenForTorn,
     /// Reads are answered without asking a quorum whether this replica still leads.
     ReadUnconfirmed,
     /// Conditions are decided without the effects that are proposed and not yet applied.
@@ -24,6 +28,8 @@ pub enum Bug {
     TenureSurvivesTransfer,
     /// Tenure is longer than the time others keep still.
     TenureTooLong,
+    /// A start takes a torn tail for damage.
+    TornTakenForDamage,
     /// A replica that has just started gives votes.
     VotesRightAfterStart,
     /// Term and vote are never written.
@@ -36,7 +42,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -47,6 +53,9 @@ impl Bug {
         Self::TenureSurvivesTransfer,
         Self::VotesRightAfterStart,
         Self::ClocksBeyondBound,
+        Self::TornTakenForDamage,
+        Self::DamageTakenForTorn,
+        Self::ProvenTakenForTorn,
         Self::Canary,
     ];
 
@@ -57,12 +66,15 @@ impl Bug {
             Self::AckBeforeFlush => "ack-before-flush",
             Self::Canary => "canary",
             Self::ClocksBeyondBound => "clocks-beyond-bound",
+            Self::DamageTakenForTorn => "damage-taken-for-torn",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
+            Self::ProvenTakenForTorn => "proven-taken-for-torn",
             Self::ReadUnconfirmed => "read-unconfirmed",
             Self::ResolveIgnoresPending => "resolve-ignores-pending",
             Self::TenureFromConfirmation => "tenure-from-confirmation",
             Self::TenureSurvivesTransfer => "tenure-survives-transfer",
             Self::TenureTooLong => "tenure-too-long",
+            Self::TornTakenForDamage => "torn-taken-for-damage",
             Self::VotesRightAfterStart => "votes-right-after-start",
             Self::VoteNotPersisted => "vote-not-persisted",
         }
@@ -93,8 +105,16 @@ impl Planted {
         self.0 == Some(Bug::ClocksBeyondBound)
     }
 
+    pub(crate) fn damage_taken_for_torn(self) -> bool {
+        self.0 == Some(Bug::DamageTakenForTorn)
+    }
+
     pub(crate) fn index_ahead_of_commit(self) -> bool {
         self.0 == Some(Bug::IndexAheadOfCommit)
+    }
+
+    pub(crate) fn proven_taken_for_torn(self) -> bool {
+        self.0 == Some(Bug::ProvenTakenForTorn)
     }
 
     pub(crate) fn read_unconfirmed(self) -> bool {
@@ -115,6 +135,10 @@ impl Planted {
 
     pub(crate) fn tenure_too_long(self) -> bool {
         self.0 == Some(Bug::TenureTooLong)
+    }
+
+    pub(crate) fn torn_taken_for_damage(self) -> bool {
+        self.0 == Some(Bug::TornTakenForDamage)
     }
 
     pub(crate) fn votes_right_after_start(self) -> bool {

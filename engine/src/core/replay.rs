@@ -111,6 +111,9 @@ struct Replay<'a, R: IndexReader> {
     lost: BTreeSet<ReplicaName>,
     /// More than one batch was lost: any replica may have been created there.
     lost_any: bool,
+    planted: Planted,
+    /// What follows is not taken; only a planted bug does that.
+    dropped: bool,
 }
 
 /// Starts a core from its log and its index.
@@ -157,6 +160,8 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             expected_first: None,
             lost: BTreeSet::new(),
             lost_any: false,
+            planted,
+            dropped: false,
         })
     }
 
@@ -187,9 +192,15 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         if self.failure.is_some() {
             return;
         }
+        self.dropped |= self.planted.damage_taken_for_torn() && !batch.damage().is_empty();
+        if self.dropped {
+            return;
+        }
         // Before anything of this batch is used: what follows a gap may rest on what is missing.
         for damage in batch.damage() {
-            self.mark_damage(damage);
+            if !(self.planted.proven_taken_for_torn() && damage.gap_batches == 1) {
+                self.mark_damage(damage);
+            }
         }
         self.last_batch = BatchPlace {
             sequence: batch.sequence,
@@ -280,6 +291,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
         for replica in self.replicas.values_mut() {
             self.applied_entries += replica.finish(&mut self.index);
+            replica.broken |= self.planted.torn_taken_for_damage() && end.torn.is_some();
         }
         for name in expected(&config.map, config.log.node, config.log.core) {
             if !self.replicas.contains_key(&name) {

@@ -296,6 +296,7 @@ impl World {
             .is_some_and(|process| process.core.damaged().all(|damaged| damaged != name));
         match (host.hurt.may_hurt(name), runs) {
             (true, true) => {
+                self.faults.count(Fault::ValueLost);
                 self.settle.excuse(call);
                 self.end(client, call, Outcome::NotExecuted);
             }

@@ -71,9 +71,9 @@ struct FailingReads<'a> {
 }
 
 impl DiskFaults {
-    /// Draws what a seed's disks do. Four seeds of every eight have sound disks, and are the same runs whatever disks can do.
+    /// Draws what a seed's disks do. Only every third seed's disks do anything; the others are the same runs whatever disks can do.
     pub(crate) fn draw(seed: u64) -> Self {
-        if seed & 4 != 0 {
+        if !seed.is_multiple_of(3) {
             return Self::default();
         }
         let mut dice = Dice::new(!seed);

@@ -94,6 +94,8 @@ pub enum Fault {
     DamageFound,
     /// Reached: a client was told that a value or a replica is damaged.
     DamageTold,
+    /// Reached: a client was refused a value that its replica has lost.
+    ValueLost,
     /// Reached: a client could not learn what became of its operation.
     OutcomeUnknown,
 }
@@ -104,7 +106,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -148,6 +150,7 @@ impl Fault {
         Self::ValueRead,
         Self::DamageFound,
         Self::DamageTold,
+        Self::ValueLost,
         Self::OutcomeUnknown,
     ];
 
@@ -198,6 +201,7 @@ impl Fault {
             Self::Misdirected => "misdirected",
             Self::DamageFound => "damage-found",
             Self::DamageTold => "damage-told",
+            Self::ValueLost => "value-lost",
             Self::OutcomeUnknown => "outcome-unknown",
         }
     }

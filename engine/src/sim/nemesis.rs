@@ -71,6 +71,7 @@ impl World {
             | Fault::SlowDiskFled
             | Fault::StartError
             | Fault::TailDropped
+            | Fault::ValueLost
             | Fault::ValueRead
             | Fault::WriteLost
             | Fault::WriteSurvived
