@@ -10,8 +10,8 @@ use crate::sim::node::{Node, Place};
 
 /// The replicas of the first shard whose replicas do not agree yet.
 pub(crate) fn disagreement(nodes: &[Node], map: &Map) -> Option<Vec<ReplicaStatus>> {
-    let standings = map.shards().iter().map(|shard| Standings::of(nodes, shard));
-    let disagreeing = standings.filter(|standings| !standings.agree()).next();
+    let mut standings = map.shards().iter().map(|shard| Standings::of(nodes, shard));
+    let disagreeing = standings.find(|standings| !standings.agree());
     disagreeing.map(|standings| standings.running)
 }
 
