@@ -18,10 +18,14 @@ pub enum Bug {
     DeleteForgotten,
     /// A member says that it has an image before that is in its log.
     ImageAcknowledgedEarly,
+    /// A start takes damage for a torn tail: what follows it is dropped.
+    DamageTakenForTorn,
     /// The index takes entries whose commit is not durable in the log.
     IndexAheadOfCommit,
     /// A promise to a leader ends when raft forgets that leader.
     PromiseForgotten,
+    /// A start takes a batch that its successor proves, and that is rotten, for torn: it was never acknowledged, so nobody has lost it.
+    ProvenTakenForTorn,
     /// Reads are answered without asking a quorum whether this replica still leads.
     ReadUnconfirmed,
     /// At a start with an index, a copied value is taken for a newer one.
@@ -34,6 +38,8 @@ pub enum Bug {
     TenureSurvivesTransfer,
     /// Tenure is longer than the time others keep still.
     TenureTooLong,
+    /// A start takes a torn tail for damage.
+    TornTakenForDamage,
     /// A replica that has just started gives votes.
     VotesRightAfterStart,
     /// Term and vote are never written.
@@ -46,7 +52,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -62,6 +68,9 @@ impl Bug {
         Self::DeleteForgotten,
         Self::RelocationAsNewer,
         Self::ImageAcknowledgedEarly,
+        Self::TornTakenForDamage,
+        Self::DamageTakenForTorn,
+        Self::ProvenTakenForTorn,
         Self::Canary,
     ];
 
@@ -75,14 +84,17 @@ impl Bug {
             Self::ClocksBeyondBound => "clocks-beyond-bound",
             Self::DeleteForgotten => "delete-forgotten",
             Self::ImageAcknowledgedEarly => "image-acknowledged-early",
+            Self::DamageTakenForTorn => "damage-taken-for-torn",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
             Self::PromiseForgotten => "promise-forgotten",
+            Self::ProvenTakenForTorn => "proven-taken-for-torn",
             Self::ReadUnconfirmed => "read-unconfirmed",
             Self::RelocationAsNewer => "relocation-as-newer",
             Self::ResolveIgnoresPending => "resolve-ignores-pending",
             Self::TenureFromConfirmation => "tenure-from-confirmation",
             Self::TenureSurvivesTransfer => "tenure-survives-transfer",
             Self::TenureTooLong => "tenure-too-long",
+            Self::TornTakenForDamage => "torn-taken-for-damage",
             Self::VotesRightAfterStart => "votes-right-after-start",
             Self::VoteNotPersisted => "vote-not-persisted",
         }
@@ -129,12 +141,20 @@ impl Planted {
         self.0 == Some(Bug::ImageAcknowledgedEarly)
     }
 
+    pub(crate) fn damage_taken_for_torn(self) -> bool {
+        self.0 == Some(Bug::DamageTakenForTorn)
+    }
+
     pub(crate) fn index_ahead_of_commit(self) -> bool {
         self.0 == Some(Bug::IndexAheadOfCommit)
     }
 
     pub(crate) fn promise_forgotten(self) -> bool {
         self.0 == Some(Bug::PromiseForgotten)
+    }
+
+    pub(crate) fn proven_taken_for_torn(self) -> bool {
+        self.0 == Some(Bug::ProvenTakenForTorn)
     }
 
     pub(crate) fn read_unconfirmed(self) -> bool {
@@ -155,6 +175,10 @@ impl Planted {
 
     pub(crate) fn tenure_too_long(self) -> bool {
         self.0 == Some(Bug::TenureTooLong)
+    }
+
+    pub(crate) fn torn_taken_for_damage(self) -> bool {
+        self.0 == Some(Bug::TornTakenForDamage)
     }
 
     pub(crate) fn votes_right_after_start(self) -> bool {

@@ -112,7 +112,6 @@ struct Replay<'a, R: IndexReader> {
     writer: &'a mut dyn IndexWriter,
     generations: Generations,
     positions: Positions,
-    planted: Planted,
     applied_entries: u64,
     failure: Option<ReplayError>,
     last_batch: BatchPlace,
@@ -122,6 +121,9 @@ struct Replay<'a, R: IndexReader> {
     lost: BTreeSet<ReplicaName>,
     /// More than one batch was lost: any replica may have been created there.
     lost_any: bool,
+    planted: Planted,
+    /// What follows is not taken; only a planted bug does that.
+    dropped: bool,
 }
 
 /// Starts a core from its log and its index.
@@ -168,13 +170,14 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             writer,
             generations: Generations::new(marks.unwrap_or(none), planted),
             positions: Positions::default(),
-            planted,
             applied_entries: 0,
             failure: None,
             last_batch: BatchPlace::default(),
             expected_first: None,
             lost: BTreeSet::new(),
             lost_any: false,
+            planted,
+            dropped: false,
         })
     }
 
@@ -218,9 +221,15 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         if self.failure.is_some() {
             return;
         }
+        self.dropped |= self.planted.damage_taken_for_torn() && !batch.damage().is_empty();
+        if self.dropped {
+            return;
+        }
         // Before anything of this batch is used: what follows a gap may rest on what is missing.
         for damage in batch.damage() {
-            self.mark_damage(damage);
+            if !(self.planted.proven_taken_for_torn() && damage.gap_batches == 1) {
+                self.mark_damage(damage);
+            }
         }
         self.last_batch = BatchPlace {
             sequence: batch.sequence,
@@ -325,6 +334,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
         for replica in self.replicas.values_mut() {
             self.applied_entries += replica.finish(&mut self.index);
+            replica.broken |= self.planted.torn_taken_for_damage() && end.torn.is_some();
         }
         let expected = if config.joined {
             BTreeSet::new()

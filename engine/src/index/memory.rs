@@ -3,10 +3,12 @@
 //! A commit has two halves, so that virtual time may pass in it: [`MemoryStore::begin`] stages it where nobody sees
 //! it, [`MemoryStore::finish`] makes it the newest generation at once. [`MemoryStore::crash`] in between loses it.
 //!
-//! Not here, on purpose: damaged pages, and a capacity; both come with the faults that need them.
+//! Pages that are lost take the newest generations with them: [`MemoryStore::revert`] goes back to an older one.
+//!
+//! Not here, on purpose: a capacity, which comes with the fault that needs it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -19,6 +21,9 @@ use super::row::{ROW_BYTES, Row, SPACE_BYTES, Slot, index_key, space_bounds, spl
 use super::store::{CoreMarks, Generation, IndexReader, IndexWriter, ReplicaMarks, Visit};
 use crate::limits::CLEARED_ROWS_MAX;
 use crate::types::{Position, ReplicaName};
+
+/// Former generations a store can go back to.
+const FORMER_MAX: usize = 4;
 
 /// A store that outlives the readers and writers made from it, as a disk outlives a process.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +43,8 @@ pub struct MemoryWriter(MemoryStore);
 #[derive(Debug, Default)]
 struct Shared {
     committed: Rc<Tables>,
+    /// The generations before it, oldest first.
+    former: VecDeque<Rc<Tables>>,
     begun: Option<Generation>,
 }
 
@@ -91,6 +98,11 @@ impl MemoryStore {
     pub fn finish(&self) -> Option<u64> {
         let mut shared = self.0.borrow_mut();
         let generation = shared.begun.take()?;
+        if shared.former.len() == FORMER_MAX {
+            shared.former.pop_front();
+        }
+        let former = Rc::clone(&shared.committed);
+        shared.former.push_back(former);
         Rc::make_mut(&mut shared.committed).absorb(&generation);
         Some(generation.number)
     }
@@ -98,6 +110,20 @@ impl MemoryStore {
     /// The process died: a commit that was begun and not finished is lost. Make new readers and writers afterwards.
     pub fn crash(&self) {
         self.0.borrow_mut().begun = None;
+    }
+
+    /// So many of the newest generations are lost, as far as they are remembered. Returns how many. Make new readers afterwards.
+    ///
+    /// # Panics
+    /// When a commit is under way.
+    pub fn revert(&self, generations: usize) -> usize {
+        let mut shared = self.0.borrow_mut();
+        assert!(shared.begun.is_none(), "nothing is lost under a commit that goes on");
+        let lost = generations.min(shared.former.len());
+        for _ in 0..lost {
+            shared.committed = shared.former.pop_back().unwrap_or_default();
+        }
+        lost
     }
 }
 
@@ -249,6 +275,25 @@ mod tests {
         assert_eq!(store.finish(), Some(1));
         let row = store.reader().get(conformance::SPACE, b"k").expect("memory");
         assert_eq!(row.map(Slot::Put), Some(put(2)));
+    }
+
+    #[test]
+    fn lost_generations_are_as_if_they_had_never_been() {
+        let store = MemoryStore::new();
+        for number in 1..=3u32 {
+            store
+                .writer()
+                .commit(&generation(number.into(), &[(b"k", put(number))]))
+                .expect("memory");
+        }
+        assert_eq!(store.revert(2), 2);
+        let reader = store.reader();
+        let row = reader.get(conformance::SPACE, b"k").expect("memory");
+        assert_eq!(row.map(Slot::Put), Some(put(1)));
+        assert_eq!(reader.core_marks().expect("memory").map(|marks| marks.generation), Some(1));
+        store.writer().commit(&generation(2, &[(b"k", put(4))])).expect("memory");
+        assert_eq!(store.revert(9), 2, "back to the empty store");
+        assert_eq!(store.reader().core_marks().expect("memory"), None);
     }
 
     #[test]

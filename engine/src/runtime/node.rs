@@ -385,7 +385,12 @@ fn create_cores(start: &Start, directory: &DataDirectory, mut identity: Identity
     Ok(Some((identity, creation)))
 }
 
-fn create_log(log: &std::path::Path, config: LogConfig, map: Option<&Map>) -> io::Result<()> {
+/// Makes a core's log in its folder: the first segment, and in it the checkpoints of the replicas a map puts there, if this node makes the deployment. Begins anew where
+/// an earlier try was cut short.
+///
+/// # Errors
+/// What the system says.
+pub fn create_log(log: &std::path::Path, config: LogConfig, map: Option<&Map>) -> io::Result<()> {
     // An earlier try may have been cut short; nothing has voted on it.
     let mut files = SegmentFiles::list(log)?;
     let old = files.segments();

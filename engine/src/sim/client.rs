@@ -21,7 +21,7 @@ use super::workload::{self, Known};
 use super::world::{Happening, World};
 use crate::core::event::Event;
 use crate::shard::answer::ConnectionId;
-use crate::types::Nanos;
+use crate::types::{Nanos, ReplicaName};
 
 /// Attempts of one operation are numbered inside its request ids.
 const ATTEMPTS_MAX: u64 = 1 << 16;
@@ -176,6 +176,7 @@ impl World {
                 RetryClass::Never => self.end(client, call, Outcome::Answered(Err(refusal))),
                 RetryClass::OutcomeUnknown if is_write => self.end(client, call, Outcome::Unknown),
                 RetryClass::OutcomeUnknown => self.try_again(client, call, Nanos(0)),
+                RetryClass::NowWithNewMap if refusal == Refusal::Damaged => self.told_of_damage(client, call)?,
                 RetryClass::AfterMs(millis) => self.try_again(client, call, Nanos::from_millis(u64::from(millis))),
                 RetryClass::NowWithNewMap => {
                     self.learn_leader(client, shard, refusal)?;
@@ -273,6 +274,37 @@ impl World {
             self.clients[client].leaders[shard] += 1;
             self.try_again(client, call, Nanos(0));
         }
+    }
+
+    /// A client was told that a value or a replica is damaged. Another replica may lead by now; where the leader itself has lost
+    /// the value nobody can give it. A read that failed may not fail again.
+    fn told_of_damage(&mut self, client: usize, call: CallId) -> Result<(), Violation> {
+        self.faults.count(Fault::DamageTold);
+        let open = self.clients[client].open.get(&call);
+        let Some((shard, (node, _))) = open.and_then(|open| Some((open.shard, open.sent?))) else {
+            return Ok(());
+        };
+        let shard = &self.map.shards()[shard];
+        let homes = shard.replicas.iter().map(|replica| (replica.id, Place::home(replica)));
+        let mut here = homes.filter(|(_, home)| home.node == node);
+        let (replica, home) = here.next().expect("only a replica's home was asked");
+        let name = ReplicaName { shard: shard.id, replica };
+        let host = &mut self.nodes[home.node].hosts[home.core];
+        let runs = host
+            .process
+            .as_ref()
+            .is_some_and(|process| process.core.damaged().all(|damaged| damaged != name));
+        match (host.hurt.may_hurt(name), runs) {
+            (true, true) => {
+                self.faults.count(Fault::ValueLost);
+                self.settle.excuse(call);
+                self.end(client, call, Outcome::NotExecuted);
+            }
+            (true, false) => self.try_elsewhere(client, call),
+            (false, _) if host.hurt.explain_by_read() => self.try_again(client, call, Nanos(0)),
+            (false, _) => return Err(Violation::SenselessRefusal { refusal: Refusal::Damaged }),
+        }
+        Ok(())
     }
 
     fn learn_leader(&mut self, client: usize, shard: usize, refusal: Refusal) -> Result<(), Violation> {

@@ -16,7 +16,7 @@ use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 use crate::types::Position;
 
 /// Bytes a disk writes whole or not at all.
-const SECTOR_BYTES: usize = 512;
+pub(crate) const SECTOR_BYTES: usize = 512;
 
 /// What a crash left of something that was being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,11 +160,19 @@ impl Disk {
         }
     }
 
+    /// Durable bytes change. Whether any did.
+    pub(crate) fn change(&mut self, at: Position, bytes: usize, change: impl FnMut(&mut u8)) -> bool {
+        let file = self.segments.get_mut(&at.segment).expect("only what is there changes");
+        let place = &mut file[at.offset as usize..][..bytes];
+        let before = place.to_vec();
+        place.iter_mut().for_each(change);
+        place != before
+    }
+
     /// Rot: one bit of a durable byte flips.
     #[cfg(test)]
     pub(crate) fn rot(&mut self, at: Position) {
-        let file = self.segments.get_mut(&at.segment).expect("only what is there rots");
-        file[at.offset as usize] ^= 1;
+        self.change(at, 1, |byte| *byte ^= 1);
     }
 
     /// The power goes: what was being written is left as the dice fall. Says what became of the batch in flight.

@@ -1,6 +1,6 @@
 //! The kinds of faults, and the rare branches they should lead to, with how often each really happened.
 //!
-//! Not here, on purpose: doing them (`nemesis`, `network`, `disk`).
+//! Not here, on purpose: doing them (`nemesis`, `network`, `disk`, `disk_faults`, `rot`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,6 +56,24 @@ pub enum Fault {
     WriteLost,
     /// A crash left all of a batch that was never acknowledged.
     WriteSurvived,
+    /// The newest generations of an index were lost, older ones found.
+    IndexReverted,
+    /// A write of the log failed: its node stopped.
+    WriteError,
+    /// A segment could not be prewritten: its node stopped.
+    SegmentError,
+    /// A commit of the index failed: its node stopped.
+    CommitError,
+    /// A read from the log failed.
+    ReadError,
+    /// A read failed while a node started: the start was refused.
+    StartError,
+    /// Durable bytes of a log changed while their node was down.
+    RotAtRest,
+    /// Durable bytes of a log changed under a running node.
+    RotRunning,
+    /// A batch was found to have been written elsewhere, over what lay there.
+    Misdirected,
     /// Reached: a shard got another leader.
     LeaderChanged,
     /// Reached: a generation of the index was committed.
@@ -90,6 +108,12 @@ pub enum Fault {
     SegmentWaited,
     /// Reached: a value was read from the log.
     ValueRead,
+    /// Reached: a start found damage and left replicas out.
+    DamageFound,
+    /// Reached: a client was told that a value or a replica is damaged.
+    DamageTold,
+    /// Reached: a client was refused a value that its replica has lost.
+    ValueLost,
     /// Reached: a client could not learn what became of its operation.
     OutcomeUnknown,
 }
@@ -100,7 +124,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 54] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -125,6 +149,15 @@ impl Fault {
         Self::WriteSurvived,
         Self::IndexTorn,
         Self::IndexLost,
+        Self::IndexReverted,
+        Self::WriteError,
+        Self::SegmentError,
+        Self::CommitError,
+        Self::ReadError,
+        Self::StartError,
+        Self::RotAtRest,
+        Self::RotRunning,
+        Self::Misdirected,
         Self::LeaderChanged,
         Self::IndexCommitted,
         Self::TailDropped,
@@ -142,6 +175,9 @@ impl Fault {
         Self::SegmentWaited,
         Self::SlowDiskFled,
         Self::ValueRead,
+        Self::DamageFound,
+        Self::DamageTold,
+        Self::ValueLost,
         Self::OutcomeUnknown,
     ];
 
@@ -158,6 +194,7 @@ impl Fault {
             Self::Drop => "drop",
             Self::Duplicate => "duplicate",
             Self::IndexLost => "index-lost",
+            Self::IndexReverted => "index-reverted",
             Self::IndexTorn => "index-torn",
             Self::Kill => "kill",
             Self::KillAll => "kill-all",
@@ -173,6 +210,11 @@ impl Fault {
             Self::WriteTorn => "write-torn",
             Self::WriteLost => "write-lost",
             Self::WriteSurvived => "write-survived",
+            Self::WriteError => "write-eio",
+            Self::SegmentError => "segment-eio",
+            Self::CommitError => "commit-eio",
+            Self::ReadError => "read-eio",
+            Self::StartError => "start-eio",
             Self::LeaderChanged => "leader-changed",
             Self::IndexCommitted => "index-committed",
             Self::TailDropped => "tail-dropped",
@@ -190,6 +232,12 @@ impl Fault {
             Self::DeleteCopied => "delete-copied",
             Self::SegmentWaited => "segment-waited",
             Self::ValueRead => "value-read",
+            Self::RotAtRest => "rot-at-rest",
+            Self::RotRunning => "rot-running",
+            Self::Misdirected => "misdirected",
+            Self::DamageFound => "damage-found",
+            Self::DamageTold => "damage-told",
+            Self::ValueLost => "value-lost",
             Self::OutcomeUnknown => "outcome-unknown",
         }
     }

@@ -3,6 +3,7 @@
 //! Not here, on purpose: when (`nemesis`), what a crash does to what is being written (`disk`).
 
 use super::clock::MILLION;
+use super::disk_faults::Armed;
 use super::faults::Fault;
 use super::network::Spot;
 use super::node::Place;
@@ -13,15 +14,15 @@ use crate::index::memory::MemoryStore;
 use crate::types::Nanos;
 
 /// How long a node stays down.
-const DOWN: (Nanos, Nanos) = (Nanos::from_millis(10), Nanos::from_millis(3_000));
+pub(crate) const DOWN: (Nanos, Nanos) = (Nanos::from_millis(10), Nanos::from_millis(3_000));
 /// How long a node is paused.
 const PAUSED: (Nanos, Nanos) = (Nanos::from_millis(20), Nanos::from_millis(2_500));
 /// How often a stopping node is looked at, and how long it may take.
 const STOPPING: (Nanos, Nanos) = (Nanos::from_millis(5), Nanos::from_millis(3_000));
 
 impl World {
-    /// Whether something that has just begun should be met by a kill.
-    pub(crate) fn may_kill(&mut self, per_mille: u64) -> bool {
+    /// Whether a fault that comes so often comes now.
+    pub(crate) fn strikes(&mut self, per_mille: u64) -> bool {
         per_mille > 0 && !self.settle.has_begun() && self.dice.chance(per_mille)
     }
 
@@ -74,12 +75,17 @@ impl World {
         if self.nodes[node].life != life || self.nodes[node].is_up() {
             return Ok(());
         }
+        if self.start_fails(node)? {
+            return Ok(());
+        }
         self.faults.count(Fault::Restart);
         if self.dice.chance(self.options.nemesis.index_lost_per_mille) {
             self.faults.count(Fault::IndexLost);
             let hosts = self.nodes[node].hosts.iter_mut();
             hosts.for_each(|host| host.index = MemoryStore::new());
         }
+        self.lose_index_pages(node);
+        self.rot_at_rest(node);
         self.start(node)
     }
 
@@ -102,12 +108,17 @@ impl World {
         let stopped = processes.into_iter().all(|process| process.core.is_stopped());
         let overdue = self.nodes[node].stop_by.is_some_and(|by| by <= self.now());
         if stopped || overdue {
-            self.crash(node);
-            let span = self.dice.span(DOWN.0, DOWN.1);
-            self.schedule.after(span, Happening::Restart { node, life });
+            self.end_life(node);
         } else {
             self.schedule.after(STOPPING.0, Happening::Stopping { node, life });
         }
+    }
+
+    /// A node's process is over; it comes back later.
+    fn end_life(&mut self, node: usize) {
+        self.crash(node);
+        let (span, life) = (self.dice.span(DOWN.0, DOWN.1), self.nodes[node].life);
+        self.schedule.after(span, Happening::Restart { node, life });
     }
 
     /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first.
@@ -127,6 +138,7 @@ impl World {
             let state = &mut self.nodes[node];
             state.clock.set_rate(now, rate);
             (state.disk_slower, state.index_slower) = (1, 1);
+            state.hosts.iter_mut().for_each(|host| host.armed = Armed::default());
         }
         Ok(())
     }
@@ -168,6 +180,21 @@ impl World {
             return;
         }
         self.faults.count(Fault::Stop);
+        self.tell_to_stop(node);
+    }
+
+    /// A core can write no more: it ends at once, and tells its node to stop.
+    pub(crate) fn fail_core(&mut self, Place { node, core }: Place) {
+        let state = &mut self.nodes[node];
+        state.hosts[core].crash(&mut self.dice, &mut self.faults);
+        if !state.is_up() {
+            self.end_life(node);
+        } else if state.stop_by.is_none() {
+            self.tell_to_stop(node);
+        }
+    }
+
+    fn tell_to_stop(&mut self, node: usize) {
         self.nodes[node].stop_by = Some(self.now().plus(STOPPING.1));
         for core in 0..self.nodes[node].hosts.len() {
             self.heard(Place { node, core }, Event::Stop);

@@ -6,7 +6,7 @@
 //! must finish. A seed always leads to the same run, so a failure is found again by its seed and commit.
 //!
 //! Reading order: `world` holds everything and steps it, `turn` drives cores, `client` and `workload` ask,
-//! `nemesis`, `lives`, `network` and `disk` break things, `settle` ends the run, `check` judges, `violation` is what
+//! `nemesis`, `lives`, `network`, `disk`, `disk_faults` and `rot` break things, `settle` ends the run, `check` judges, `violation` is what
 //! it may find.
 //!
 //! Not here, on purpose: real clocks, dice, files and threads (`bin/sim.rs` runs seeds on threads and prints).
@@ -16,13 +16,16 @@ mod client;
 mod clock;
 mod dice;
 pub(crate) mod disk;
+mod disk_faults;
 mod faults;
 mod history;
+mod hurt;
 mod lives;
 mod nemesis;
 mod network;
 mod node;
 mod options;
+mod rot;
 mod schedule;
 mod settle;
 mod turn;

@@ -1,7 +1,7 @@
-//! The faults: what is broken, and when. Every kind may come at any time, on any node, at once with others; disks
-//! lose nothing that was durable.
+//! The faults: what is broken, and when. Every kind may come at any time, on any node, at once with others.
 //!
-//! Not here, on purpose: message faults, which are the network's rates; nodes' ends and beginnings (`lives`).
+//! Not here, on purpose: message faults, which are the network's rates; nodes' ends and beginnings (`lives`);
+//! what disks do (`disk_faults`).
 
 use super::clock::MILLION;
 use super::faults::Fault;
@@ -49,8 +49,13 @@ impl World {
             Fault::Wipe => self.wipe(node),
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
+            Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
+            Fault::RotRunning => self.rot(node, kind),
+            Fault::Misdirected => self.misdirect(node),
             // The others are not done but happen: by the network's rates, or as a consequence.
             Fault::Admitted
+            | Fault::DamageFound
+            | Fault::DamageTold
             | Fault::Delay
             | Fault::DeleteCopied
             | Fault::Drop
@@ -61,16 +66,20 @@ impl World {
             | Fault::ImageSent
             | Fault::IndexCommitted
             | Fault::IndexLost
+            | Fault::IndexReverted
             | Fault::IndexTorn
             | Fault::LeaderChanged
             | Fault::OutcomeUnknown
             | Fault::Restart
+            | Fault::RotAtRest
             | Fault::SegmentDiscarded
             | Fault::SegmentReclaimed
             | Fault::SegmentRecycled
             | Fault::SegmentWaited
             | Fault::SlowDiskFled
+            | Fault::StartError
             | Fault::TailDropped
+            | Fault::ValueLost
             | Fault::ValueRead
             | Fault::ValueRelocated
             | Fault::WriteLost

@@ -5,13 +5,16 @@
 use std::collections::BTreeMap;
 
 use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
-use margate_net::map::{Map, MapShard};
+use margate_net::map::{Map, MapReplica, MapShard};
 
+use super::check::damage;
 use super::check::witness::Witness;
 use super::clock::{Clock, MILLION};
 use super::dice::Dice;
 use super::disk::{Disk, Remains};
+use super::disk_faults::Armed;
 use super::faults::{Fault, FaultCounts};
+use super::hurt::Hurt;
 use super::options::Options;
 use super::violation::Violation;
 use crate::core::creation;
@@ -19,6 +22,7 @@ use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, replay};
 use crate::index::memory::{MemoryReader, MemoryStore};
+use crate::index::store::IndexReader;
 use crate::log::segment::{LogConfig, ReadySegment};
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
@@ -55,6 +59,9 @@ pub(crate) struct Host {
     /// Whether a generation is being committed.
     pub(crate) committing: bool,
     pub(crate) witness: Witness,
+    /// What fails next.
+    pub(crate) armed: Armed,
+    pub(crate) hurt: Hurt,
     pub(crate) process: Option<Process>,
 }
 
@@ -64,6 +71,8 @@ pub(crate) struct Process {
     pub(crate) inbox: Vec<Event>,
     /// When its next turn is planned.
     pub(crate) turn_at: Option<Nanos>,
+    /// Replicas its start took for damaged; none becomes so later.
+    pub(crate) damaged: Vec<ReplicaName>,
     /// What the checkers have seen applied.
     pub(crate) applied: BTreeMap<ReplicaName, LogIndex>,
 }
@@ -75,6 +84,14 @@ impl Place {
             node: NodeId(self.node as u64 + 1),
             core: CoreId(u16::try_from(self.core).unwrap_or(u16::MAX)),
         }
+    }
+
+    /// Where a replica lives.
+    pub(crate) fn home(replica: &MapReplica) -> Self {
+        Self::of(PeerName {
+            node: replica.node,
+            core: replica.core,
+        })
     }
 
     /// The place of a peer.
@@ -123,7 +140,7 @@ impl Node {
     /// Starts all cores from what the disks hold.
     pub(crate) fn start(
         &mut self,
-        (map, tick): (&Map, Nanos),
+        deployment: (&Map, Nanos),
         planted: Planted,
         dice: &mut Dice,
         faults: &mut FaultCounts,
@@ -132,15 +149,7 @@ impl Node {
         self.incarnation = Incarnation(dice.any());
         (self.paused, self.stop_by) = (false, None);
         for host in &mut self.hosts {
-            let config = CoreConfig {
-                joined: self.joined,
-                log: host.log,
-                map: map.clone(),
-                election_ticks: 10,
-                tick,
-                seed: dice.any(),
-                planted,
-            };
+            let config = host.config(deployment, self.joined, planted, dice.any());
             host.start(&config, faults)?;
         }
         Ok(())
@@ -190,6 +199,8 @@ impl Host {
             index: MemoryStore::new(),
             committing: false,
             witness: Witness::default(),
+            armed: Armed::default(),
+            hurt: Hurt::default(),
             process: None,
         }
     }
@@ -210,17 +221,31 @@ impl Host {
         Self { disk, ..Self::empty(log) }
     }
 
+    /// What its core is told at start.
+    pub(crate) fn config(&self, (map, tick): (&Map, Nanos), joined: bool, planted: Planted, seed: u64) -> CoreConfig {
+        CoreConfig {
+            joined,
+            log: self.log,
+            map: map.clone(),
+            election_ticks: 10,
+            tick,
+            seed,
+            planted,
+        }
+    }
+
     fn start(&mut self, config: &CoreConfig, faults: &mut FaultCounts) -> Result<(), Violation> {
         let node = self.log.node;
+        let mark = self.index.reader().core_marks().expect("memory never fails");
         let replayed = replay(config, &mut self.disk, self.index.reader(), &mut self.index.writer());
         let replayed = replayed.map_err(|error| Violation::NotStarted {
             node,
             why: error.to_string(),
         })?;
         let found = replayed.found;
-        if let Some(name) = found.damaged.first() {
-            return Err(Violation::FalseDamage { name: *name });
-        }
+        let replicas = self.replicas(&config.map);
+        damage::check(&self.hurt, replicas, &found.damaged, mark.map(|mark| mark.replay_sequence))?;
+        faults.add(Fault::DamageFound, u64::from(!found.damaged.is_empty()));
         faults.add(Fault::TailDropped, u64::from(found.torn_bytes > 0));
         faults.add(Fault::SegmentDiscarded, found.discard.len() as u64);
         self.disk.discard(&found.discard);
@@ -229,12 +254,26 @@ impl Host {
             core: replayed.core,
             inbox: Vec::new(),
             turn_at: None,
+            damaged: found.damaged,
             applied: BTreeMap::new(),
         });
         Ok(())
     }
 
-    fn crash(&mut self, dice: &mut Dice, faults: &mut FaultCounts) {
+    /// The replicas a map puts on it.
+    fn replicas<'a>(&self, map: &'a Map) -> impl Iterator<Item = ReplicaName> + use<'a> {
+        let (node, core) = (self.log.node, self.log.core);
+        map.shards().iter().filter_map(move |shard| {
+            let here = shard.replicas.iter().find(|replica| (replica.node, replica.core) == (node, core))?;
+            Some(ReplicaName {
+                shard: shard.id,
+                replica: here.id,
+            })
+        })
+    }
+
+    /// Its process dies, and leaves what it was writing as the dice fall.
+    pub(crate) fn crash(&mut self, dice: &mut Dice, faults: &mut FaultCounts) {
         let Some(process) = self.process.take() else { return };
         process.count(faults);
         match self.disk.crash(dice) {

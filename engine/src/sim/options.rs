@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::dice::Dice;
+use super::disk_faults::DiskFaults;
 use super::faults::Fault;
 use crate::types::Nanos;
 
@@ -35,6 +36,7 @@ pub(crate) struct Options {
     pub(crate) faults_until: Nanos,
     pub(crate) network: NetworkOptions,
     pub(crate) disk: DiskOptions,
+    pub(crate) disk_faults: DiskFaults,
     pub(crate) nemesis: NemesisOptions,
 }
 
@@ -110,7 +112,7 @@ const KINDS: [Fault; 16] = [
 
 impl Options {
     /// Draws a world.
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+    pub(crate) fn draw(dice: &mut Dice, disk_faults: DiskFaults) -> Self {
         let nodes = *dice.pick(&[1, 3, 3, 3, 3, 3, 3, 5]);
         let shards = dice.index(4) + 1;
         let clients = dice.index(5) + 3;
@@ -144,7 +146,8 @@ impl Options {
             faults_until,
             network: NetworkOptions::draw(dice),
             disk: DiskOptions::draw(dice),
-            nemesis: NemesisOptions::draw(dice),
+            nemesis: NemesisOptions::draw(dice).with(&disk_faults),
+            disk_faults,
         }
     }
 
@@ -224,6 +227,13 @@ impl NemesisOptions {
             kill_in_commit_per_mille: rate(100),
             index_lost_per_mille: rate(150),
         }
+    }
+    /// What disks do is done by the nemesis too; a calm seed stays calm.
+    fn with(mut self, disk_faults: &DiskFaults) -> Self {
+        if !self.kinds.is_empty() {
+            self.kinds.extend(&disk_faults.kinds);
+        }
+        self
     }
 }
 

@@ -45,7 +45,8 @@ impl World {
             ForCore::Event(event) => self.heard(place, event),
             ForCore::IndexCommitted { generation, marks } => self.index_committed(place, generation, &marks)?,
             ForCore::Read { ticket, position, length } => {
-                let result = self.host(place).disk.read_at(position, length);
+                let fault = self.read_fails(place, position, length);
+                let result = fault.map_or_else(|| self.host(place).disk.read_at(position, length), Err);
                 self.faults.count(Fault::ValueRead);
                 self.heard(place, Event::ReadDone { ticket, result });
             }
@@ -60,7 +61,9 @@ impl World {
                 }
             }
             ForCore::SegmentPrepared { number } => {
-                if let Some(segment) = self.host(place).disk.finish_segment(number) {
+                if !self.segment_fails(place)
+                    && let Some(segment) = self.host(place).disk.finish_segment(number)
+                {
                     self.heard(place, Event::SegmentReady(segment));
                 }
             }
@@ -215,13 +218,16 @@ impl World {
         self.host(place).disk.begin_write(flush);
         let (span, slower) = (self.options.disk.write, self.nodes[place.node].disk_slower);
         let sequence = flush.sequence;
-        if self.may_kill(self.options.nemesis.kill_in_write_per_mille) {
+        if self.strikes(self.options.nemesis.kill_in_write_per_mille) {
             self.plan_kill(place.node, span.0);
         }
         self.plan_within(place, span, slower, ForCore::Written { sequence });
     }
 
     fn written(&mut self, place: Place, sequence: u64) {
+        if self.write_fails(place) {
+            return;
+        }
         let host = self.host(place);
         let (disk, log) = (&mut host.disk, &host.log);
         let written = disk.finish_write().expect("a write ends once");
@@ -234,7 +240,7 @@ impl World {
         host.index.begin(&generation);
         host.committing = true;
         let (span, slower) = (self.options.disk.index, self.nodes[place.node].index_slower);
-        if self.may_kill(self.options.nemesis.kill_in_commit_per_mille) {
+        if self.strikes(self.options.nemesis.kill_in_commit_per_mille) {
             self.plan_kill(place.node, span.0);
         }
         let what = ForCore::IndexCommitted {
@@ -245,6 +251,9 @@ impl World {
     }
 
     fn index_committed(&mut self, place: Place, generation: u64, marks: &[ReplicaMarks]) -> Result<(), Violation> {
+        if self.commit_fails(place) {
+            return Ok(());
+        }
         let host = self.host(place);
         assert_eq!(host.index.finish(), Some(generation), "a generation is committed once");
         host.committing = false;
@@ -318,7 +327,7 @@ impl World {
         self.observe_tenure(place)?;
         let host = &mut self.nodes[place.node].hosts[place.core];
         let Some(process) = host.process.as_mut() else { return Ok(()) };
-        if let Some(name) = process.core.damaged().next() {
+        if let Some(name) = process.core.damaged().find(|name| !process.damaged.contains(name)) {
             return Err(Violation::FalseDamage { name });
         }
         for replica in process.core.replicas() {

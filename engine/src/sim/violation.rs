@@ -34,8 +34,14 @@ pub enum Violation {
         why: String,
     },
     /// A replica was taken for damaged, at its start or later.
-    #[error("{name} was stopped as damaged, and nothing was damaged")]
+    #[error("{name} was stopped as damaged, and nothing of it was damaged")]
     FalseDamage {
+        /// The replica.
+        name: ReplicaName,
+    },
+    /// A start ran a replica that has lost records.
+    #[error("{name} has lost acknowledged records, which a scan of its log can prove, and was started")]
+    DamageOverlooked {
         /// The replica.
         name: ReplicaName,
     },
@@ -183,7 +189,7 @@ impl Violation {
             Self::Assertion { .. } => "assertion",
             Self::Halted { .. } => "halt",
             Self::NotStarted { .. } => "replay",
-            Self::FalseDamage { .. } => "damage",
+            Self::FalseDamage { .. } | Self::DamageOverlooked { .. } => "damage",
             Self::NotLinearizable { .. } => "linearizable",
             Self::SenselessAnswer { .. } | Self::SenselessRefusal { .. } => "answers",
             Self::AcknowledgedLost { .. } | Self::ValueWritten { .. } | Self::ReadUncommitted { .. } | Self::VersionsFall { .. } => {

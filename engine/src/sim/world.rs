@@ -18,6 +18,7 @@ use super::check::state_hash::States;
 use super::check::{acknowledged, calls};
 use super::client::Client;
 use super::dice::Dice;
+use super::disk_faults::DiskFaults;
 use super::faults::{Fault, FaultCounts};
 use super::history::{CallId, History, Outcome, VALUE_BYTES_MIN, value};
 use super::network::Network;
@@ -157,7 +158,7 @@ impl World {
     /// Makes a seed's world, its nodes created and not started.
     pub(crate) fn new(seed: u64, planted: Planted) -> Self {
         let mut dice = Dice::new(seed);
-        let options = Options::draw(&mut dice);
+        let options = Options::draw(&mut dice, DiskFaults::draw(seed));
         let map = map(&options);
         let nodes = (0..options.nodes).map(|at| Node::create(at, &map, &options, &mut dice)).collect();
         // One more than asked for: it looks at everything once the faults are over.

@@ -1,5 +1,5 @@
 //! Invariant 10: after the faults every shard has one leader, and all its replicas have committed and applied all
-//! there is.
+//! there is. Replicas that are damaged count for nothing; under a leader whose disk has lost something a quorum is enough.
 //!
 //! Not here, on purpose: whether what they applied is equal (`state_hash`, `log_agreement`), and waiting (`settle`).
 
@@ -11,35 +11,56 @@ use crate::sim::node::{Node, Place};
 /// The replicas of the first shard whose replicas do not agree yet.
 pub(crate) fn disagreement(nodes: &[Node], map: &Map) -> Option<Vec<ReplicaStatus>> {
     let whole = nodes.iter().all(|node| node.is_whole(map));
-    let statuses = map.shards().iter().map(|shard| (shard, replicas(nodes, shard)));
-    statuses
-        .filter(|(shard, replicas)| !whole || !agree(shard, replicas))
-        .map(|(_, replicas)| replicas)
-        .next()
+    let mut standings = map.shards().iter().map(|shard| Standings::of(nodes, shard));
+    let disagreeing = standings.find(|standings| !whole || !standings.agree());
+    disagreeing.map(|standings| standings.running)
 }
 
-fn replicas(nodes: &[Node], shard: &MapShard) -> Vec<ReplicaStatus> {
-    let homes = shard.replicas.iter().map(|replica| {
-        let place = Place::of(crate::core::event::PeerName {
-            node: replica.node,
-            core: replica.core,
-        });
-        &nodes[place.node].hosts[place.core]
-    });
-    let processes = homes.filter_map(|host| host.process.as_ref());
-    processes
-        .flat_map(|process| process.core.replicas())
-        .filter(|replica| replica.name().shard == shard.id)
-        .map(|replica| replica.status())
-        .collect()
+/// How a shard's replicas stand.
+struct Standings {
+    all: usize,
+    running: Vec<ReplicaStatus>,
+    /// Replicas that were not started, for they are damaged.
+    damaged: usize,
+    /// Whether the leader's disk has lost something: it may then lack what another needs to catch up.
+    leader_hurt: bool,
 }
 
-fn agree(shard: &MapShard, replicas: &[ReplicaStatus]) -> bool {
-    let leaders = replicas.iter().filter(|replica| replica.role == ReplicaRole::Leader).count();
-    let whole = |replica: &ReplicaStatus| replica.applied == replica.commit && replica.commit == replica.last;
-    let same = |one: &ReplicaStatus, other: &ReplicaStatus| (one.applied, one.term) == (other.applied, other.term);
-    replicas.len() == shard.replicas.len()
-        && leaders == 1
-        && replicas.iter().all(whole)
-        && replicas.windows(2).all(|pair| same(&pair[0], &pair[1]))
+impl Standings {
+    fn of(nodes: &[Node], shard: &MapShard) -> Self {
+        let mut standings = Self {
+            all: shard.replicas.len(),
+            running: Vec::new(),
+            damaged: 0,
+            leader_hurt: false,
+        };
+        for Place { node, core } in shard.replicas.iter().map(Place::home) {
+            let host = &nodes[node].hosts[core];
+            let Some(process) = host.process.as_ref() else { continue };
+            standings.damaged += process.core.damaged().filter(|name| name.shard == shard.id).count();
+            let running = process.core.replicas().filter(|replica| replica.name().shard == shard.id);
+            for status in running.map(|replica| replica.status()) {
+                standings.leader_hurt |= leads(&status) && host.hurt.is_hurt();
+                standings.running.push(status);
+            }
+        }
+        standings
+    }
+
+    fn agree(&self) -> bool {
+        let leaders: Vec<_> = self.running.iter().filter(|replica| leads(replica)).collect();
+        let [leader] = leaders[..] else { return false };
+        let with_leader = |replica: &&ReplicaStatus| is_whole(replica) && (replica.applied, replica.term) == (leader.applied, leader.term);
+        let agreeing = self.running.iter().filter(with_leader).count();
+        let enough = if self.leader_hurt { self.all / 2 + 1 } else { self.running.len() };
+        self.running.len() + self.damaged == self.all && agreeing >= enough
+    }
+}
+
+fn leads(replica: &ReplicaStatus) -> bool {
+    replica.role == ReplicaRole::Leader
+}
+
+fn is_whole(replica: &ReplicaStatus) -> bool {
+    replica.applied == replica.commit && replica.commit == replica.last
 }

@@ -8,12 +8,14 @@
 //! - [`linearizable`]: every key's operations have an order that explains what clients saw; [`register`] says which
 //!   answers are right, [`calls`] cuts the history into keys.
 //! - [`acknowledged`]: what was acknowledged is in the log, once; what was refused is not; what was read is.
+//! - [`damage`]: a start finds the damage there is, and none that is not.
 //! - [`liveness`]: after all faults everything finishes and all replicas agree.
 //!
 //! Not here, on purpose: making things go wrong (`nemesis`).
 
 pub(crate) mod acknowledged;
 pub(crate) mod calls;
+pub(crate) mod damage;
 pub(crate) mod linearizable;
 pub(crate) mod liveness;
 pub(crate) mod log_agreement;

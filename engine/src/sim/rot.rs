@@ -1,0 +1,197 @@
+//! Durable bytes that change: rot, while a node is down and while it runs, and writes that went astray.
+//!
+//! All of it stays inside the fault model: only batches with a durable successor are lost, so that a scan can prove
+//! the loss, and of the replicas of a shard never more than a minority stand on disks that have lost something. Hence
+//! a write goes astray after the fact, when its successor is durable: its bytes turn up elsewhere, and its own place is as
+//! it was prewritten.
+//!
+//! Not here, on purpose: what is then known to be lost (`hurt`), disks that answer with an error (`disk_faults`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dice::Dice;
+use super::disk::SECTOR_BYTES;
+use super::faults::Fault;
+use super::node::{Host, Place};
+use super::world::World;
+use crate::log::limits::BLOCK_BYTES;
+use crate::log::scan::{ReadSegments, scan};
+use crate::types::{Position, ReplicaName};
+
+/// Rot that hits one of the batches written last.
+const RECENT_PER_MILLE: u64 = 600;
+/// How many those are.
+const RECENT: usize = 6;
+/// Rot that hits a segment's header.
+const HEADER_PER_MILLE: u64 = 100;
+/// Sectors in a row that rot.
+const SECTORS_MAX: u64 = 4;
+
+/// A durable batch.
+#[derive(Clone, Debug)]
+struct Durable {
+    position: Position,
+    /// With its padding.
+    bytes: usize,
+    held: BTreeSet<ReplicaName>,
+}
+
+type Batches = BTreeMap<u64, Durable>;
+
+impl World {
+    /// Rot on one of a node's disks, if it may lose something.
+    pub(crate) fn rot(&mut self, node: usize, kind: Fault) {
+        if let Some(place) = self.may_lose(node)
+            && self.nodes[place.node].hosts[place.core].rot(&mut self.dice)
+        {
+            self.lost(kind);
+        }
+    }
+
+    /// Rot on a stopped node, perhaps.
+    pub(crate) fn rot_at_rest(&mut self, node: usize) {
+        if self.strikes(self.options.disk_faults.rot_at_rest_per_mille) {
+            self.rot(node, Fault::RotAtRest);
+        }
+    }
+
+    /// The last write of one of a node's disks that has a successor turns out to have gone astray, if that disk may lose something.
+    pub(crate) fn misdirect(&mut self, node: usize) {
+        if let Some(place) = self.may_lose(node)
+            && self.nodes[place.node].hosts[place.core].misdirect(&mut self.dice)
+        {
+            self.lost(Fault::Misdirected);
+        }
+    }
+
+    fn lost(&mut self, kind: Fault) {
+        self.faults.count(kind);
+        self.options.disk_faults.losses_left -= 1;
+    }
+
+    /// A core of a node that may lose something: no shard it serves then has more than a minority on disks that have.
+    fn may_lose(&mut self, node: usize) -> Option<Place> {
+        let core = self.dice.index(self.nodes[node].hosts.len());
+        let place = Place { node, core };
+        let allowed = self.map.shards().iter().all(|shard| {
+            let homes: Vec<Place> = shard.replicas.iter().map(Place::home).collect();
+            let hurt = |home: &&Place| **home != place && self.nodes[home.node].hosts[home.core].hurt.is_hurt();
+            let others = homes.iter().filter(hurt).count();
+            !homes.contains(&place) || 2 * (others + 1) < homes.len()
+        });
+        (allowed && self.options.disk_faults.losses_left > 0).then_some(place)
+    }
+}
+
+impl Host {
+    /// Some of its durable bytes change. Whether anything came of it.
+    fn rot(&mut self, dice: &mut Dice) -> bool {
+        let before = self.survey();
+        let headers = self.disk.segments();
+        let (at, bytes) = if dice.chance(HEADER_PER_MILLE) {
+            let segment = *dice.pick(&headers);
+            (Position { segment, offset: 0 }, BLOCK_BYTES)
+        } else {
+            let Some(batch) = proven(&before, dice) else { return false };
+            (batch.position, batch.bytes)
+        };
+        let changed = if dice.chance(500) {
+            self.flip_bit((at, bytes), dice)
+        } else {
+            self.spoil_sectors((at, bytes), dice)
+        };
+        self.note_lost(before);
+        changed
+    }
+
+    fn flip_bit(&mut self, (at, bytes): (Position, usize), dice: &mut Dice) -> bool {
+        let place = further(at, dice.index(bytes));
+        let bit = 1 << dice.index(8);
+        self.disk.change(place, 1, |byte| *byte ^= bit)
+    }
+
+    fn spoil_sectors(&mut self, (at, bytes): (Position, usize), dice: &mut Dice) -> bool {
+        let first = dice.index(bytes / SECTOR_BYTES) * SECTOR_BYTES;
+        let most = usize::try_from(dice.between(1, SECTORS_MAX)).unwrap_or(1) * SECTOR_BYTES;
+        let zeros = dice.chance(500);
+        let spoil = |byte: &mut u8| *byte = if zeros { 0 } else { dice.any().to_le_bytes()[0] };
+        self.disk.change(further(at, first), most.min(bytes - first), spoil)
+    }
+
+    /// The newest batch but one lies elsewhere, over whatever was there. Whether there was a place.
+    fn misdirect(&mut self, dice: &mut Dice) -> bool {
+        let before = self.survey();
+        let mut newest = before.values().rev();
+        let (Some(last), Some(astray)) = (newest.next(), newest.next()) else {
+            return false;
+        };
+        let segment = *dice.pick(&self.disk.segments());
+        let length = usize::try_from(self.disk.segment_bytes(segment)).unwrap_or(0);
+        let Some(room) = length.checked_sub(astray.bytes) else {
+            return false;
+        };
+        let offset = dice.index(room / BLOCK_BYTES + 1) * BLOCK_BYTES;
+        let target = further(Position { segment, offset: 0 }, offset);
+        if overlap((target, astray.bytes), last) || overlap((target, astray.bytes), astray) {
+            return false;
+        }
+        let bytes = self.disk.read_at(astray.position, astray.bytes).expect("it was found there");
+        let mut bytes_astray = bytes.iter();
+        self.disk.change(astray.position, astray.bytes, |byte| *byte = 0);
+        self.disk
+            .change(target, bytes.len(), |byte| *byte = bytes_astray.next().copied().unwrap_or(0));
+        self.note_lost(before);
+        true
+    }
+
+    /// What there is to lose. The witness looks too: it may not have seen yet what a crash left.
+    fn survey(&mut self) -> Batches {
+        self.witness.reopen(&mut self.disk, &self.log);
+        self.batches()
+    }
+
+    /// What a scan finds.
+    fn batches(&mut self) -> Batches {
+        let mut found = Batches::new();
+        let scanned = scan(&mut self.disk, &self.log, None, &mut |batch| {
+            let batch_found = Durable {
+                position: batch.position,
+                bytes: batch.padded,
+                held: batch.records().map(|record| record.name).collect(),
+            };
+            found.insert(batch.sequence, batch_found);
+        });
+        scanned.expect("a log with damage can be scanned");
+        found
+    }
+
+    fn note_lost(&mut self, before: Batches) {
+        let after = self.batches();
+        let lost = before.into_iter().filter(|(sequence, _)| !after.contains_key(sequence));
+        lost.for_each(|(sequence, batch)| self.hurt.lose(sequence, batch.held));
+    }
+}
+
+/// A batch that has a successor.
+fn proven<'a>(batches: &'a Batches, dice: &mut Dice) -> Option<&'a Durable> {
+    let proven = batches.len().checked_sub(1).filter(|proven| *proven > 0)?;
+    let recent = if dice.chance(RECENT_PER_MILLE) {
+        RECENT.min(proven)
+    } else {
+        proven
+    };
+    batches.values().nth(proven - 1 - dice.index(recent))
+}
+
+fn overlap((at, bytes): (Position, usize), batch: &Durable) -> bool {
+    let begins_before = at < further(batch.position, batch.bytes);
+    at.segment == batch.position.segment && begins_before && batch.position < further(at, bytes)
+}
+
+fn further(at: Position, bytes: usize) -> Position {
+    let bytes = u32::try_from(bytes).expect("segments are small here");
+    Position {
+        offset: at.offset + bytes,
+        ..at
+    }
+}

@@ -1,0 +1,258 @@
+//! One node on real files: a core, its segments and its index in LMDB, carried out at once and in order.
+//!
+//! Opening is what a node's start does: list the segments, open the index, replay, discard, sync.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use margate_engine::core::event::{Effect, Effects, Event, LogReadFault, Moment, PeerName};
+use margate_engine::core::machine::Core;
+use margate_engine::core::replay::{CoreConfig, replay};
+use margate_engine::index::marks::Identity;
+use margate_engine::index::{Generation, IndexWriter};
+use margate_engine::log::flush::Flush;
+use margate_engine::log::segment::LogConfig;
+use margate_engine::planted::Planted;
+use margate_engine::runtime::index_reader::HeedReader;
+use margate_engine::runtime::index_store::{HeedIndex, HeedWriter};
+use margate_engine::runtime::segments::{self, Pace, SegmentFiles};
+use margate_engine::types::{Nanos, Position, ReplicaName};
+use margate_net::ids::{CoreId, DirectoryId, LogIndex, NodeId};
+use margate_net::map::Map;
+use margate_net::message::{MemberMessage, PeerBatch, Reply};
+
+/// Bytes of a segment: a change of segment comes after a few batches.
+const SEGMENT_BYTES: u32 = 32 << 10;
+/// Bytes of the index's map.
+const MAP_BYTES: usize = 4 << 20;
+/// Ticks without a leader before an election.
+const ELECTION_TICKS: u32 = 10;
+
+/// What changes a node's files.
+pub(crate) enum Deed {
+    Commit(Generation),
+    Delete(u32),
+    Prepare(u32),
+    Recycle(u32, u32),
+    Write(Flush),
+}
+
+/// What others see of a turn.
+pub(crate) enum Seen {
+    Reply(Reply),
+    Send(PeerName, PeerBatch),
+    SendMember(PeerName, MemberMessage),
+}
+
+/// A batch that was handed to the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) sequence: u64,
+    pub(crate) position: Position,
+    pub(crate) bytes: Vec<u8>,
+    /// Its last entry of each replica.
+    pub(crate) last: BTreeMap<ReplicaName, LogIndex>,
+}
+
+/// What is durable on a node, as its core was told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) batches: Vec<Batch>,
+    /// The index's generation; 0 before the first.
+    pub(crate) generation: u64,
+}
+
+/// Where a node's files are.
+#[derive(Clone, Debug)]
+pub(crate) struct Folders {
+    pub(crate) root: PathBuf,
+}
+
+/// See the module's text.
+pub(crate) struct Node {
+    pub(crate) core: Core<HeedReader>,
+    pub(crate) folders: Folders,
+    pub(crate) ledger: Ledger,
+    /// What will be heard.
+    pub(crate) events: VecDeque<Event>,
+    /// What is to be done to the files, later.
+    pub(crate) held: VecDeque<Deed>,
+    pub(crate) config: CoreConfig,
+    writer: HeedWriter,
+}
+
+impl Folders {
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("core-0/log")
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.root.join("core-0/index")
+    }
+}
+
+impl Batch {
+    pub(crate) fn of(flush: &Flush) -> Self {
+        let mut bytes = vec![0; flush.length];
+        flush.encode_into(&mut bytes);
+        Self {
+            sequence: flush.sequence,
+            position: Position {
+                segment: flush.segment,
+                offset: flush.offset,
+            },
+            bytes,
+            last: flush.entries.iter().map(|entry| (entry.name, entry.index)).collect(),
+        }
+    }
+}
+
+/// What the core of a node is told at start.
+pub(crate) fn config(map: &Map, node: NodeId) -> CoreConfig {
+    let log = LogConfig {
+        cluster: map.cluster(),
+        directory: DirectoryId(u128::from(node.0)),
+        node,
+        core: CoreId(0),
+        segment_bytes: SEGMENT_BYTES,
+        ready_min: 1,
+    };
+    CoreConfig {
+        joined: false,
+        log,
+        map: map.clone(),
+        election_ticks: ELECTION_TICKS,
+        tick: Nanos(0),
+        seed: node.0,
+        planted: Planted::NONE,
+    }
+}
+
+/// An index, as a start opens it.
+pub(crate) fn open_index(folder: &Path, config: &CoreConfig) -> Result<(HeedReader, HeedWriter), String> {
+    let identity = Identity {
+        cluster: config.log.cluster,
+        directory: config.log.directory,
+    };
+    HeedIndex::open(folder, MAP_BYTES, identity).map_err(|error| error.to_string())
+}
+
+impl Node {
+    /// Starts a node on its files, of which the ledger says what is in them.
+    pub(crate) fn open(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
+        let folders = Folders { root: root.to_owned() };
+        let mut files = SegmentFiles::list(&folders.log()).map_err(|error| error.to_string())?;
+        let (reader, mut writer) = open_index(&folders.index(), &config)?;
+        let replayed = replay(&config, &mut files, reader, &mut writer).map_err(|error| error.to_string())?;
+        if !replayed.found.damaged.is_empty() {
+            return Err(format!("{:?} are taken for damaged", replayed.found.damaged));
+        }
+        let finish = files.discard(&replayed.found.discard).and_then(|()| files.sync());
+        finish.map_err(|error| error.to_string())?;
+        Ok(Self {
+            core: replayed.core,
+            folders,
+            ledger,
+            events: VecDeque::new(),
+            held: VecDeque::new(),
+            config,
+            writer,
+        })
+    }
+
+    /// One turn with these events. What is to be done to files is left to the caller.
+    pub(crate) fn turn(&mut self, now: Nanos, events: Vec<Event>) -> (Vec<Seen>, Vec<Deed>) {
+        let moment = Moment { now, wall: now };
+        let (mut effects, mut seen, mut deeds) = (Effects::default(), Vec::new(), Vec::new());
+        for event in events {
+            self.core.handle(moment, event, &mut effects).expect("the core goes on");
+        }
+        self.core.end_turn(moment, &mut effects).expect("the core goes on");
+        for effect in effects.drain() {
+            match effect {
+                Effect::CommitIndex(generation) => deeds.push(Deed::Commit(generation)),
+                Effect::DeleteSegment { number } => deeds.push(Deed::Delete(number)),
+                Effect::PrepareSegment { number } => deeds.push(Deed::Prepare(number)),
+                Effect::Read { ticket, position, length } => {
+                    let result = self.read(position, length);
+                    self.events.push_back(Event::ReadDone { ticket, result });
+                }
+                Effect::RecycleSegment { from, to } => deeds.push(Deed::Recycle(from, to)),
+                Effect::Reply { reply, .. } => seen.push(Seen::Reply(reply)),
+                Effect::SendMember { to, message } => seen.push(Seen::SendMember(to, message)),
+                Effect::Send { to, batch } => seen.push(Seen::Send(to, batch)),
+                Effect::Write(flush) => deeds.push(Deed::Write(flush)),
+            }
+        }
+        (seen, deeds)
+    }
+
+    /// Does something to the files, and says what the core will hear of it.
+    pub(crate) fn perform(&mut self, deed: &Deed) -> Event {
+        match deed {
+            Deed::Commit(generation) => {
+                self.writer.commit(generation).expect("the index takes it");
+                Event::IndexDone {
+                    generation: generation.number,
+                }
+            }
+            Deed::Prepare(number) => {
+                let ready = segments::prewrite(&self.folders.log(), &self.config.log, *number, Pace::Full);
+                Event::SegmentReady(ready.expect("the disk takes it"))
+            }
+            Deed::Delete(number) => {
+                segments::delete(&self.folders.log(), *number).expect("the disk takes it");
+                Event::SegmentDeleted
+            }
+            Deed::Recycle(from, to) => {
+                let ready = segments::recycle(&self.folders.log(), &self.config.log, *from, *to);
+                Event::SegmentReady(ready.expect("the disk takes it"))
+            }
+            Deed::Write(flush) => {
+                segments::write_first(&self.folders.log(), flush).expect("the disk takes it");
+                Event::Flushed { sequence: flush.sequence }
+            }
+        }
+    }
+
+    fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
+        let mut bytes = vec![0; length];
+        let path = segments::path(&self.folders.log(), position.segment);
+        let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, position.offset.into()));
+        read.map(|()| Bytes::from(bytes)).map_err(|error| LogReadFault {
+            position,
+            length,
+            errno: error.raw_os_error().unwrap_or(0),
+        })
+    }
+}
+
+impl Deed {
+    /// What the enumeration calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Commit(_) => "commit",
+            Self::Delete(_) => "delete",
+            Self::Prepare(_) => "prepare",
+            Self::Recycle(..) => "recycle",
+            Self::Write(flush) if flush.segment > 1 && flush.offset == 4_096 => "rotate",
+            Self::Write(_) => "write",
+        }
+    }
+}
+
+impl Ledger {
+    /// What it will say once a deed is done.
+    pub(crate) fn with(&self, deed: &Deed) -> Self {
+        let mut ledger = self.clone();
+        match deed {
+            Deed::Commit(generation) => ledger.generation = generation.number,
+            Deed::Delete(_) | Deed::Prepare(_) | Deed::Recycle(..) => {}
+            Deed::Write(flush) => ledger.batches.push(Batch::of(flush)),
+        }
+        ledger
+    }
+}
