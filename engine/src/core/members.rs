@@ -142,7 +142,7 @@ impl<R: IndexReader> Core<R> {
             MemberBody::Begin { .. } => self.image_begins(moment, from, &message, out),
             MemberBody::Rows { .. } | MemberBody::End { .. } => self.image_goes_on(moment, from, &message, out),
             MemberBody::GiveUp => self.image_given_up(moment.now, from, &message),
-            MemberBody::Join { directory } => self.join_asked(from, message.shard, *directory, out),
+            MemberBody::Join { directory } => self.join_asked(from, (message.shard, message.from), *directory, out),
             MemberBody::Taken { number } => return self.image_taken(moment, from, &message, *number, out),
         }
         Ok(())
@@ -247,7 +247,7 @@ impl<R: IndexReader> Core<R> {
             self.transfers.asked_at = Some(now);
             let message = MemberMessage {
                 shard: *shard,
-                from: ReplicaId(0),
+                from: self.damaged.get(shard).map_or(ReplicaId(0), |damaged| damaged.name.replica),
                 to: ReplicaId(0),
                 attempt: 0,
                 body: MemberBody::Join {
@@ -261,9 +261,9 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
-    fn join_asked(&mut self, from: PeerName, shard: ShardId, directory: DirectoryId, out: &mut Effects) {
+    fn join_asked(&mut self, from: PeerName, (shard, lost): (ShardId, ReplicaId), directory: DirectoryId, out: &mut Effects) {
         let Some(running) = self.running.get_mut(&shard) else { return };
-        if let Some(replica) = running.replica.admit_member(from.node, from.core, directory) {
+        if let Some(replica) = running.replica.admit_member((from.node, from.core, directory), lost) {
             let message = MemberMessage {
                 shard,
                 from: running.replica.name().replica,

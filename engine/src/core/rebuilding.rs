@@ -38,6 +38,7 @@ pub(super) struct Checkpoint {
 pub(super) struct Checkpoints {
     partial: BTreeMap<ReplicaName, Vec<u8>>,
     whole: BTreeMap<ReplicaName, Checkpoint>,
+    created: BTreeMap<ReplicaName, u64>,
 }
 
 /// Rows of the entries up to a checkpoint.
@@ -53,6 +54,9 @@ impl Checkpoints {
     pub(super) fn batch(&mut self, batch: &ScannedBatch<'_>) {
         for record in batch.records() {
             if let Some(whole) = self.part(&record) {
+                if whole.applied == LogIndex(0) {
+                    self.created.insert(record.name, batch.sequence);
+                }
                 let known = self.whole.get(&record.name);
                 if known.is_none_or(|known| (known.space, known.applied) <= (whole.space, whole.applied)) {
                     self.whole.insert(record.name, whole);
@@ -91,6 +95,11 @@ impl Checkpoints {
     /// The oldest segment that the newest checkpoints rest on.
     pub(super) fn kept_from(&self) -> u32 {
         self.whole.values().map(|checkpoint| checkpoint.kept_from).max().unwrap_or(0)
+    }
+
+    /// The batches in which replicas began, of those that the log holds from their beginning on.
+    pub(super) fn created(&self) -> BTreeMap<ReplicaName, u64> {
+        self.created.clone()
     }
 
     /// The newest of each replica.

@@ -66,11 +66,24 @@ pub enum ReplayError {
     /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// A replica that was created here is not in the log.
-    #[error("{name} was created on this core, but its log does not know it: the log was lost, so this replica must be replaced")]
+    /// What the index should be brought up to date from has been reclaimed: it went back to an older generation than it had said was
+    /// durable.
+    #[error(
+        "the index was last durable at batch {sequence}, which the log no longer holds: the index was restored from a copy or its disk \
+         lost committed pages; the next start makes a new one from the log"
+    )]
+    IndexStale {
+        /// The batch at which its replay would begin.
+        sequence: u64,
+    },
+    /// A replica that was created here is not in the log, or may have been in what the log has lost.
+    #[error(
+        "the log does not know the replica of shard {shard} that was created on this core: the log was lost; delete this node's data \
+         directory, and the node joins anew"
+    )]
     LogLost {
-        /// The replica.
-        name: ReplicaName,
+        /// The shard.
+        shard: ShardId,
     },
     /// A replica's state in a checkpoint or in the index is damaged.
     #[error("the state of {name} is damaged: {fault}")]
@@ -119,6 +132,8 @@ struct Replay<'a, R: IndexReader> {
     expected_first: Option<u64>,
     /// Replicas in the lists of lost batches: perhaps created by one of them.
     lost: BTreeSet<ReplicaName>,
+    /// Where the log begins replicas that it saw created: what was lost before hurts them not.
+    created: BTreeMap<ReplicaName, u64>,
     /// More than one batch was lost: any replica may have been created there.
     lost_any: bool,
     planted: Planted,
@@ -175,6 +190,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             last_batch: BatchPlace::default(),
             expected_first: None,
             lost: BTreeSet::new(),
+            created: BTreeMap::new(),
             lost_any: false,
             planted,
             dropped: false,
@@ -186,6 +202,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         let mut newest = Checkpoints::default();
         scan(segments, &config.log, None, &mut |batch| newest.batch(batch))?;
         let kept_from = newest.kept_from();
+        self.created = newest.created();
         for (name, checkpoint) in newest.into_whole() {
             self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
         }
@@ -200,17 +217,26 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         segments: &mut dyn ReadSegments,
         config: &CoreConfig,
         marks: Option<CoreMarks>,
-    ) -> Result<ScanEnd, ScanError> {
+    ) -> Result<ScanEnd, ReplayError> {
         if let Some(marks) = marks {
+            if segments
+                .segments()
+                .into_iter()
+                .min()
+                .is_some_and(|oldest| marks.replay.segment < oldest)
+            {
+                let sequence = marks.replay_sequence;
+                return Err(ReplayError::IndexStale { sequence });
+            }
             self.expected_first = Some(marks.replay_sequence);
             match scan(segments, &config.log, Some(marks.replay), &mut |batch| self.batch(batch)) {
                 Err(ScanError::StartNotFound { position }) => tracing::error!(%position, "the batch at the index's mark cannot be read"),
                 Ok(_) if self.expected_first.is_some() => tracing::error!("the batch at the index's mark is another one"),
-                result @ (Ok(_) | Err(_)) => return result,
+                result @ (Ok(_) | Err(_)) => return Ok(result?),
             }
             self.expected_first = None;
         }
-        scan(segments, &config.log, None, &mut |batch| self.batch(batch))
+        Ok(scan(segments, &config.log, None, &mut |batch| self.batch(batch))?)
     }
 
     fn batch(&mut self, batch: &ScannedBatch<'_>) {
@@ -228,7 +254,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         // Before anything of this batch is used: what follows a gap may rest on what is missing.
         for damage in batch.damage() {
             if !(self.planted.proven_taken_for_torn() && damage.gap_batches == 1) {
-                self.mark_damage(damage);
+                self.mark_damage(damage, batch.sequence);
             }
         }
         self.last_batch = BatchPlace {
@@ -336,12 +362,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             self.applied_entries += replica.finish(&mut self.index);
             replica.broken |= self.planted.torn_taken_for_damage() && end.torn.is_some();
         }
-        let expected = if config.joined {
-            BTreeSet::new()
+        // Of a joined node only the log knows what it served.
+        let created = if config.joined {
+            self.lost.clone()
         } else {
             expected(&config.map, config.log.node, config.log.core)
         };
-        for name in expected {
+        for name in created {
             let replaced = self
                 .replicas
                 .keys()
@@ -349,10 +376,22 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             if !self.replicas.contains_key(&name) && !replaced {
                 // Perhaps the lost batch was the one that created it.
                 if !self.lost_any && !self.lost.contains(&name) {
-                    return Err(ReplayError::LogLost { name });
+                    return Err(ReplayError::LogLost { shard: name.shard });
                 }
                 self.replicas.insert(name, Replaying::lost(name));
             }
+        }
+        let unknown = expected(&config.map, config.log.node, config.log.core)
+            .into_iter()
+            .map(|name| name.shard);
+        if config.joined
+            && self.lost_any
+            && let Some(shard) = unknown
+                .into_iter()
+                .find(|shard| !self.replicas.keys().any(|known| known.shard == *shard))
+        {
+            // Admitted under the id it may have voted with, it would vote again.
+            return Err(ReplayError::LogLost { shard });
         }
         let mut resume = end.resume;
         // The scan met only commits that grew after its start.
@@ -415,10 +454,11 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         })
     }
 
-    fn mark_damage(&mut self, damage: &Damage) {
+    fn mark_damage(&mut self, damage: &Damage, before: u64) {
         tracing::error!(position = %damage.position, next = %damage.next_valid, "the log is damaged");
         for replica in self.replicas.values_mut() {
-            replica.broken |= damage.replicas.include(replica.name);
+            let later = self.created.get(&replica.name).is_some_and(|created| *created >= before);
+            replica.broken |= !later && damage.replicas.include(replica.name);
         }
         if let DamagedReplicas::Listed(held) = &damage.replicas {
             self.lost.extend(held.iter().map(|held| held.name));

@@ -215,7 +215,7 @@ impl Replaying {
         index: &mut Index<R>,
         planted: Planted,
     ) -> Result<(), ReplayError> {
-        if self.broken || space != self.space {
+        if self.broken || space < self.space {
             return Ok(());
         }
         let sound = EntryData::parse(data).ok().filter(|data| keys_are_owned(data, &self.state));
@@ -224,10 +224,12 @@ impl Replaying {
             self.broken = true;
             return Ok(());
         };
-        let owned = self.owned();
+        // Rows of an image that may come into force later in the log; if it does not, they are cleared with their space.
+        let of_image = space > self.space;
+        let owned = OwnedRange { space, ..self.owned() };
         for (offset, effect) in data.effects() {
             let slot = slot_of(&effect, at, offset);
-            if self.rows.is_some() || planted.relocation_as_newer() {
+            if of_image || self.rows.is_some() || planted.relocation_as_newer() {
                 index.apply(&owned, effect.key, slot);
             } else if let Slot::Put(row) = slot
                 && let Some(Slot::Put(held)) = index.get(space, effect.key)?

@@ -45,11 +45,15 @@ pub(super) fn judge(ended: &Result<(), NodeError>) -> Verdict {
     match ended {
         Ok(()) => Verdict::Acquitted,
         Err(NodeError::Index { source, .. }) => at_start(evidence(source)),
+        Err(NodeError::Replay {
+            source: ReplayError::IndexStale { .. },
+            ..
+        }) => Verdict::Condemned,
         Err(NodeError::Replay { source, .. }) => at_start(match source {
             ReplayError::Index(error) => evidence(error),
             // The state came from a checkpoint, which a new index would read again, or from the index.
             ReplayError::State { .. } => Evidence::Hint,
-            ReplayError::Scan(_) | ReplayError::LogLost { .. } => Evidence::Nothing,
+            ReplayError::Scan(_) | ReplayError::LogLost { .. } | ReplayError::IndexStale { .. } => Evidence::Nothing,
         }),
         Err(NodeError::Core { source, .. }) => in_use(match source {
             CoreFailure::IndexCommit(error) | CoreFailure::Halt(Halt::Index(error)) => evidence(error),

@@ -498,7 +498,9 @@ impl CoreStart {
         });
         let (replayed, writer) = replayed.map_err(|source| match source {
             ReplayError::Index(source) => NodeError::Index { core, source },
-            source @ (ReplayError::Scan(_) | ReplayError::LogLost { .. } | ReplayError::State { .. }) => NodeError::Replay { core, source },
+            source @ (ReplayError::Scan(_) | ReplayError::IndexStale { .. } | ReplayError::LogLost { .. } | ReplayError::State { .. }) => {
+                NodeError::Replay { core, source }
+            }
         })?;
         files.discard(&replayed.found.discard).map_err(in_log)?;
         // What the scan took for durable may still be in the disk's cache, if the process alone died: votes and
@@ -521,8 +523,9 @@ impl CoreStart {
     }
 
     fn check_segment_size(&self, files: &SegmentFiles) -> Result<(), NodeError> {
-        let (found, configured) = (files.segment_bytes(1), self.log_config.segment_bytes);
-        // A missing first segment is the scan's to judge.
+        let oldest = files.segments().into_iter().min().unwrap_or(1);
+        let (found, configured) = (files.segment_bytes(oldest), self.log_config.segment_bytes);
+        // A missing segment is the scan's to judge.
         if found == 0 || found == u64::from(configured) {
             return Ok(());
         }

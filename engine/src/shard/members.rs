@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   admit: a learner, under an id never used before ──► replace: in for the one it replaces, jointly ──► leave: alone
+//!                                                   └─► dismiss: another was admitted there since
 //! ```
 //! These are the only changes there are, and a change that does not fit the members at its place in the log changes
 //! nothing, on every replica alike.
@@ -47,6 +48,8 @@ pub struct Members {
 pub enum Change {
     /// A new learner.
     Admit(Home),
+    /// A learner is one no more.
+    Dismiss(ReplicaId),
     /// The present change is done: those who voted before are out.
     Leave,
     /// A learner votes instead of another.
@@ -84,11 +87,11 @@ impl Members {
         !self.outgoing.is_empty()
     }
 
-    /// The member that was admitted for a data directory.
+    /// The member that was admitted for a data directory, the last if there were several.
     #[must_use]
     pub fn of_directory(&self, directory: DirectoryId) -> Option<ReplicaId> {
-        let home = self.homes.iter().find(|home| home.directory == directory)?;
-        Some(home.replica)
+        let homes = self.homes.iter().filter(|home| home.directory == directory);
+        homes.map(|home| home.replica).max()
     }
 
     /// Makes a change, if it fits. Whether it did.
@@ -100,6 +103,14 @@ impl Members {
                     self.learners.push(home.replica);
                     self.homes.push(home);
                     self.highest = home.replica;
+                }
+                fits
+            }
+            Change::Dismiss(learner) => {
+                let fits = !self.is_joint() && self.learners.contains(&learner);
+                if fits {
+                    self.learners.retain(|known| *known != learner);
+                    self.homes.retain(|home| home.replica != learner);
                 }
                 fits
             }
@@ -184,6 +195,7 @@ impl Change {
                 raft.set_changes(vec![single(ConfChangeType::AddLearnerNode, home.replica)].into());
                 raft.context = context.into();
             }
+            Self::Dismiss(learner) => raft.set_changes(vec![single(ConfChangeType::RemoveNode, learner)].into()),
             Self::Leave => {}
             Self::Replace { new, old } => {
                 raft.set_transition(ConfChangeTransition::Explicit);
@@ -206,6 +218,7 @@ impl Change {
         let change = match *kinds.as_slice() {
             [] => Self::Leave,
             [(ConfChangeType::AddLearnerNode, replica)] => Self::Admit(take_whole_home(&raft.context, replica)?),
+            [(ConfChangeType::RemoveNode, learner)] => Self::Dismiss(learner),
             [(ConfChangeType::AddNode, new), (ConfChangeType::RemoveNode, old)] => Self::Replace { new, old },
             _ => return None,
         };
@@ -302,7 +315,14 @@ mod tests {
             tracker.apply_conf(conf, changes, 1);
         }
         let (new, old) = (ReplicaId(4), ReplicaId(2));
-        for change in [Change::Admit(home(4)), Change::Replace { new, old }, Change::Leave] {
+        let admit = |replica| Change::Admit(home(replica));
+        for change in [
+            admit(4),
+            admit(5),
+            Change::Dismiss(ReplicaId(5)),
+            Change::Replace { new, old },
+            Change::Leave,
+        ] {
             let raft = change.to_raft();
             let mut changer = raft::Changer::new(&tracker);
             let next = if raft.leave_joint() {
@@ -333,7 +353,7 @@ mod tests {
         fn changes_survive_their_bytes(replica in any::<u64>(), other in any::<u64>(), node in any::<u64>(), core in any::<u16>(), directory in any::<u128>()) {
             let home = Home { replica: ReplicaId(replica), node: NodeId(node), core: CoreId(core), directory: DirectoryId(directory) };
             let replace = Change::Replace { new: ReplicaId(replica), old: ReplicaId(other) };
-            for change in [Change::Admit(home), replace, Change::Leave] {
+            for change in [Change::Admit(home), Change::Dismiss(ReplicaId(other)), replace, Change::Leave] {
                 let bytes = change.to_raft().write_to_bytes().expect("a change is small");
                 prop_assert_eq!(Change::parse(&bytes).map(|(change, _)| change), Some(change));
             }

@@ -393,8 +393,16 @@ impl Replica {
             return;
         }
         let members = &self.state.members;
+        let outdated = |learner: &&ReplicaId| {
+            members
+                .homes
+                .iter()
+                .any(|newer| newer.replica > **learner && home_of(**learner) == Some((newer.node, newer.core)))
+        };
         let change = if members.is_joint() {
             Some(Change::Leave)
+        } else if let Some(outdated) = members.learners.iter().find(outdated) {
+            Some(Change::Dismiss(*outdated))
         } else {
             members.learners.iter().find_map(|new| {
                 let matched = self.group.matched(*new);
@@ -411,12 +419,12 @@ impl Replica {
         }
     }
 
-    /// A core wants to be a member. Its replica's id, once it is one.
-    pub fn admit_member(&mut self, node: NodeId, core: CoreId, directory: DirectoryId) -> Option<ReplicaId> {
+    /// A core wants to be a member, with a replica newer than the one it has lost, if it has. Its replica's id, once it is one.
+    pub fn admit_member(&mut self, (node, core, directory): (NodeId, CoreId, DirectoryId), lost: ReplicaId) -> Option<ReplicaId> {
         if !self.is_ready() {
             return None;
         }
-        let admitted = self.state.members.of_directory(directory);
+        let admitted = self.state.members.of_directory(directory).filter(|admitted| *admitted > lost);
         if admitted.is_none() && !self.state.members.is_joint() {
             let replica = ReplicaId(self.state.members.highest.0 + 1);
             let home = Home {

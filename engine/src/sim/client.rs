@@ -21,7 +21,7 @@ use super::workload::{self, Known};
 use super::world::{Happening, World};
 use crate::core::event::Event;
 use crate::shard::answer::ConnectionId;
-use crate::types::{Nanos, ReplicaName};
+use crate::types::Nanos;
 
 /// Attempts of one operation are numbered inside its request ids.
 const ATTEMPTS_MAX: u64 = 1 << 16;
@@ -285,22 +285,21 @@ impl World {
             return Ok(());
         };
         let shard = &self.map.shards()[shard];
-        let homes = shard.replicas.iter().map(|replica| (replica.id, Place::home(replica)));
-        let mut here = homes.filter(|(_, home)| home.node == node);
-        let (replica, home) = here.next().expect("only a replica's home was asked");
-        let name = ReplicaName { shard: shard.id, replica };
+        let mut homes = shard.replicas.iter().map(Place::home);
+        let home = homes.find(|home| home.node == node).expect("only a replica's home was asked");
         let host = &mut self.nodes[home.node].hosts[home.core];
         let runs = host
             .process
             .as_ref()
-            .is_some_and(|process| process.core.damaged().all(|damaged| damaged != name));
-        match (host.hurt.may_hurt(name), runs) {
+            .is_some_and(|process| process.core.damaged().all(|damaged| damaged.shard != shard.id));
+        match (host.hurt.may_hurt_any(shard.id), runs) {
             (true, true) => {
                 self.faults.count(Fault::ValueLost);
                 self.settle.excuse(call);
                 self.end(client, call, Outcome::NotExecuted);
             }
             (true, false) => self.try_elsewhere(client, call),
+            (false, _) if host.was_hurt => self.try_elsewhere(client, call),
             (false, _) if host.hurt.explain_by_read() => self.try_again(client, call, Nanos(0)),
             (false, _) => return Err(Violation::SenselessRefusal { refusal: Refusal::Damaged }),
         }

@@ -109,7 +109,7 @@ impl Disk {
     }
 
     /// The segment has its new life.
-    pub(crate) fn finish_recycle(&mut self) -> Option<ReadySegment> {
+    pub(crate) fn finish_recycle(&mut self) -> Option<(u32, ReadySegment)> {
         let (from, segment) = self.recycling.take()?;
         let mut file = self.segments.remove(&from).expect("only what is there is recycled");
         file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
@@ -118,7 +118,7 @@ impl Disk {
             "segment {} is in use",
             segment.number
         );
-        Some(segment)
+        Some((from, segment))
     }
 
     /// Which life a segment's header names.
@@ -133,10 +133,10 @@ impl Disk {
     }
 
     /// The segment is gone.
-    pub(crate) fn finish_delete(&mut self) {
-        if let Some(number) = self.deleting.take() {
-            self.segments.remove(&number);
-        }
+    pub(crate) fn finish_delete(&mut self) -> Option<u32> {
+        let number = self.deleting.take()?;
+        self.segments.remove(&number);
+        Some(number)
     }
 
     /// Reads durable bytes.

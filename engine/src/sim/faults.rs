@@ -58,6 +58,10 @@ pub enum Fault {
     WriteSurvived,
     /// The newest generations of an index were lost, older ones found.
     IndexReverted,
+    /// An index that went back so far that the log no longer held what came after it.
+    IndexStale,
+    /// A node whose log had lost so much that its data directory was deleted.
+    LogLost,
     /// A write of the log failed: its node stopped.
     WriteError,
     /// A segment could not be prewritten: its node stopped.
@@ -124,7 +128,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 56] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -150,6 +154,8 @@ impl Fault {
         Self::IndexTorn,
         Self::IndexLost,
         Self::IndexReverted,
+        Self::IndexStale,
+        Self::LogLost,
         Self::WriteError,
         Self::SegmentError,
         Self::CommitError,
@@ -195,6 +201,8 @@ impl Fault {
             Self::Duplicate => "duplicate",
             Self::IndexLost => "index-lost",
             Self::IndexReverted => "index-reverted",
+            Self::IndexStale => "index-stale",
+            Self::LogLost => "log-lost",
             Self::IndexTorn => "index-torn",
             Self::Kill => "kill",
             Self::KillAll => "kill-all",

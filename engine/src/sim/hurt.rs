@@ -5,21 +5,53 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use margate_net::ids::ShardId;
+
 use crate::types::ReplicaName;
 
 /// See the module's text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hurt {
-    /// Batches that were durable and can be read no more: whose records they held, by sequence.
-    lost: BTreeMap<u64, BTreeSet<ReplicaName>>,
+    /// Batches that were durable and can be read no more, by sequence.
+    lost: BTreeMap<u64, Lost>,
     /// Reads that failed and that no client has heard of yet.
     failed_reads: u64,
 }
 
+/// A batch that is lost.
+#[derive(Clone, Debug)]
+struct Lost {
+    segment: u32,
+    /// Whose records it held.
+    held: BTreeSet<ReplicaName>,
+    /// Whether its segment has been reclaimed since: no scan can show it any more.
+    reclaimed: bool,
+}
+
+/// Where a scan sets in, as a start is judged by it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ScanView {
+    /// The batch it begins with; nothing if that is lost or it begins with the log.
+    pub(crate) begin: Option<u64>,
+    /// The batches in which replicas were created, of those that the log holds from their beginning on.
+    pub(crate) created: BTreeMap<ReplicaName, u64>,
+}
+
 impl Hurt {
     /// A batch is lost.
-    pub(crate) fn lose(&mut self, sequence: u64, held: BTreeSet<ReplicaName>) {
-        self.lost.insert(sequence, held);
+    pub(crate) fn lose(&mut self, sequence: u64, segment: u32, held: BTreeSet<ReplicaName>) {
+        let lost = Lost {
+            segment,
+            held,
+            reclaimed: false,
+        };
+        self.lost.insert(sequence, lost);
+    }
+
+    /// A segment's file is gone, or another's.
+    pub(crate) fn reclaimed(&mut self, segment: u32) {
+        let lost = self.lost.values_mut().filter(|lost| lost.segment == segment);
+        lost.for_each(|lost| lost.reclaimed = true);
     }
 
     /// Whether anything is lost.
@@ -29,14 +61,22 @@ impl Hurt {
 
     /// Whether a replica may have lost something.
     pub(crate) fn may_hurt(&self, name: ReplicaName) -> bool {
-        self.hurts_from(0, name)
+        self.lost.keys().any(|sequence| self.hurts(*sequence, name))
     }
 
-    /// Whether a scan that would begin with a batch finds that a replica has lost something. Nothing for a scan from the log's
-    /// beginning, which also follows where the batch itself is lost.
-    pub(crate) fn shows(&self, begin: Option<u64>, name: ReplicaName) -> bool {
-        let begin = begin.filter(|begin| !self.lost.contains_key(begin));
-        self.hurts_from(begin.unwrap_or(0), name)
+    /// Whether any replica of a shard may have lost something.
+    pub(crate) fn may_hurt_any(&self, shard: ShardId) -> bool {
+        let held = |lost: &Lost| lost.held.iter().any(|name| name.shard == shard);
+        let mut lost = self.lost.iter();
+        lost.any(|(sequence, lost)| held(lost) || self.has_neighbour(*sequence))
+    }
+
+    /// Whether a scan finds that a replica has lost something.
+    pub(crate) fn shows(&self, view: &ScanView, name: ReplicaName) -> bool {
+        let begin = view.begin.filter(|begin| !self.lost.contains_key(begin));
+        let created = view.created.get(&name).copied().unwrap_or(0);
+        let mut lost = self.lost.range(begin.unwrap_or(0).max(created)..);
+        lost.any(|(sequence, lost)| !lost.reclaimed && self.hurts(*sequence, name))
     }
 
     /// A read from the log failed, though nothing is lost.
@@ -52,17 +92,19 @@ impl Hurt {
     }
 
     /// What a batch held is known from its successor's list alone: where that is lost too, every replica is hurt.
-    fn hurts_from(&self, begin: u64, name: ReplicaName) -> bool {
-        let alone = |sequence: &u64| !self.lost.contains_key(&(sequence + 1)) && !self.lost.contains_key(&(sequence - 1));
-        let mut lost = self.lost.range(begin..);
-        lost.any(|(sequence, held)| held.contains(&name) || !alone(sequence))
+    fn hurts(&self, sequence: u64, name: ReplicaName) -> bool {
+        self.has_neighbour(sequence) || self.lost.get(&sequence).is_some_and(|lost| lost.held.contains(&name))
+    }
+
+    fn has_neighbour(&self, sequence: u64) -> bool {
+        [sequence - 1, sequence + 1].iter().any(|other| self.lost.contains_key(other))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use margate_net::ids::{ReplicaId, ShardId};
+    use margate_net::ids::ReplicaId;
 
     fn name(shard: u64) -> ReplicaName {
         ReplicaName {
@@ -75,21 +117,32 @@ mod tests {
     fn one_batch_hurts_whom_it_held_and_two_in_a_row_all() {
         let mut hurt = Hurt::default();
         assert!(!hurt.is_hurt() && !hurt.may_hurt(name(1)));
-        hurt.lose(5, BTreeSet::from([name(1)]));
-        hurt.lose(8, BTreeSet::new());
+        hurt.lose(5, 1, BTreeSet::from([name(1)]));
+        hurt.lose(8, 1, BTreeSet::new());
         assert_eq!([1, 2].map(|shard| hurt.may_hurt(name(shard))), [true, false]);
-        hurt.lose(9, BTreeSet::from([name(1)]));
+        hurt.lose(9, 1, BTreeSet::from([name(1)]));
         assert!(hurt.may_hurt(name(2)));
     }
 
     #[test]
     fn a_scan_shows_what_lies_behind_its_beginning() {
         let mut hurt = Hurt::default();
-        hurt.lose(5, BTreeSet::from([name(1)]));
-        hurt.lose(9, BTreeSet::from([name(2)]));
-        assert_eq!([4, 6].map(|begin| hurt.shows(Some(begin), name(1))), [true, false]);
-        assert!(hurt.shows(None, name(1)));
-        assert!(hurt.shows(Some(9), name(1)), "where its first batch is lost a scan begins anew");
+        hurt.lose(5, 1, BTreeSet::from([name(1)]));
+        hurt.lose(9, 2, BTreeSet::from([name(2)]));
+        let from = |begin| ScanView {
+            begin,
+            ..ScanView::default()
+        };
+        assert_eq!([4, 6].map(|begin| hurt.shows(&from(Some(begin)), name(1))), [true, false]);
+        assert!(hurt.shows(&from(None), name(1)));
+        assert!(
+            hurt.shows(&from(Some(9)), name(1)),
+            "where its first batch is lost a scan begins anew"
+        );
+        let created = BTreeMap::from([(name(1), 6)]);
+        assert!(!hurt.shows(&ScanView { begin: None, created }, name(1)), "it came later");
+        hurt.reclaimed(1);
+        assert!(!hurt.shows(&from(None), name(1)) && hurt.shows(&from(None), name(2)));
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl World {
     /// A node dies and comes back with an empty data directory, unless others of its shards have yet to recover from that.
     pub(crate) fn wipe(&mut self, node: usize) {
         let whole = self.nodes.iter().all(|node| node.is_up() && node.is_whole(&self.map));
-        if self.options.replication >= 3 && whole {
+        let places: Vec<Place> = (0..self.nodes[node].hosts.len()).map(|core| Place { node, core }).collect();
+        if self.options.replication >= 3 && whole && self.can_spare(&places) {
             self.kill(node, Fault::Wipe);
             self.nodes[node].wipe(&mut self.dice);
         }
@@ -86,7 +87,16 @@ impl World {
         }
         self.lose_index_pages(node);
         self.rot_at_rest(node);
-        self.start(node)
+        match self.start(node) {
+            Err(Violation::LogLost { .. }) => {
+                // What its operator is told to do.
+                self.faults.count(Fault::LogLost);
+                self.nodes[node].crash(&mut self.dice, &mut self.faults);
+                self.nodes[node].wipe(&mut self.dice);
+                self.start(node)
+            }
+            result @ (Ok(()) | Err(_)) => result,
+        }
     }
 
     /// A paused node goes on.

@@ -67,8 +67,10 @@ impl World {
             | Fault::IndexCommitted
             | Fault::IndexLost
             | Fault::IndexReverted
+            | Fault::IndexStale
             | Fault::IndexTorn
             | Fault::LeaderChanged
+            | Fault::LogLost
             | Fault::OutcomeUnknown
             | Fault::Restart
             | Fault::RotAtRest

@@ -20,11 +20,12 @@ use super::violation::Violation;
 use crate::core::creation;
 use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
-use crate::core::replay::{CoreConfig, replay};
+use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::store::IndexReader;
 use crate::log::segment::{LogConfig, ReadySegment};
 use crate::planted::Planted;
+use crate::shard::replica::Replica;
 use crate::types::{Nanos, ReplicaName};
 
 /// A core of a node, by places in lists.
@@ -62,6 +63,8 @@ pub(crate) struct Host {
     /// What fails next.
     pub(crate) armed: Armed,
     pub(crate) hurt: Hurt,
+    /// Whether a disk it had before had lost something: clients may still hear of that.
+    pub(crate) was_hurt: bool,
     pub(crate) process: Option<Process>,
 }
 
@@ -161,7 +164,11 @@ impl Node {
         let directory = DirectoryId(u128::from(dice.any()) << 64 | u128::from(dice.any()));
         self.joined = true;
         for host in &mut self.hosts {
-            *host = Host::empty(LogConfig { directory, ..host.log });
+            let was_hurt = host.was_hurt || host.hurt.is_hurt();
+            *host = Host {
+                was_hurt,
+                ..Host::empty(LogConfig { directory, ..host.log })
+            };
         }
     }
 
@@ -201,6 +208,7 @@ impl Host {
             witness: Witness::default(),
             armed: Armed::default(),
             hurt: Hurt::default(),
+            was_hurt: false,
             process: None,
         }
     }
@@ -234,17 +242,52 @@ impl Host {
         }
     }
 
+    /// A segment is gone.
+    pub(crate) fn finish_delete(&mut self) {
+        if let Some(number) = self.disk.finish_delete() {
+            self.hurt.reclaimed(number);
+        }
+    }
+
+    /// A segment's file is another's.
+    pub(crate) fn finish_recycle(&mut self) -> Option<ReadySegment> {
+        let (from, ready) = self.disk.finish_recycle()?;
+        self.hurt.reclaimed(from);
+        Some(ready)
+    }
+
+    /// The batch at its index's mark; nothing if there is no index, or one that is being rebuilt.
+    fn mark(&self) -> Option<u64> {
+        let reader = self.index.reader();
+        let marks = reader.core_marks().expect("memory never fails")?;
+        let replicas = reader.replica_marks().expect("memory never fails");
+        (!replicas.is_empty()).then_some(marks.replay_sequence)
+    }
+
     fn start(&mut self, config: &CoreConfig, faults: &mut FaultCounts) -> Result<(), Violation> {
+        let mut mark = self.mark();
+        let replayed = match replay(config, &mut self.disk, self.index.reader(), &mut self.index.writer()) {
+            Err(ReplayError::IndexStale { .. }) => {
+                faults.count(Fault::IndexStale);
+                (self.index, mark) = (MemoryStore::new(), None);
+                replay(config, &mut self.disk, self.index.reader(), &mut self.index.writer())
+            }
+            result @ (Ok(_) | Err(_)) => result,
+        };
         let node = self.log.node;
-        let mark = self.index.reader().core_marks().expect("memory never fails");
-        let replayed = replay(config, &mut self.disk, self.index.reader(), &mut self.index.writer());
-        let replayed = replayed.map_err(|error| Violation::NotStarted {
-            node,
-            why: error.to_string(),
+        let replayed = replayed.map_err(|error| match error {
+            ReplayError::LogLost { .. } if self.hurt.is_hurt() => Violation::LogLost { node },
+            error => Violation::NotStarted {
+                node,
+                why: error.to_string(),
+            },
         })?;
         let found = replayed.found;
-        let replicas = self.replicas(&config.map);
-        damage::check(&self.hurt, replicas, &found.damaged, mark.map(|mark| mark.replay_sequence))?;
+        if self.hurt.is_hurt() || !found.damaged.is_empty() {
+            let view = self.scan_view(mark);
+            let started = replayed.core.replicas().map(Replica::name);
+            damage::check(&self.hurt, &view, started, &found.damaged)?;
+        }
         faults.add(Fault::DamageFound, u64::from(!found.damaged.is_empty()));
         faults.add(Fault::TailDropped, u64::from(found.torn_bytes > 0));
         faults.add(Fault::SegmentDiscarded, found.discard.len() as u64);
@@ -258,18 +301,6 @@ impl Host {
             applied: BTreeMap::new(),
         });
         Ok(())
-    }
-
-    /// The replicas a map puts on it.
-    fn replicas<'a>(&self, map: &'a Map) -> impl Iterator<Item = ReplicaName> + use<'a> {
-        let (node, core) = (self.log.node, self.log.core);
-        map.shards().iter().filter_map(move |shard| {
-            let here = shard.replicas.iter().find(|replica| (replica.node, replica.core) == (node, core))?;
-            Some(ReplicaName {
-                shard: shard.id,
-                replica: here.id,
-            })
-        })
     }
 
     /// Its process dies, and leaves what it was writing as the dice fall.

@@ -119,7 +119,7 @@ impl Options {
         let total = dice.between(OPERATIONS_MIN, 2 * OPERATIONS_MIN);
         // Values and segments go together: one entry of all that clients have open must fit a segment.
         let (value_bytes_max, segment_bytes) = *dice.pick(&[
-            (16, 64 << 10),
+            (16, 32 << 10),
             (300, 64 << 10),
             (300, 256 << 10),
             (1_500, 128 << 10),

@@ -9,12 +9,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use margate_net::ids::LogIndex;
+
 use super::dice::Dice;
 use super::disk::SECTOR_BYTES;
 use super::faults::Fault;
+use super::hurt::ScanView;
 use super::node::{Host, Place};
 use super::world::World;
 use crate::log::limits::BLOCK_BYTES;
+use crate::log::record::RecordBody;
 use crate::log::scan::{ReadSegments, scan};
 use crate::types::{Position, ReplicaName};
 
@@ -69,17 +73,24 @@ impl World {
         self.options.disk_faults.losses_left -= 1;
     }
 
-    /// A core of a node that may lose something: no shard it serves then has more than a minority on disks that have.
+    /// A core of a node that may lose something.
     fn may_lose(&mut self, node: usize) -> Option<Place> {
         let core = self.dice.index(self.nodes[node].hosts.len());
         let place = Place { node, core };
-        let allowed = self.map.shards().iter().all(|shard| {
+        (self.options.disk_faults.losses_left > 0 && self.can_spare(&[place])).then_some(place)
+    }
+
+    /// Whether no shard has more than a minority on disks that have lost something, if these do too.
+    pub(crate) fn can_spare(&self, places: &[Place]) -> bool {
+        let has_lost = |home: &Place| {
+            let node = &self.nodes[home.node];
+            places.contains(home) || node.hosts[home.core].hurt.is_hurt() || !node.is_whole(&self.map)
+        };
+        self.map.shards().iter().all(|shard| {
             let homes: Vec<Place> = shard.replicas.iter().map(Place::home).collect();
-            let hurt = |home: &&Place| **home != place && self.nodes[home.node].hosts[home.core].hurt.is_hurt();
-            let others = homes.iter().filter(hurt).count();
-            !homes.contains(&place) || 2 * (others + 1) < homes.len()
-        });
-        (allowed && self.options.disk_faults.losses_left > 0).then_some(place)
+            let lost = homes.iter().filter(|home| has_lost(home)).count();
+            !homes.iter().any(|home| places.contains(home)) || 2 * lost < homes.len()
+        })
     }
 }
 
@@ -88,7 +99,7 @@ impl Host {
     fn rot(&mut self, dice: &mut Dice) -> bool {
         let before = self.survey();
         let headers = self.disk.segments();
-        let (at, bytes) = if dice.chance(HEADER_PER_MILLE) {
+        let (at, bytes) = if !headers.is_empty() && dice.chance(HEADER_PER_MILLE) {
             let segment = *dice.pick(&headers);
             (Position { segment, offset: 0 }, BLOCK_BYTES)
         } else {
@@ -150,6 +161,31 @@ impl Host {
         self.batches()
     }
 
+    /// Where a scan sets in that begins with a batch, or without an index.
+    pub(super) fn scan_view(&mut self, mark: Option<u64>) -> ScanView {
+        let (mut created, mut kept_from, mut first) = (BTreeMap::new(), 0, BTreeMap::new());
+        let scanned = scan(&mut self.disk, &self.log, None, &mut |batch| {
+            first.entry(batch.position.segment).or_insert(batch.sequence);
+            for record in batch.records() {
+                if let RecordBody::Checkpoint {
+                    applied, kept_from: kept, ..
+                } = record.body
+                {
+                    kept_from = kept_from.max(kept);
+                    if applied == LogIndex(0) {
+                        created.insert(record.name, batch.sequence);
+                    }
+                }
+            }
+        });
+        scanned.expect("a log with damage can be scanned");
+        let rebuilt_from = || first.range(kept_from..).next().map(|(_, sequence)| *sequence);
+        ScanView {
+            begin: mark.or_else(rebuilt_from),
+            created,
+        }
+    }
+
     /// What a scan finds.
     fn batches(&mut self) -> Batches {
         let mut found = Batches::new();
@@ -168,7 +204,7 @@ impl Host {
     fn note_lost(&mut self, before: Batches) {
         let after = self.batches();
         let lost = before.into_iter().filter(|(sequence, _)| !after.contains_key(sequence));
-        lost.for_each(|(sequence, batch)| self.hurt.lose(sequence, batch.held));
+        lost.for_each(|(sequence, batch)| self.hurt.lose(sequence, batch.position.segment, batch.held));
     }
 }
 

@@ -51,11 +51,11 @@ impl World {
                 self.heard(place, Event::ReadDone { ticket, result });
             }
             ForCore::SegmentDeleted => {
-                self.host(place).disk.finish_delete();
+                self.host(place).finish_delete();
                 self.heard(place, Event::SegmentDeleted);
             }
             ForCore::SegmentRecycled => {
-                if let Some(segment) = self.host(place).disk.finish_recycle() {
+                if let Some(segment) = self.host(place).finish_recycle() {
                     self.faults.count(Fault::SegmentRecycled);
                     self.heard(place, Event::SegmentReady(segment));
                 }

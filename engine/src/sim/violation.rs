@@ -33,6 +33,12 @@ pub enum Violation {
         /// What replay said.
         why: String,
     },
+    /// A core's log has lost so much that its replicas are not known: its node's data directory is to be deleted.
+    #[error("a core of node {node} has lost its log")]
+    LogLost {
+        /// The node.
+        node: NodeId,
+    },
     /// A replica was taken for damaged, at its start or later.
     #[error("{name} was stopped as damaged, and nothing of it was damaged")]
     FalseDamage {
@@ -188,7 +194,7 @@ impl Violation {
         match self {
             Self::Assertion { .. } => "assertion",
             Self::Halted { .. } => "halt",
-            Self::NotStarted { .. } => "replay",
+            Self::NotStarted { .. } | Self::LogLost { .. } => "replay",
             Self::FalseDamage { .. } | Self::DamageOverlooked { .. } => "damage",
             Self::NotLinearizable { .. } => "linearizable",
             Self::SenselessAnswer { .. } | Self::SenselessRefusal { .. } => "answers",

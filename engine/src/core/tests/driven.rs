@@ -177,7 +177,7 @@ impl Driven {
                     self.salts += 1;
                     let (salt, life) = (self.salts, self.disk.life(from) + 1);
                     self.disk.begin_recycle(from, ReadySegment { number: to, salt, life });
-                    let ready = self.disk.finish_recycle().expect("it was begun");
+                    let (_, ready) = self.disk.finish_recycle().expect("it was begun");
                     self.events.push_back(Event::SegmentReady(ready));
                 }
                 Effect::PrepareSegment { number } => {

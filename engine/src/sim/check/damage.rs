@@ -3,25 +3,22 @@
 //!
 //! Not here, on purpose: what is lost (`hurt`), and what clients are told.
 
-use crate::sim::hurt::Hurt;
+use crate::sim::hurt::{Hurt, ScanView};
 use crate::sim::violation::Violation;
 use crate::types::ReplicaName;
 
-/// Judges a start by its core's replicas, those it took for damaged, and the batch at the index's mark, if it has one.
+/// Judges a start by whom it started and whom it took for damaged.
 pub(crate) fn check(
     hurt: &Hurt,
-    replicas: impl Iterator<Item = ReplicaName>,
+    view: &ScanView,
+    mut started: impl Iterator<Item = ReplicaName>,
     damaged: &[ReplicaName],
-    mark: Option<u64>,
 ) -> Result<(), Violation> {
-    for name in replicas {
-        let found = damaged.contains(&name);
-        if found && !hurt.may_hurt(name) {
-            return Err(Violation::FalseDamage { name });
-        }
-        if !found && hurt.shows(mark, name) {
-            return Err(Violation::DamageOverlooked { name });
-        }
+    if let Some(name) = damaged.iter().copied().find(|name| !hurt.may_hurt(*name)) {
+        return Err(Violation::FalseDamage { name });
     }
-    Ok(())
+    match started.find(|name| hurt.shows(view, *name)) {
+        Some(name) => Err(Violation::DamageOverlooked { name }),
+        None => Ok(()),
+    }
 }
