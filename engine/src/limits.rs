@@ -52,7 +52,7 @@ pub const POSITION_EVERY_ENTRIES: u64 = 64;
 /// quarter of a segment then still lives, so copying costs a third of what clients write.
 pub const RECLAIM_PER_MILLE: u64 = 1_750;
 /// Segments a log has before anything is reclaimed.
-pub const RECLAIM_SEGMENTS_MIN: u64 = 4;
+pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// Effects of such a segment looked at in one turn, each a look-up of a microsecond; up to 16 times as many under pressure.
