@@ -481,6 +481,7 @@ impl<R: IndexReader> Core<R> {
             generations: &mut self.generations,
             copies: &mut self.copies,
             tickets: &mut self.tickets,
+            values: &self.values,
             durability: &self.durability,
             held: self.transfers.are_under_way(),
             planted: self.planted,

@@ -25,7 +25,7 @@ use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
 use super::machine::Running;
-use super::values::Tickets;
+use super::values::{Tickets, Values};
 use crate::index::error::IndexError;
 use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::{IndexReader, ReplicaMarks};
@@ -52,6 +52,7 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) generations: &'a mut Generations,
     pub(super) copies: &'a mut Copies,
     pub(super) tickets: &'a mut Tickets,
+    pub(super) values: &'a Values,
     pub(super) durability: &'a Durability,
     /// Whether something else still reads from old segments.
     pub(super) held: bool,
@@ -186,7 +187,7 @@ impl Reclaim {
             }
             State::Closing { records } => {
                 let oldest = ground.log.oldest_segment();
-                if ground.durability.reached(false) >= *records && !ground.held && !ground.tickets.reads_in(oldest) {
+                if ground.durability.reached(false) >= *records && !ground.held && !is_needed(oldest, ground) {
                     self.release(ground, out);
                 }
             }
@@ -470,6 +471,12 @@ impl Candidate {
             }
         }
     }
+}
+
+/// Whether a segment is being read, or an answer found before the pointers moved has yet to read from it.
+fn is_needed<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -> bool {
+    let mut replicas = ground.running.values().map(|running| &running.replica);
+    ground.tickets.reads_in(segment) || ground.values.needs_segment(segment) || replicas.any(|replica| replica.needs_segment(segment))
 }
 
 /// Whether the log is so much longer than what lives in it that its oldest segment should go.

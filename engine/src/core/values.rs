@@ -168,6 +168,13 @@ impl Values {
         Ok(())
     }
 
+    /// Whether an answer under assembly needs a value from a segment.
+    #[must_use]
+    pub fn needs_segment(&self, segment: u32) -> bool {
+        let mut under_way = self.waiting.iter().chain(self.reading.values());
+        under_way.any(|read| read.fill.row.position.segment == segment)
+    }
+
     /// Values that turned out to be damaged since the start.
     #[must_use]
     pub fn damage_found(&self) -> u64 {

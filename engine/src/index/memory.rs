@@ -23,7 +23,7 @@ use crate::limits::CLEARED_ROWS_MAX;
 use crate::types::{Position, ReplicaName};
 
 /// Former generations a store can go back to.
-const FORMER_MAX: usize = 4;
+const FORMER_MAX: usize = 8;
 
 /// A store that outlives the readers and writers made from it, as a disk outlives a process.
 #[derive(Clone, Debug, Default)]

@@ -79,6 +79,12 @@ impl Answer {
         }
     }
 
+    /// Whether a value it lacks is to be read from a segment.
+    #[must_use]
+    pub fn needs_segment(&self, segment: u32) -> bool {
+        self.fills.iter().any(|fill| fill.row.position.segment == segment)
+    }
+
     /// Puts a fetched value where it belongs.
     pub fn fill(&mut self, place: Place, bytes: Bytes) {
         let Ok(success) = &mut self.outcome else { return };

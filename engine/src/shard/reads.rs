@@ -88,6 +88,19 @@ impl ReadQueue {
         !self.waiting.is_empty()
     }
 
+    /// Whether an answer that waits needs a value from a segment.
+    #[must_use]
+    pub fn needs_segment(&self, segment: u32) -> bool {
+        let confirming = self.confirming.iter().flat_map(|round| &round.reads);
+        let confirmed = self.confirmed.iter().flat_map(|(_, reads)| reads);
+        let resting = self.resting.iter().map(|(_, waiting)| waiting);
+        let mut all = self.waiting.iter().chain(confirming).chain(confirmed).chain(resting);
+        all.any(|waiting| match waiting {
+            Waiting::Observed { answer, .. } => answer.needs_segment(segment),
+            Waiting::Read { .. } => false,
+        })
+    }
+
     /// Starts a round for all that waits, unless one runs; the number is new in every attempt. `now` is monotonic.
     pub fn start_round(&mut self, now: Nanos) -> Option<u64> {
         if self.confirming.is_some() {

@@ -440,6 +440,13 @@ impl Replica {
         admitted
     }
 
+    /// Whether an answer under way needs a value from a segment.
+    #[must_use]
+    pub fn needs_segment(&self, segment: u32) -> bool {
+        let mut proposed = self.in_flight.iter().flat_map(|entry| &entry.answers);
+        proposed.any(|answer| answer.needs_segment(segment)) || self.reads.needs_segment(segment)
+    }
+
     /// An image is durable and in force.
     pub(crate) fn install(&mut self, space: Space, state: ShardState, applied: (LogIndex, Term)) {
         assert!(

@@ -28,7 +28,7 @@ const FAILED_COMMIT_KEPT_PER_MILLE: u64 = 300;
 /// Times a seed's disks lose something, at most: a replica that has is never replaced.
 const LOSSES_MAX: u64 = 4;
 /// Generations of an index that are lost at once, at most.
-const GENERATIONS_LOST_MAX: usize = 3;
+const GENERATIONS_LOST_MAX: usize = 8;
 /// What the nemesis does to disks by itself.
 const KINDS: [Fault; 6] = [
     Fault::WriteError,
