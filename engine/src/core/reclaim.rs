@@ -338,21 +338,25 @@ impl Scan {
                 continue;
             }
             let (data, data_position, second) = match record.body {
-                // An entry of another term was replaced: it never happened.
                 RecordBody::Entry {
                     term,
                     index,
                     data,
                     data_position,
                     ..
-                } if replica.group().term_at(index) == Some(term) => {
-                    let last = self.last.entry(record.name).or_default();
-                    *last = index.max(*last);
-                    (data, data_position, false)
-                }
+                } => match replica.group().term_at(index) {
+                    Some(known) if known == term => {
+                        let last = self.last.entry(record.name).or_default();
+                        *last = index.max(*last);
+                        (data, data_position, false)
+                    }
+                    // Its term is forgotten, but what the index points to still lives.
+                    None if index <= replica.group().truncated() => (data, data_position, false),
+                    // It was replaced: it never happened.
+                    Some(_) | None => continue,
+                },
                 RecordBody::Relocation { data, data_position } => (data, data_position, true),
-                RecordBody::Entry { .. }
-                | RecordBody::HardState(_)
+                RecordBody::HardState(_)
                 | RecordBody::Checkpoint { .. }
                 | RecordBody::ReplicaEnd
                 | RecordBody::Unknown { .. } => continue,
@@ -439,7 +443,9 @@ impl Candidate {
             (EffectKind::Put, Some(Slot::Put(row))) => row.position == self.position,
             (EffectKind::Put, Some(Slot::Deleted(_)) | None) => false,
             (EffectKind::Delete, _) if self.second || ground.planted.delete_forgotten() => false,
-            (EffectKind::Delete, Some(slot)) => slot.version() == self.version,
+            // A delete of a forgotten term may have been replaced, by a put of the same version too.
+            (EffectKind::Delete, Some(Slot::Put(_))) => false,
+            (EffectKind::Delete, Some(Slot::Deleted(version))) => version == self.version,
             (EffectKind::Delete, None) => true,
         })
     }
