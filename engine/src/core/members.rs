@@ -507,7 +507,8 @@ impl<R: IndexReader> Core<R> {
         for (shard, running) in &self.running {
             let (group, replica) = (running.replica.group(), &running.replica);
             let mut behind = group.take_behind();
-            if !replica.is_ready() {
+            // An image holds what is committed; a new leader may need a member to have one before it can commit anything itself.
+            if !replica.leads() {
                 continue;
             }
             let learners = &replica.state().members.learners;
