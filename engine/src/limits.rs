@@ -71,6 +71,8 @@ pub const IMAGES_MAX: usize = 2;
 pub const IMAGE_REPEAT: Nanos = Nanos::from_millis(500);
 /// After so long without a word from the other side an image is given up.
 pub const IMAGE_PATIENCE: Nanos = Nanos::from_millis(10_000);
+/// So often a core says that no leader admits it; one that rejoins in good order is admitted long before.
+pub const UNADMITTED_COMPLAINT: Nanos = Nanos::from_millis(10_000);
 /// Raft ticks between heartbeats.
 pub const HEARTBEAT_TICKS: usize = 1;
 /// How much a clock (CLOCK_BOOTTIME) may run fast or slow, in thousandths, for tenure to be safe: Linux keeps

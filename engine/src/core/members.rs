@@ -61,6 +61,8 @@ pub(super) struct Transfers<R: IndexReader> {
     resting: BTreeMap<(ShardId, ReplicaId), Nanos>,
     last_attempt: u64,
     asked_at: Option<Nanos>,
+    /// When it was last said that nobody admits this core; before that, since when it asks.
+    told_at: Option<Nanos>,
     pub(super) counters: Transferred,
 }
 
@@ -76,6 +78,9 @@ pub struct Transferred {
     /// Replicas made here because a leader admitted this core.
     pub admitted: u64,
 }
+
+/// Shards named in one complaint; of more it says that there are more.
+const UNADMITTED_NAMED_MAX: usize = 16;
 
 impl Nursery {
     /// For a core of a node.
@@ -109,6 +114,7 @@ impl<R: IndexReader> Default for Transfers<R> {
             resting: BTreeMap::new(),
             last_attempt: 0,
             asked_at: None,
+            told_at: None,
             counters: Transferred::default(),
         }
     }
@@ -118,6 +124,26 @@ impl<R: IndexReader> Transfers<R> {
     /// Whether an image is under way, so that old segments must stay.
     pub(super) fn are_under_way(&self) -> bool {
         !self.sending.is_empty() || !self.receiving.is_empty()
+    }
+
+    /// Says from time to time that no leader admits this core to these shards.
+    fn complain(&mut self, now: Nanos, missing: &[ShardId]) {
+        if missing.is_empty() {
+            self.told_at = None;
+            return;
+        }
+        let told = *self.told_at.get_or_insert(now);
+        if now.since(told) < limits::UNADMITTED_COMPLAINT {
+            return;
+        }
+        self.told_at = Some(now);
+        let mut shards: Vec<String> = missing.iter().take(UNADMITTED_NAMED_MAX).map(ToString::to_string).collect();
+        shards.extend((missing.len() > UNADMITTED_NAMED_MAX).then(|| "…".to_owned()));
+        tracing::warn!(
+            shards = shards.join(" "),
+            "this core has no replica of these shards, and no leader of them has admitted it: it neither serves them nor votes. If most \
+             of their nodes have lost their data, they stay without a leader until those are given them back"
+        );
     }
 
     /// The image that has just come into force.
@@ -243,18 +269,20 @@ impl<R: IndexReader> Core<R> {
             return;
         }
         let missing = self.nursery.shards.keys().filter(|shard| !self.running.contains_key(shard));
+        let missing: Vec<ShardId> = missing.copied().collect();
+        self.transfers.complain(now, &missing);
         for shard in missing {
             self.transfers.asked_at = Some(now);
             let message = MemberMessage {
-                shard: *shard,
-                from: self.damaged.get(shard).map_or(ReplicaId(0), |damaged| damaged.name.replica),
+                shard,
+                from: self.damaged.get(&shard).map_or(ReplicaId(0), |damaged| damaged.name.replica),
                 to: ReplicaId(0),
                 attempt: 0,
                 body: MemberBody::Join {
                     directory: self.nursery.directory,
                 },
             };
-            for to in self.peers.cores_of(*shard) {
+            for to in self.peers.cores_of(shard) {
                 let message = message.clone();
                 out.push(Effect::SendMember { to, message });
             }
