@@ -35,6 +35,8 @@ impl Positions {
             index < *noted || index.0 >= noted.0 + limits::POSITION_EVERY_ENTRIES || at.segment != batch.segment
         });
         if due {
+            // An entry at or above it that was noted is cut by it; its segment may go before the entries that replace it.
+            self.recent.retain(|(of, noted, _)| *of != name || *noted < index);
             self.recent.push((name, index, batch));
         }
     }
@@ -274,5 +276,26 @@ impl Generations {
             }
             State::Filling | State::Committing(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use margate_net::ids::{ReplicaId, ShardId};
+
+    #[test]
+    fn the_place_of_an_entry_that_was_cut_is_forgotten() {
+        let (mut positions, at) = (Positions::default(), |segment| Position { segment, offset: 4_096 });
+        let name = |shard| ReplicaName {
+            shard: ShardId(shard),
+            replica: ReplicaId(1),
+        };
+        for (shard, index, segment) in [(1, 100, 7), (1, 164, 7), (2, 200, 7), (1, 163, 8), (1, 164, 8)] {
+            positions.note(name(shard), LogIndex(index), at(segment));
+        }
+        let noted = positions.take_applied(|_| LogIndex(1_000));
+        let noted: Vec<_> = noted.iter().map(|(name, index, at)| (name.shard.0, index.0, at.segment)).collect();
+        assert_eq!(noted, [(1, 100, 7), (2, 200, 7), (1, 163, 8)]);
     }
 }
