@@ -1,8 +1,9 @@
-//! One of three nodes fails: its disk refuses a write, or its data are gone. It says so and keeps out of the way; the
-//! other two go on, and nothing that was acknowledged is lost.
+//! Nodes of three fail. One whose disk refuses a write says so and keeps out of the way; one whose data are gone rejoins; the
+//! others go on, and nothing that was acknowledged is lost. Two whose data are gone form nothing.
 
 mod support;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use margate_client::{Client, ClientConfig};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
-use support::cli::{Cli, stdout};
-use support::{Listed, SOON, eventually, ready, scratch};
+use serde_json::Value;
+use support::cli::{Cli, stderr, stdout};
+use support::{Listed, Process, SOON, eventually, margate, ready, scratch};
 
 /// Writes one new key after the other, all over the key space, until it is told to stop.
 struct Writer {
@@ -144,54 +146,142 @@ fn a_failed_write_stops_its_node_and_no_other() {
 }
 
 #[test]
-fn a_wiped_node_never_votes() {
+fn a_wiped_node_rejoins() {
+    let data = scratch();
+    let (mut deployment, nodes) = ready(data.path(), &["--port-base", "auto", "--log-level", "info"]);
+    let cli = Cli::of(&nodes);
+    let written: Vec<usize> = (0..500).collect();
+    write_all(&nodes, &written);
+    // The one that once created the deployment: nothing it could do again must do harm.
+    nodes[0].kill();
+    wipe(data.path(), 1);
+    let wiped = nodes[0].again(&["--bootstrap", "--log-level", "info"]);
+    expect_replaced(&cli, &deployment, &wiped, nodes[0].node);
+    assert_all_there(&nodes, &written);
+
+    // With node 3 gone it is half of the majority, so what it was sent must be all there is.
+    nodes[2].kill();
+    cli.expect_status(0);
+    assert_all_there(&nodes, &written);
+    let more: Vec<usize> = (500..600).collect();
+    write_all(&nodes, &more);
+    drop(wiped);
+    assert_inspected(&data.path().join("node-1/data"));
+
+    // Its directory is as good as any.
+    let (again, third) = (nodes[0].again(&[]), nodes[2].again(&[]));
+    cli.expect_whole(3);
+    assert_all_there(&nodes, &[written, more].concat());
+    deployment.signal(Signal::INT);
+    assert!(deployment.expect_end(SOON).success(), "{}", deployment.talk());
+    drop((again, third));
+}
+
+#[test]
+fn two_wiped_of_three_do_not_form() {
     let data = scratch();
     let (deployment, nodes) = ready(data.path(), &["--port-base", "auto"]);
     let cli = Cli::of(&nodes);
-    let writer = Writer::start(&nodes);
-    writer.expect_more(20);
-    // The one that once created the deployment: nothing it could do again must do harm.
+    let written: Vec<usize> = (0..100).collect();
+    write_all(&nodes, &written);
     nodes[0].kill();
-    std::fs::remove_dir_all(data.path().join("node-1/data")).expect("its data");
-    let wiped = nodes[0].again(&["--log-level", "info"]);
-    wiped.expect_talk("not part of a deployment yet: waiting for the other nodes");
-    writer.expect_more(20);
-    cli.expect_status(0);
-    let written = writer.stop();
-    assert_status_shows_it(&cli);
-    assert_all_there(&nodes, &written);
-
-    // If it voted, it and node 2 would be a majority.
-    nodes[2].kill();
-    cli.expect_leads_nothing(nodes[1].node);
+    nodes[1].kill();
+    let aside = data.path().join("aside");
+    std::fs::rename(data.path().join("node-2/data"), &aside).expect("its data");
+    wipe(data.path(), 1);
+    let first = nodes[0].again(&["--bootstrap", "--log-level", "info"]);
+    let mut second = nodes[1].again(&["--log-level", "info"]);
+    for wiped in [&first, &second] {
+        wiped.expect_talk("no leader of them has admitted it: it neither serves them nor votes");
+        wiped.expect_talk("shards=\"1 2 3 4\"");
+    }
+    // If the wiped ones voted they would be a majority, for ever without what was acknowledged.
     let watched = Instant::now();
     while watched.elapsed() < Duration::from_secs(3) {
         let status = cli.status().expect("a document");
         assert_eq!(status["shards_without_leader"], 4, "{status}");
+        let holders = replicas(&status).filter(|replica| replica["node"] != 3);
+        assert_eq!(holders.count(), 0, "{status}");
+        assert!(replicas(&status).all(|replica| replica["role"] != "leader"), "{status}");
     }
+    cli.expect_status(4);
+    cli.within("1s").assert_fails(&["set", "any", "x"], 4, "not executed");
     cli.within("1s").assert_fails(&["get", "any"], 4, "not executed");
-    let third = nodes[2].again(&[]);
-    cli.expect_status(0);
-    assert_all_there(&nodes, &written);
 
-    // Told to create the deployment, it finds that there is one.
-    drop(wiped);
-    let mut bootstraps = nodes[0].again(&["--bootstrap"]);
-    bootstraps.expect_failure(1, "is a member of cluster");
-    bootstraps.expect_talk("so there is nothing to bootstrap; this node's data directory is empty: give it back its data");
+    // One of them gets its data back: a majority has them again, and the other rejoins.
+    second.kill();
+    wipe(data.path(), 2);
+    std::fs::rename(&aside, data.path().join("node-2/data")).expect("the place is free");
+    let second = nodes[1].again(&[]);
     cli.expect_status(0);
     assert_all_there(&nodes, &written);
-    drop((third, deployment));
+    expect_members(&cli, nodes[0].node);
+    drop((deployment, first, second));
 }
 
+/// What a node that joined has on disk is sound, and says so.
 #[track_caller]
-fn assert_status_shows_it(cli: &Cli) {
-    let status = cli.status().expect("a document");
-    let error = status["cores"][0]["error"].as_str().expect("no status of a node without data");
-    assert!(error.contains("this node is not bootstrapped yet"), "{error}");
-    let replicas = status["shards"].as_array().expect("shards").iter();
-    let holders = replicas.flat_map(|shard| shard["replicas"].as_array().expect("replicas"));
-    assert!(holders.into_iter().all(|replica| replica["node"] != 1), "{status}");
-    let text = stdout(&cli.run(&["status"]));
-    assert!(text.contains("no answer:"), "{text}");
+fn assert_inspected(directory: &Path) {
+    let inspect = || margate().arg("inspect").arg(directory).args(["--verify", "-o", "json"]).output();
+    let output = inspect().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(
+        (&found["joined"], &found["sound"]),
+        (&Value::from(true), &Value::from(true)),
+        "{found}"
+    );
+    assert!(found["cores"][0]["effects"].as_u64() >= Some(500), "{found}");
+}
+
+/// A node's data are gone.
+fn wipe(data: &Path, node: u64) {
+    std::fs::remove_dir_all(data.join(format!("node-{node}/data"))).expect("its data");
+}
+
+/// Sets these keys; every one is acknowledged.
+#[track_caller]
+fn write_all(nodes: &[Listed], numbers: &[usize]) {
+    in_runtime(async {
+        let client = Client::connect(config(nodes)).await.expect("nodes answer");
+        for number in numbers {
+            client.set(key(*number), value(*number)).await.expect("acknowledged");
+        }
+        client.close().await;
+    });
+}
+
+fn replicas(status: &Value) -> impl Iterator<Item = &Value> {
+    let shards = status["shards"].as_array().into_iter().flatten();
+    shards.flat_map(|shard| shard["replicas"].as_array().into_iter().flatten())
+}
+
+/// Waits until the wiped node votes in every shard: the change of its members has been left behind by all of them.
+#[track_caller]
+fn expect_replaced(cli: &Cli, deployment: &Process, wiped: &Process, node: u64) {
+    eventually("the members have changed", SOON, || {
+        let talk = deployment.talk();
+        let left = |shard: u64| {
+            let mut lines = talk.lines();
+            lines.any(|line| line.contains("members change") && line.contains(&format!("shard {shard} ")) && line.contains("Leave"))
+        };
+        (1..=4).all(left).then_some(())
+    });
+    wiped.expect_talk("this core was admitted as a member");
+    expect_members(cli, node);
+}
+
+/// Waits until `node` has a new replica of every shard, and all replicas have applied all there is.
+#[track_caller]
+fn expect_members(cli: &Cli, node: u64) {
+    eventually("new replicas have come as far as the others", SOON, || {
+        let status = cli.status()?;
+        let equal = status["shards"].as_array()?.iter().all(|shard| {
+            let replicas = shard["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+            let whole = |replica: &Value| replica["applied"] == replicas[0]["last"] && replica["last"] == replicas[0]["last"];
+            let new = |replica: &Value| replica["node"] == node && replica["replica"].as_u64() > Some(3);
+            replicas.len() == 3 && replicas.iter().all(whole) && replicas.iter().any(new)
+        });
+        (equal && status["shards_without_leader"] == 0).then_some(())
+    });
 }
