@@ -204,7 +204,7 @@ fn records_are_printed_in_order_one_per_line() {
     let expected = [&EFFECTS[..], &["key_set 0xff version 1, 11 bytes"]].concat();
     assert_eq!(effects.collect::<Vec<_>>(), expected);
     let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with("core 0 ")).collect();
-    assert!(lines[0].contains(" batch 1 shard 1 replica 1 space 1 checkpoint of entry 0 term 0, part 1 of 1, "));
+    assert!(lines[0].contains(" batch 1 shard 1 replica 1 space 1 checkpoint of entry 0 term 0, log kept from segment 1, part 1 of 1, "));
     assert!(lines[1].contains(" batch 1 shard 2 replica 1 space 2 checkpoint of entry 0 "));
     let entry = |index: u64| format!("replica 1 space 1 entry {index} term 1, 1 effects, ");
     assert!(
@@ -408,6 +408,61 @@ fn an_index_ahead_of_its_log_is_found() {
     assert_found(&data, "shard 1 replica 1: the index holds entries up to ");
     assert_found(&data, "row \"later\" in space 1: it points to segment 1 offset ");
     assert_found(&data, "the index says that replay begins with batch ");
+}
+
+#[test]
+fn a_log_whose_oldest_segments_were_reclaimed_is_sound() {
+    let mut single = Single::create();
+    let (cli, data) = (single.cli(), single.data());
+    cli.told(&["set", "early", "kept"]);
+    let value = vec![b'v'; 1 << 20];
+    // Of eight keys written over and over most of the log is dead soon.
+    let mut written = 0;
+    support::eventually("a segment is reclaimed", support::READY, || {
+        let output = cli.run_with_input(&["set", &format!("key {}", written % 8), "--stdin"], &value);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        written += 1;
+        (!segment(&single).exists()).then_some(())
+    });
+    assert!(written > 24, "the log was short enough with {written} MiB");
+    cli.told(&["set", "late", "too"]);
+    single.process.stop();
+    assert_sound(&data);
+    let found = document(&data, &[], 0);
+    let core = &found["cores"][0];
+    assert!(
+        number(&core["kept_from"]) > 1 && number(&core["segments"][0]["segment"]) > 1,
+        "{core:#}"
+    );
+    assert!(stdout(&inspect(&data, &[])).contains("what came before was reclaimed"));
+    assert!(stdout(&inspect(&data, &["--verify"])).contains("of entries before it only the rows they left could be checked"));
+    // What was written once lives on as a copy, which its row points to.
+    let copy = record(&data, |record| record["kind"] == "relocation" && sets("early")(record));
+    let effect = &copy["effects"]
+        .as_array()
+        .expect("effects")
+        .iter()
+        .find(|effect| effect["key"] == "early");
+    let at = number(&effect.expect("it is there")["offset"]);
+    let path = data.join(format!("core-0/log/{:08}.seg", number(&copy["segment"])));
+    with_bytes(&path, at + 50, b"!", || {
+        assert_found(&data, "row \"early\" in space 1: it points to segment ")
+    });
+    // Without an index the log is enough.
+    fs::remove_dir_all(data.join("core-0/index")).expect("a folder");
+    single.start_again();
+    assert_eq!(single.cli().told(&["get", "early"]), "kept\n");
+    assert_eq!(single.cli().told(&["get", "late"]), "too\n");
+    single.process.stop();
+    assert_sound(&data);
+    // A segment that the checkpoints rest on.
+    let core = &document(&data, &[], 0)["cores"][0];
+    let (oldest, kept_from) = (number(&core["segments"][0]["segment"]), number(&core["kept_from"]));
+    for gone in oldest..=kept_from {
+        fs::remove_file(data.join(format!("core-0/log/{gone:08}.seg"))).expect("there");
+    }
+    let lost = format!("log segments {kept_from} to {kept_from} are gone, and the checkpoints rest on them");
+    assert_found(&data, &lost);
 }
 
 #[test]

@@ -3,6 +3,10 @@
 //! Entries are taken in log order. One that is replaced later never counted; one counts when a later batch proves its commit. A
 //! key whose row is missing or older is kept in mind, for it may be deleted further on; what is left at the end is wrong.
 //!
+//! Only entries that are still in the log are held against the rows: those before it were reclaimed, and all that the log has of
+//! them are copies of the values that lived, which say nothing about deletes. An image that came into force makes what the index
+//! knows of its replica history.
+//!
 //! Not here, on purpose: whether a row's pointer leads anywhere (`rows`).
 
 use std::collections::{BTreeMap, VecDeque};
@@ -44,7 +48,7 @@ struct Claim {
     tail: VecDeque<Pending>,
     /// The lowest entry before the replay mark that the index does not hold.
     left_behind: Option<LogIndex>,
-    /// Lost records make any comparison meaningless.
+    /// Lost records make any comparison meaningless; so does an end, or an image in force that the index does not know.
     hurt: bool,
 }
 
@@ -95,8 +99,14 @@ impl<'a, R: IndexReader> Applied<'a, R> {
             match record.body {
                 RecordBody::Entry {
                     term, index, kind, data, ..
-                } => self.entry(record.name, (term, index), kind, data, batch.position),
+                } if self.counts(record.name, record.space) => self.entry(record.name, (term, index), kind, data, batch.position),
+                RecordBody::Entry { .. } => {}
                 RecordBody::ReplicaEnd => self.forget(record.name),
+                RecordBody::Checkpoint { part, parts, .. }
+                    if part.checked_add(1) == Some(parts) && self.is_overtaken(record.name, record.space) =>
+                {
+                    self.forget(record.name);
+                }
                 RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::Relocation { .. } | RecordBody::Unknown { .. } => {}
             }
         }
@@ -158,7 +168,17 @@ impl<'a, R: IndexReader> Applied<'a, R> {
         self.keep(bytes);
     }
 
-    /// A replica has ended: what it claims counts no more.
+    /// Whether a record is of the space that the index claims to hold: before an image came into force the log was another.
+    fn counts(&self, name: ReplicaName, space: Space) -> bool {
+        self.replicas.get(&name).is_some_and(|claim| claim.space == space)
+    }
+
+    /// Whether a checkpoint of this space means that an image came into force that the index does not know.
+    fn is_overtaken(&self, name: ReplicaName, space: Space) -> bool {
+        self.replicas.get(&name).is_some_and(|claim| space > claim.space)
+    }
+
+    /// A replica has ended, or lives on in an image: what the index claims of it counts no more.
     fn forget(&mut self, name: ReplicaName) {
         if let Some(claim) = self.replicas.get_mut(&name) {
             claim.hurt = true;

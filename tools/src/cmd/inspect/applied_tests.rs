@@ -1,12 +1,13 @@
 //! Indexes that keep their word and indexes that do not, each held against a log made for it by the engine's writer.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
 use margate_engine::index::{CoreMarks, Generation, IndexWriter as _, MemoryReader, MemoryStore, Overlay, Row, RowFlags, Slot};
 use margate_engine::log::effects::EntryDataBuilder;
 use margate_engine::log::record::Record;
-use margate_engine::log::scan::{ScanError, scan};
+use margate_engine::log::scan::{ScanEnd, ScanError, scan};
 use margate_engine::log::segment::{LogConfig, ReadySegment};
 use margate_engine::log::writer::{FlushStep, LogWriter, Resume};
 use margate_engine::runtime::segments;
@@ -32,30 +33,85 @@ const CONFIG: LogConfig = LogConfig {
     ready_min: 1,
 };
 
-/// A log of one segment on disk, and its writer.
+/// A log on disk, and its writer.
 struct Log {
     folder: TempDir,
-    bytes: Vec<u8>,
+    segments: BTreeMap<u32, Vec<u8>>,
     writer: LogWriter,
 }
 
 impl Log {
     fn new() -> Self {
-        let mut writer = LogWriter::new(CONFIG, Resume::fresh());
-        let first = ReadySegment {
-            number: 1,
-            salt: 7,
-            life: 1,
-        };
-        assert_eq!(writer.segments_wanted().first(), Some(&1));
-        writer.segment_ready(first);
-        let mut bytes = vec![0; CONFIG.segment_bytes as usize];
-        bytes[..4_096].copy_from_slice(&CONFIG.segment_header(first).encode());
-        Self {
+        let mut log = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
-            bytes,
-            writer,
+            segments: BTreeMap::new(),
+            writer: LogWriter::new(CONFIG, Resume::fresh()),
+        };
+        log.offer(1, 0);
+        log
+    }
+
+    /// Makes the next segment ready; one that was recycled is full of what it held.
+    fn offer(&mut self, life: u32, filling: u8) {
+        let number = *self.writer.segments_wanted().first().expect("one is wanted");
+        let ready = ReadySegment { number, salt: 7, life };
+        let mut bytes = vec![filling; CONFIG.segment_bytes as usize];
+        bytes[..4_096].copy_from_slice(&CONFIG.segment_header(ready).encode());
+        self.segments.insert(number, bytes);
+        self.writer.segment_ready(ready);
+    }
+
+    /// Entries of one key from `index` on, until the log goes on in another segment; the next index.
+    fn fill(&mut self, mut index: u64, life: u32) -> u64 {
+        let (before, value) = (self.writer.position().segment, "x".repeat(1 << 20));
+        self.offer(life, 0x5A);
+        while self.writer.position().segment == before {
+            self.entry(1, index, &[("fill", Some(&value), 100 + index)]).flush(index);
+            index += 1;
         }
+        index
+    }
+
+    /// Copies of values, as reclaim and images make them.
+    fn copies(&mut self, space: Space, effects: &[(&str, &str, u64)]) -> &mut Self {
+        let mut data = EntryDataBuilder::new(CONFIG.cluster, NAME.shard, Nanos(0));
+        for (key, value, version) in effects {
+            data.put(key.as_bytes(), value.as_bytes(), Version(*version), ValueHash::of(value.as_bytes()));
+        }
+        self.writer.push(Record::Relocation {
+            name: NAME,
+            space,
+            data: data.finish().into(),
+            timestamp: Nanos(1),
+        });
+        self
+    }
+
+    fn checkpoint(&mut self, space: Space, applied: u64, kept_from: u32) -> &mut Self {
+        self.writer.push(Record::Checkpoint {
+            name: NAME,
+            space,
+            applied: LogIndex(applied),
+            applied_term: Term(1),
+            kept_from,
+            state: bytes::Bytes::from_static(b"state"),
+            timestamp: Nanos(1),
+        });
+        self
+    }
+
+    /// A byte of the first segment changes.
+    fn flip(&mut self, at: u32) {
+        self.segments.get_mut(&1).expect("the first")[at as usize] ^= 1;
+    }
+
+    /// What the survey says, and what is wrong with the log alone.
+    fn survey(&self, expected: &[ReplicaName]) -> (Survey, Vec<String>) {
+        let sizes = self.segments.iter().map(|(number, bytes)| (*number, bytes.len() as u64, 1));
+        let (mut survey, mut problems) = (Survey::of(sizes), Problems::default());
+        let end = self.scan(&mut |batch| survey.batch(batch, &mut problems)).expect("a sound log");
+        survey.end(end, &expected.iter().copied().collect(), &mut problems);
+        (survey, problems.lines().collect())
     }
 
     /// Queues an entry; `None` deletes the key.
@@ -87,7 +143,8 @@ impl Log {
             panic!("something is queued")
         };
         let from = flush.offset as usize;
-        flush.encode_into(&mut self.bytes[from..from + flush.length]);
+        let bytes = self.segments.get_mut(&flush.segment).expect("it was offered");
+        flush.encode_into(&mut bytes[from..from + flush.length]);
         self.writer.flushed(flush.sequence, Nanos(2));
         Position {
             segment: flush.segment,
@@ -110,10 +167,15 @@ impl Log {
         problems.lines().collect()
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(&ScannedBatch<'_>)) -> Result<(), ScanError> {
-        fs::write(segments::path(self.folder.path(), 1), &self.bytes).expect("written");
+    fn scan(&self, visit: &mut dyn FnMut(&ScannedBatch<'_>)) -> Result<ScanEnd, ScanError> {
+        for number in segments::numbers(self.folder.path()).expect("a folder") {
+            fs::remove_file(segments::path(self.folder.path(), number)).expect("there");
+        }
+        for (number, bytes) in &self.segments {
+            fs::write(segments::path(self.folder.path(), *number), bytes).expect("written");
+        }
         let mut files = MappedSegments::open(self.folder.path()).expect("a folder");
-        scan(&mut files, &CONFIG, None, visit).map(|_| ())
+        scan(&mut files, &CONFIG, None, visit)
     }
 }
 
@@ -137,7 +199,7 @@ fn index(replay: Position, marks: &ReplicaMarks, rows: &[(&str, u64)]) -> Memory
             generation: 1,
             replay,
             replay_sequence: 1,
-            next_space: Space(SPACE.0 + 1),
+            next_space: Space(100),
         },
         replicas: vec![marks.clone()],
         positions: Vec::new(),
@@ -225,7 +287,7 @@ fn of_a_replica_that_lost_records_or_ended_nothing_more_is_said() {
     for lost in [1, 3] {
         let (mut log, places) = log();
         assert_eq!(log.problems(places[4], &marks(3, 2), &[]).len(), 1, "before anything is lost");
-        log.bytes[places[lost].offset as usize + 70] ^= 1;
+        log.flip(places[lost].offset + 70);
         assert_eq!(log.problems(places[4], &marks(3, 2), &[]), [""; 0]);
     }
     let (mut log, places) = log();
@@ -260,14 +322,129 @@ fn an_end_is_told_once_and_what_follows_it_does_not_count() {
     });
     log.flush(4);
     log.entry(3, 9, &[]).flush(9);
-    let (mut survey, mut problems) = (Survey::of([(1, 4 << 20)].into_iter()), Problems::default());
-    fs::write(segments::path(log.folder.path(), 1), &log.bytes).expect("written");
-    let mut files = MappedSegments::open(log.folder.path()).expect("a folder");
-    let end = scan(&mut files, &CONFIG, None, &mut |batch| survey.batch(batch, &mut problems)).expect("a sound log");
-    survey.end(end, &[NAME].into(), &mut problems);
-    let [told] = &problems.lines().collect::<Vec<_>>()[..] else {
-        panic!("one end")
-    };
+    let (survey, problems) = log.survey(&[NAME]);
+    let [told] = &problems[..] else { panic!("one end") };
     assert!(told.starts_with("shard 1 replica 1 ended at segment 1 offset "), "{told}");
     assert_eq!(survey.replicas[&NAME].last(), LogIndex(4));
+}
+
+/// Two entries, then others until the second segment, where reclaim has copied `b`, written a checkpoint and dropped the first one.
+fn reclaimed() -> (Log, u64) {
+    let mut log = Log::new();
+    log.checkpoint(SPACE, 0, 1).flush(0);
+    log.entry(1, 1, &[("a", Some("1"), 1), ("b", Some("1"), 2)]).flush(1);
+    let next = log.fill(2, 2);
+    log.copies(SPACE, &[("b", "1", 2)]).flush(next - 1);
+    log.checkpoint(SPACE, next - 1, 2).flush(next - 1);
+    log.segments.remove(&1);
+    (log, next)
+}
+
+#[test]
+fn what_was_reclaimed_is_neither_missing_nor_compared() {
+    let (mut log, next) = reclaimed();
+    let (survey, problems) = log.survey(&[NAME]);
+    assert_eq!(problems, [""; 0]);
+    let replica = &survey.replicas[&NAME];
+    assert_eq!((survey.oldest(), survey.kept_from, replica.copies[&SPACE]), (2, 2, 1));
+    assert_eq!(replica.last(), LogIndex(next - 1));
+
+    let fill = ("fill", 100 + next - 1);
+    let replay = log.entry(1, next, &[("c", Some("1"), 900), ("a", None, 901)]).flush(next);
+    // Whether `a` lived cannot be told; that `b` did, its copy says, and nothing says that it should.
+    for rows in [&[fill, ("b", 2), ("c", 900)][..], &[fill, ("c", 900)]] {
+        assert_eq!(log.problems(replay, &marks(next, 1), rows), [""; 0]);
+    }
+    // What is left of the log counts as ever.
+    let [missing, deleted] = &log.problems(replay, &marks(next, 1), &[fill, ("a", 1)])[..] else {
+        panic!("one row too few and one too many")
+    };
+    assert!(missing.contains("key \"a\" was deleted by entry"), "{missing}");
+    assert!(deleted.contains("key \"c\" has version 900"), "{deleted}");
+}
+
+#[test]
+fn a_segment_that_nobody_reclaimed_is_missed() {
+    let (mut log, next) = reclaimed();
+    let next = log.fill(next, 1);
+    log.entry(1, next, &[]).flush(next);
+    log.segments.remove(&2);
+    let problems = log.survey(&[]).1;
+    assert!(
+        problems.contains(&"log segments 1 to 2 are gone, and the checkpoints rest on them: restore them, or replace this node".to_owned())
+    );
+    log.checkpoint(SPACE, next, 2).flush(next);
+    let [told] = &log.survey(&[]).1[..] else { panic!("one segment") };
+    assert!(told.starts_with("log segments 2 to 2 are gone"), "{told}");
+    log.checkpoint(SPACE, next, 3).flush(next);
+    assert_eq!(log.survey(&[NAME]).1, [""; 0]);
+}
+
+#[test]
+fn entries_that_neither_the_log_nor_a_checkpoint_has_are_missed() {
+    let (mut log, next) = reclaimed();
+    log.entry(1, next + 1, &[]).flush(next + 1);
+    let [told] = &log.survey(&[NAME]).1[..] else { panic!("one gap") };
+    assert!(
+        told.contains(&format!("entries {next} to {next} are missing before segment 2")),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_image_in_force_makes_history_of_what_came_before() {
+    const IMAGE: Space = Space(5);
+    let (mut log, places) = log();
+    log.copies(Space(4), &[("z", "1", 1)]).flush(3);
+    log.copies(IMAGE, &[("b", "2", 50), ("d", "1", 60)]).flush(3);
+    // Until then the index is held against the entries, and rows of images mean nothing.
+    assert_eq!(log.problems(places[4], &marks(3, 2), &[]).len(), 1);
+    assert_eq!(log.survey(&[]).0.replicas[&NAME].unfinished(), [Space(4), IMAGE]);
+    log.checkpoint(IMAGE, 70, 1).flush(70);
+    assert_eq!(log.problems(places[4], &marks(3, 2), &[]), [""; 0]);
+    let mut installed = marks(70, 1);
+    installed.space = IMAGE;
+    assert_eq!(log.problems(places[4], &installed, &[]), [""; 0]);
+    let (survey, problems) = log.survey(&[NAME]);
+    assert_eq!(problems, [""; 0]);
+    let replica = &survey.replicas[&NAME];
+    assert_eq!((replica.space, replica.last(), replica.unfinished()), (IMAGE, LogIndex(70), vec![]));
+}
+
+#[test]
+fn a_replica_that_a_later_one_replaces_is_history() {
+    const LATER: ReplicaName = ReplicaName {
+        replica: ReplicaId(4),
+        ..NAME
+    };
+    let (mut log, places) = log();
+    log.writer.push(Record::ReplicaEnd {
+        name: NAME,
+        space: SPACE,
+        timestamp: Nanos(1),
+    });
+    log.flush(4);
+    assert_eq!(log.survey(&[NAME]).1.len(), 1);
+    log.writer.push(Record::Checkpoint {
+        name: LATER,
+        space: Space(9),
+        applied: LogIndex(0),
+        applied_term: Term(0),
+        kept_from: 1,
+        state: bytes::Bytes::new(),
+        timestamp: Nanos(1),
+    });
+    log.flush(4);
+    let (survey, problems) = log.survey(&[NAME]);
+    assert_eq!(problems, [""; 0]);
+    assert!(survey.replicas[&NAME].replaced && survey.replicas[&LATER].is_whole());
+    let mut later = marks(0, 0);
+    (later.name, later.space) = (LATER, Space(9));
+    assert_eq!(log.problems(places[4], &later, &[]), [""; 0]);
+    // The first of a shard may be long gone from the log.
+    let before = ReplicaName {
+        replica: ReplicaId(0),
+        ..NAME
+    };
+    assert_eq!(log.survey(&[before]).1, [""; 0]);
 }

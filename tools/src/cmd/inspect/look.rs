@@ -13,9 +13,10 @@ use margate_engine::log::scan::{ReadSegments, scan};
 use margate_engine::log::segment::LogConfig;
 use margate_engine::runtime::index_reader::HeedReader;
 use margate_engine::runtime::index_store::HeedIndex;
+use margate_engine::shard::members::Change;
 use margate_engine::shard::state::ShardState;
 use margate_engine::types::{Position, ReplicaName};
-use margate_net::ids::CoreId;
+use margate_net::ids::{CoreId, ShardId};
 use margate_net::message::EntryKind;
 
 use super::applied::Applied;
@@ -31,8 +32,10 @@ pub(super) struct CoreFolder {
     pub(super) index: PathBuf,
     /// All but the size of its segments, which they tell themselves.
     pub(super) config: LogConfig,
-    /// The replicas that were created there.
+    /// The replicas that were created there; none in a directory that joined later.
     pub(super) expected: BTreeSet<ReplicaName>,
+    /// The shards that should have a replica there.
+    pub(super) shards: BTreeSet<ShardId>,
 }
 
 /// How much is read.
@@ -49,6 +52,8 @@ pub(super) enum Depth {
 pub(super) struct CoreReport {
     pub(super) core: CoreId,
     pub(super) survey: Survey,
+    /// Shards that have no replica here yet, as far as the log was read: the node asks to be admitted.
+    pub(super) awaited: Vec<ShardId>,
     pub(super) index: Option<IndexView>,
     pub(super) checked: Checked,
     pub(super) problems: Problems,
@@ -70,6 +75,8 @@ pub(super) struct Checked {
     pub(super) records: u64,
     pub(super) effects: u64,
     pub(super) rows: u64,
+    /// Rows of no replica in force, which the next start drops; they were not followed.
+    pub(super) rows_left: u64,
     pub(super) positions: u64,
 }
 
@@ -86,6 +93,7 @@ pub(super) fn look(folder: &CoreFolder, depth: Depth, watch: &mut Watch<'_>) -> 
     let mut report = CoreReport {
         core: folder.config.core,
         survey: Survey::default(),
+        awaited: Vec::new(),
         index: index.as_ref().map(|(_, view)| view.clone()),
         checked: Checked::default(),
         problems,
@@ -135,12 +143,8 @@ impl CoreReport {
     /// Scans the log; whether to its end.
     fn read_log(&mut self, folder: &CoreFolder, segments: &mut MappedSegments, index: Option<&OpenIndex>, watch: &mut Watch<'_>) -> bool {
         let (survey, problems, checked) = (&mut self.survey, &mut self.problems, &mut self.checked);
-        *survey = Survey::of(
-            segments
-                .segments()
-                .into_iter()
-                .map(|number| (number, segments.segment_bytes(number))),
-        );
+        let numbers = segments.segments().into_iter();
+        *survey = Survey::of(numbers.map(|number| (number, segments.segment_bytes(number), segments.life(number))));
         let config = LogConfig {
             segment_bytes: u32::try_from(segments.segment_size()).unwrap_or(u32::MAX),
             ..folder.config
@@ -162,7 +166,16 @@ impl CoreReport {
             }
         });
         match scanned {
-            Ok(end) => survey.end(end, &folder.expected, problems),
+            Ok(end) => {
+                // What the index says is damaged need not be in the log any more.
+                let damaged = |name: &ReplicaName| {
+                    let view = self.index.iter().flat_map(|view| &view.replicas);
+                    view.into_iter().any(|marks| marks.name == *name && marks.damaged)
+                };
+                let expected = folder.expected.iter().copied().filter(|name| !damaged(name)).collect();
+                survey.end(end, &expected, problems);
+                self.awaited = survey.without_replica(&folder.shards);
+            }
             Err(error) => {
                 problems.add(Problem::Log(error));
                 return false;
@@ -185,8 +198,8 @@ impl CoreReport {
         for marks in &view.replicas {
             let name = marks.name;
             let found = self.survey.replicas.get(&name);
-            // Where the log says that it ended, that was told already.
-            if marks.damaged && found.is_none_or(|found| found.ended.is_none()) {
+            // Where the log says that it ended, that was told already; one that was replaced is history.
+            if marks.damaged && found.is_none_or(|found| found.ended.is_none() && !found.replaced) {
                 self.problems.add(Problem::MarkedDamaged { name });
             }
             if let Err(fault) = ShardState::decode(&marks.state) {
@@ -195,7 +208,8 @@ impl CoreReport {
             let Some(found) = found.filter(|found| found.is_whole() && !marks.damaged) else {
                 continue;
             };
-            let (applied, commit, durable) = (marks.applied, marks.commit, found.commit);
+            // Of what is applied at a checkpoint the commit need not be in the log any more.
+            let (applied, commit, durable) = (marks.applied, marks.commit, found.commit.max(found.checkpoint));
             if applied > commit || commit > durable {
                 self.problems.add(Problem::MarkAhead {
                     name,
@@ -218,8 +232,9 @@ impl CoreReport {
         reader: &HeedReader,
         view: &IndexView,
     ) -> Result<(), IndexError> {
-        let mut pointers = Pointers::new(segments, folder.config.cluster, self.survey.end, &view.replicas);
+        let mut pointers = Pointers::new(segments, folder.config.cluster, &self.survey, view);
         self.checked.rows = pointers.rows(reader, &mut self.problems)?;
+        self.checked.rows_left = pointers.left;
         self.checked.positions = pointers.positions(reader, &mut self.problems)?;
         Ok(())
     }
@@ -227,25 +242,39 @@ impl CoreReport {
 
 /// Every effect of a batch, checksum by checksum; the batch's own has been checked by the scan.
 fn check_effects(batch: &ScannedBatch<'_>, checked: &mut Checked, problems: &mut Problems) {
+    let effects = |data| {
+        let parsed = verify_checksums(data).and_then(|()| EntryData::parse(data))?;
+        Ok(parsed.effects().count() as u64)
+    };
     for record in batch.records() {
-        let RecordBody::Entry {
-            index,
-            kind: EntryKind::Normal,
-            data,
-            ..
-        } = record.body
-        else {
-            continue;
-        };
         let (name, position) = (record.name, record.position);
-        match verify_checksums(data).and_then(|()| EntryData::parse(data)) {
-            Ok(parsed) => checked.effects += parsed.effects().count() as u64,
-            Err(fault) => problems.add(Problem::Entry {
+        let found = match record.body {
+            RecordBody::Entry {
+                index,
+                kind: EntryKind::Normal,
+                data,
+                ..
+            } => effects(data).map_err(|fault| Problem::Entry {
                 name,
                 index,
                 position,
                 fault,
             }),
+            RecordBody::Entry {
+                index,
+                kind: EntryKind::Membership,
+                data,
+                ..
+            } => match Change::parse(data) {
+                Some(_) => Ok(0),
+                None => Err(Problem::Change { name, index, position }),
+            },
+            RecordBody::Relocation { data, .. } => effects(data).map_err(|fault| Problem::Copies { name, position, fault }),
+            RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => Ok(0),
+        };
+        match found {
+            Ok(effects) => checked.effects += effects,
+            Err(problem) => problems.add(problem),
         }
     }
 }

@@ -26,7 +26,7 @@ use margate_engine::log::segment::LogConfig;
 use margate_engine::runtime::directory::DirectoryError;
 use margate_engine::runtime::stopped::StoppedDirectory;
 use margate_engine::types::ReplicaName;
-use margate_net::ids::{CoreId, NodeId};
+use margate_net::ids::{CoreId, NodeId, ShardId};
 use margate_net::map::MapReplica;
 
 use self::look::{CoreFolder, CoreReport, Depth, look};
@@ -178,7 +178,10 @@ fn folder(directory: &StoppedDirectory, identity: &Identity, creation: &Creation
         let replica = shard.replicas.iter().find(here)?.id;
         Some(ReplicaName { shard: shard.id, replica })
     });
-    let expected: BTreeSet<ReplicaName> = replicas.collect();
+    let map: BTreeSet<ReplicaName> = replicas.collect();
+    let shards: BTreeSet<ShardId> = map.iter().map(|name| name.shard).collect();
+    // A directory that joined was made with no replica.
+    let joined = matches!(identity.membership, Membership::Member { joined: true, .. });
     CoreFolder {
         log: directory.log(core),
         index: directory.index(core),
@@ -191,6 +194,7 @@ fn folder(directory: &StoppedDirectory, identity: &Identity, creation: &Creation
             segment_bytes: 0,
             ready_min: 0,
         },
-        expected,
+        expected: if joined { BTreeSet::new() } else { map },
+        shards,
     }
 }

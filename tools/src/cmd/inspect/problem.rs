@@ -36,7 +36,11 @@ pub(super) enum Problem {
     Damage(Damage),
     #[error("{name} was created here and is not in the log: the log was lost, so this replica must be replaced")]
     LogLost { name: ReplicaName },
-    #[error("{name} ended at {position}, for it had lost acknowledged entries: it is never started again and must be replaced")]
+    #[error("log segments {from} to {to} are gone, and the checkpoints rest on them: restore them, or replace this node")]
+    SegmentsLost { from: u32, to: u32 },
+    #[error(
+        "{name} ended at {position}, for it had lost acknowledged entries: it is never started again; the node asks to be admitted in its place"
+    )]
     Ended { name: ReplicaName, position: Position },
     #[error("{name}: a record at {position} is of kind {kind}, which this version does not know; start the version that wrote it")]
     UnknownKind { name: ReplicaName, position: Position, kind: u8 },
@@ -59,6 +63,18 @@ pub(super) enum Problem {
         index: LogIndex,
         position: Position,
         fault: EntryFault,
+    },
+    #[error("{name}: the copies at {position} make no sense: {fault}")]
+    Copies {
+        name: ReplicaName,
+        position: Position,
+        fault: EntryFault,
+    },
+    #[error("{name}: entry {index} at {position} is a change of members that makes no sense")]
+    Change {
+        name: ReplicaName,
+        index: LogIndex,
+        position: Position,
     },
     #[error("the state of {name} is damaged: {fault}")]
     State { name: ReplicaName, fault: StateFault },
@@ -120,7 +136,7 @@ pub(super) enum Problem {
 pub(super) enum RowFault {
     #[error("its bytes are none: {0}")]
     Bytes(RowError),
-    #[error("no replica has this space")]
+    #[error("no replica has this space, and none ever had")]
     NoReplica,
     #[error("the key is outside the range of {0}")]
     OutsideRange(ReplicaName),

@@ -1,4 +1,4 @@
-//! `--records`: every record of a log on a line of its own, the effects of an entry below it.
+//! `--records`: every record of a log on a line of its own, the effects of an entry or of copies below it.
 //!
 //! A log may be far larger than memory, so records are printed as they are read; once nobody reads the output any more, the log
 //! is not read on either.
@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use margate_engine::log::batch::ScannedBatch;
 use margate_engine::log::effects::{Effect, EffectKind, EntryData};
 use margate_engine::log::record::{RecordBody, ScannedRecord};
+use margate_engine::shard::members::Change;
 use margate_engine::types::Position;
 use margate_net::ids::CoreId;
 use margate_net::message::EntryKind;
@@ -129,14 +130,15 @@ fn at(object: Object, position: Position) -> Object {
     object.field("segment", position.segment).field("offset", position.offset)
 }
 
-/// The effects of an entry, with their places; none where it has none or makes no sense.
+/// The effects of an entry or of copies, with their places; none where it has none or makes no sense.
 fn effects_of<'a>(record: &ScannedRecord<'a>) -> Vec<(Position, Effect<'a>)> {
-    let RecordBody::Entry {
+    let (RecordBody::Entry {
         kind: EntryKind::Normal,
         data,
         data_position,
         ..
-    } = record.body
+    }
+    | RecordBody::Relocation { data, data_position }) = record.body
     else {
         return Vec::new();
     };
@@ -183,7 +185,10 @@ fn describe(body: &RecordBody<'_>) -> String {
             kind: EntryKind::Membership,
             data,
             ..
-        } => format!("{kind} {index} term {term}, membership, {} bytes", data.len()),
+        } => match Change::parse(data) {
+            Some((change, _)) => format!("{kind} {index} term {term}, {}", describe_change(&change)),
+            None => format!("{kind} {index} term {term}, membership, {} bytes that make no sense", data.len()),
+        },
         RecordBody::HardState(state) => format!("{kind} term {} vote {}", state.term, state.vote),
         RecordBody::Checkpoint {
             applied,
@@ -202,6 +207,17 @@ fn describe(body: &RecordBody<'_>) -> String {
             Err(fault) => format!("{kind} of {} bytes that make no sense: {fault}", data.len()),
         },
         RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => kind,
+    }
+}
+
+fn describe_change(change: &Change) -> String {
+    match change {
+        Change::Admit(home) => format!(
+            "membership: replica {} of node {} core {} is admitted, data directory {}",
+            home.replica, home.node, home.core, home.directory
+        ),
+        Change::Leave => "membership: the change is done".to_owned(),
+        Change::Replace { new, old } => format!("membership: replica {new} replaces replica {old}"),
     }
 }
 
@@ -231,16 +247,17 @@ fn record_object(object: Object, record: &ScannedRecord<'_>) -> Object {
         RecordBody::Entry {
             term, index, kind, data, ..
         } => {
-            let effects: Vec<Value> = effects_of(record)
-                .iter()
-                .map(|(place, effect)| effect_object(*place, effect).into())
-                .collect();
+            let change = match kind {
+                EntryKind::Normal => None,
+                EntryKind::Membership => Change::parse(data).map(|(change, _)| describe_change(&change)),
+            };
             object
                 .field("index", index.0)
                 .field("term", term.0)
                 .field("membership", kind == EntryKind::Membership)
+                .field("change", change)
                 .field("bytes", data.len())
-                .field("effects", effects)
+                .field("effects", effect_objects(record))
         }
         RecordBody::HardState(state) => object.field("term", state.term.0).field("vote", state.vote.0),
         RecordBody::Checkpoint {
@@ -257,9 +274,14 @@ fn record_object(object: Object, record: &ScannedRecord<'_>) -> Object {
             .field("parts", parts)
             .field("kept_from", kept_from)
             .field("bytes", state.len()),
-        RecordBody::Relocation { data, .. } => object.field("bytes", data.len()),
+        RecordBody::Relocation { data, .. } => object.field("bytes", data.len()).field("effects", effect_objects(record)),
         RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => object,
     }
+}
+
+fn effect_objects(record: &ScannedRecord<'_>) -> Vec<Value> {
+    let effects = effects_of(record);
+    effects.iter().map(|(place, effect)| effect_object(*place, effect).into()).collect()
 }
 
 fn effect_object(position: Position, effect: &Effect<'_>) -> Object {

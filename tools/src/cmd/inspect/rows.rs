@@ -1,10 +1,13 @@
 //! Whether every pointer of an index leads to the record it means (invariant 5), and every noted entry to its batch.
+//!
+//! A row may point to an entry's effect or to a copy of it; the bytes are the same. Rows of images that never came into force and
+//! of replicas that are gone are dropped by the next start, and what they point to may be gone before: they are counted only.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use margate_engine::index::IndexError;
 use margate_engine::index::row::{Row, RowError, split_index_key};
-use margate_engine::index::{IndexError, ReplicaMarks};
 use margate_engine::log::effects::{EFFECT_HEADER_BYTES, EffectKind, ExpectedEffect, read_effect};
 use margate_engine::log::fetch::entries_in_chunk;
 use margate_engine::log::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
@@ -13,8 +16,10 @@ use margate_engine::shard::state::ShardState;
 use margate_engine::types::{Position, ReplicaName, ValueHash};
 use margate_net::ids::{ClusterId, LogIndex, ShardId, Space};
 
+use super::look::IndexView;
 use super::problem::{PositionFault, Problem, Problems, RowFault};
 use super::segments::MappedSegments;
+use super::survey::Survey;
 
 /// What rows are held against.
 pub(super) struct Pointers<'a> {
@@ -23,27 +28,42 @@ pub(super) struct Pointers<'a> {
     /// The first byte after the last batch.
     pub(super) end: Position,
     owners: BTreeMap<Space, Owner>,
+    /// The first space never used.
+    next_space: Space,
+    /// Rows of spaces that have no owner any more.
+    pub(super) left: u64,
 }
 
 /// Who has a space.
 struct Owner {
     name: ReplicaName,
-    /// Its range and highest version; `None` if its state is damaged.
+    /// Its range and highest version; `None` if its state is damaged, or newer than what the index knows.
     state: Option<ShardState>,
 }
 
 impl<'a> Pointers<'a> {
-    /// Of the replicas that these marks are of.
-    pub(super) fn new(segments: &'a mut MappedSegments, cluster: ClusterId, end: Position, marks: &[ReplicaMarks]) -> Self {
-        let owner = |marks: &ReplicaMarks| Owner {
-            name: marks.name,
-            state: ShardState::decode(&marks.state).ok(),
-        };
+    /// Of the replicas that the index knows, and of the images that came into force since.
+    pub(super) fn new(segments: &'a mut MappedSegments, cluster: ClusterId, survey: &Survey, view: &IndexView) -> Self {
+        let known = view.replicas.iter().map(|marks| {
+            let owner = Owner {
+                name: marks.name,
+                state: ShardState::decode(&marks.state).ok(),
+            };
+            (marks.space, owner)
+        });
+        let in_force = survey.replicas.iter().filter(|(_, replica)| replica.is_whole());
+        let newer = in_force.map(|(name, replica)| {
+            let owner = Owner { name: *name, state: None };
+            (replica.space, owner)
+        });
         Self {
             segments,
             cluster,
-            end,
-            owners: marks.iter().map(|marks| (marks.space, owner(marks))).collect(),
+            end: survey.end,
+            // The later one counts: what the index knows.
+            owners: newer.chain(known).collect(),
+            next_space: view.core.map_or(Space(0), |core| core.next_space),
+            left: 0,
         }
     }
 
@@ -89,7 +109,14 @@ impl<'a> Pointers<'a> {
 
     fn row(&mut self, space: Space, key: &[u8], row: Result<Row, RowError>) -> Result<(), RowFault> {
         let row = row.map_err(RowFault::Bytes)?;
-        let owner = self.owners.get(&space).ok_or(RowFault::NoReplica)?;
+        let Some(owner) = self.owners.get(&space) else {
+            self.left += 1;
+            return if space < self.next_space {
+                Ok(())
+            } else {
+                Err(RowFault::NoReplica)
+            };
+        };
         let shard = owner.check(key, &row)?;
         let position = row.position;
         if position >= self.end {

@@ -11,7 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use margate_engine::log::limits::BLOCK_BYTES;
 use margate_engine::log::scan::{ReadFault, ReadSegments};
+use margate_engine::log::segment::SegmentHeader;
 use margate_engine::runtime::segments;
 use margate_engine::types::Position;
 use memmap2::{Advice, Mmap};
@@ -49,6 +51,12 @@ impl MappedSegments {
     /// Bytes of the first segment, the size all were made with.
     pub(super) fn segment_size(&self) -> u64 {
         self.numbers.first().map_or(0, |first| self.segment_bytes(*first))
+    }
+
+    /// Which life of its file a segment is; 1 if its header says nothing.
+    pub(super) fn life(&mut self, segment: u32) -> u32 {
+        let header = self.slice(Position { segment, offset: 0 }, BLOCK_BYTES);
+        header.map_or(1, SegmentHeader::life_in)
     }
 
     /// At most so many bytes at a position; fewer where the file ends.

@@ -40,6 +40,7 @@ pub(super) fn identity_line(identity: &Identity) -> String {
 
 /// The directory as fields.
 pub(super) fn identity_object(identity: &Identity) -> Object {
+    let joined = matches!(identity.membership, Membership::Member { joined: true, .. });
     let (stage, creation) = match &identity.membership {
         Membership::Empty => ("empty", None),
         Membership::Creating(creation) => ("creating", Some(creation)),
@@ -58,6 +59,7 @@ pub(super) fn identity_object(identity: &Identity) -> Object {
         .field("node", identity.node.0)
         .field("directory", identity.directory.to_string())
         .field("stage", stage)
+        .field("joined", joined)
         .field("cluster", creation.map(|creation| creation.cluster().to_string()))
 }
 
@@ -76,8 +78,47 @@ pub(super) fn core_text(output: &mut Output, report: &CoreReport) -> Result<(), 
     output.line("")?;
     output.line(&replicas_table(report).to_string())?;
     output.line("")?;
+    for line in notes(report) {
+        output.line(&line)?;
+    }
     output.line(&index_line(report.index.as_ref()))?;
     problems_text(output, report)
+}
+
+/// What is as it should be and needs a word.
+fn notes(report: &CoreReport) -> Vec<String> {
+    let survey = &report.survey;
+    let mut notes = Vec::new();
+    if let Some(first) = reclaimed_before(survey) {
+        let kept_from = survey.kept_from;
+        notes.push(format!(
+            "the log begins with segment {first}: what came before was reclaimed. Its checkpoints keep it from segment {kept_from} on"
+        ));
+    }
+    for (name, view) in survey
+        .replicas
+        .iter()
+        .filter(|(_, view)| view.is_whole() && !view.unfinished().is_empty())
+    {
+        let spaces = words(view.unfinished().iter().map(|space| space.0.into()));
+        notes.push(format!("{name}: rows of images that never came into force, in spaces {spaces}"));
+    }
+    if !report.awaited.is_empty() {
+        let shards = words(report.awaited.iter().map(|shard| shard.0));
+        notes.push(format!(
+            "no replica of shards {shards} yet: the node asks their leaders to be admitted"
+        ));
+    }
+    notes
+}
+
+/// The first segment, if there were others before it.
+fn reclaimed_before(survey: &Survey) -> Option<u32> {
+    Some(survey.oldest()).filter(|first| *first > 1)
+}
+
+fn words(numbers: impl Iterator<Item = u64>) -> String {
+    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// What is wrong with a core, a line each.
@@ -95,8 +136,21 @@ pub(super) fn checked_text(output: &mut Output, report: &CoreReport) -> Result<(
         records,
         effects,
         rows,
+        rows_left,
         positions,
     } = report.checked;
+    if let Some(first) = reclaimed_before(&report.survey).filter(|_| report.index.is_some()) {
+        output.line(&format!(
+            "core {}: the log begins with segment {first}: of entries before it only the rows they left could be checked",
+            report.core
+        ))?;
+    }
+    if rows_left > 0 {
+        output.line(&format!(
+            "core {}: {rows_left} rows belong to no replica in force and were not followed: the next start drops them",
+            report.core
+        ))?;
+    }
     let index = if report.index.is_some() { "" } else { " (there is no index)" };
     output.line(&format!(
         "core {}: {batches} batches, {records} records, {effects} effects, {rows} rows and {positions} positions checked{index}",
@@ -126,6 +180,8 @@ pub(super) fn core_object(report: &CoreReport) -> Object {
         .field("batches", survey.batches)
         .field("records", survey.records)
         .field("segments", segments)
+        .field("kept_from", survey.kept_from)
+        .field("awaited", report.awaited.iter().map(|shard| shard.0).collect::<Vec<_>>())
         .field("torn", torn)
         .field("damage", damage)
         .field("replicas", replicas)
@@ -140,6 +196,7 @@ pub(super) fn checked_object(report: &CoreReport) -> Object {
         records,
         effects,
         rows,
+        rows_left,
         positions,
     } = report.checked;
     Object::default()
@@ -148,18 +205,23 @@ pub(super) fn checked_object(report: &CoreReport) -> Object {
         .field("records", records)
         .field("effects", effects)
         .field("rows", rows)
+        .field("rows_left", rows_left)
+        .field("first_segment", report.survey.oldest())
         .field("positions", positions)
         .field("problems", report.problems.lines().collect::<Vec<_>>())
 }
 
 fn segments_table(survey: &Survey) -> Table {
-    let mut table = plain_table(&["segment", "state", "salt", "size", "used", "batches", "first", "last", "damage"]);
+    let mut table = plain_table(&[
+        "segment", "state", "life", "salt", "size", "used", "batches", "first", "last", "damage",
+    ]);
     for (number, view) in &survey.segments {
         let sequence = |pick: fn((u64, u64)) -> u64| view.sequences.map_or_else(none, |both| pick(both).to_string());
         let damages = survey.damage.iter().filter(|damage| damage.position.segment == *number).count();
         table.add_row([
             number.to_string(),
             view.state.word().to_owned(),
+            view.life.to_string(),
             view.salt.map_or_else(none, |salt| format!("{salt:016x}")),
             show_size(view.bytes),
             show_size(view.used),
@@ -178,17 +240,19 @@ fn replicas_table(report: &CoreReport) -> Table {
         "replica",
         "space",
         "records",
+        "copies",
         "entries",
         "last term",
         "term",
         "vote",
         "commit",
         "applied",
-        "hurt",
+        "state",
     ]);
     for (name, view) in &report.survey.replicas {
         let marks = marks_of(report, *name);
         let state = match view.ended {
+            _ if view.replaced => "replaced",
             Some(_) => "ended",
             None if view.hurt || marks.is_some_and(|marks| marks.damaged) => "hurt",
             None => "whole",
@@ -198,6 +262,7 @@ fn replicas_table(report: &CoreReport) -> Table {
             name.replica.to_string(),
             view.space.to_string(),
             view.records.to_string(),
+            view.copies.values().sum::<u64>().to_string(),
             view.entries.map_or_else(none, |(first, last)| format!("{first} to {last}")),
             view.last_term.to_string(),
             view.hard_state.term.to_string(),
@@ -249,6 +314,7 @@ fn segment_object(number: u32, view: &SegmentView) -> Object {
     Object::default()
         .field("segment", number)
         .field("state", view.state.word())
+        .field("life", view.life)
         .field("salt", view.salt.map(|salt| format!("{salt:016x}")))
         .field("bytes", view.bytes)
         .field("used", view.used)
@@ -294,6 +360,12 @@ fn replica_object(name: ReplicaName, view: &ReplicaView, marks: Option<&ReplicaM
         .field("checkpoint", view.checkpoint.0)
         .field("hurt", view.hurt)
         .field("ended", view.ended.is_some())
+        .field("replaced", view.replaced)
+        .field("copies", view.copies.values().sum::<u64>())
+        .field(
+            "images_unfinished",
+            view.unfinished().iter().map(|space| space.0).collect::<Vec<_>>(),
+        )
         .field("marks", marks.map(|marks| Value::from(marks_object(marks))))
 }
 
@@ -304,6 +376,8 @@ fn marks_object(marks: &ReplicaMarks) -> Object {
         .field("applied", marks.applied.0)
         .field("applied_term", marks.applied_term.0)
         .field("commit", marks.commit.0)
+        .field("space", marks.space.0)
+        .field("truncated", marks.truncated.0)
         .field("term", marks.hard_state.term.0)
         .field("vote", marks.hard_state.vote.0)
         .field("damaged", marks.damaged)
@@ -316,7 +390,8 @@ fn index_object(view: &IndexView) -> Object {
             .field("generation", core.generation)
             .field("replay_segment", core.replay.segment)
             .field("replay_offset", core.replay.offset)
-            .field("replay_sequence", core.replay_sequence),
+            .field("replay_sequence", core.replay_sequence)
+            .field("next_space", core.next_space.0),
         None => index.field("generation", 0),
     }
 }
