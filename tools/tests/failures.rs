@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -219,6 +221,54 @@ fn two_wiped_of_three_do_not_form() {
     drop((deployment, first, second));
 }
 
+#[test]
+fn a_replica_whose_log_is_damaged_is_replaced_alone() {
+    let data = scratch();
+    let (deployment, nodes) = ready(data.path(), &["--port-base", "auto"]);
+    let cli = Cli::of(&nodes);
+    let written: Vec<usize> = (0..100).collect();
+    write_all(&nodes, &written);
+    nodes[1].signal(Signal::INT);
+    nodes[1].expect_gone(SOON);
+    let directory = data.path().join("node-2/data");
+    let shard = spoil_an_entry(&directory);
+    let damaged = nodes[1].again(&["--log-level", "info"]);
+    damaged.expect_talk("the log is damaged");
+    eventually("its replica of that shard, and no other, is a new one", SOON, || {
+        let status = cli.status()?;
+        let ids = |shard: &Value| {
+            let replicas = shard["replicas"].as_array().into_iter().flatten();
+            let own = replicas.filter(|replica| replica["node"] == 2 && replica["role"] != "damaged");
+            own.filter_map(|replica| replica["replica"].as_u64()).next()
+        };
+        let shards = status["shards"].as_array()?.iter();
+        let mut right = shards.map(|one| ids(one).is_some_and(|id| (id > 3) == (one["shard"] == shard)));
+        right.all(|right| right).then_some(())
+    });
+    expect_equal(&cli);
+    assert_all_there(&nodes, &written);
+    drop((deployment, damaged));
+}
+
+/// Changes a byte of an entry in the midst of a stopped node's log; the shard it is of.
+#[track_caller]
+fn spoil_an_entry(directory: &Path) -> u64 {
+    let output = margate().arg("inspect").arg(directory).args(["--records", "-o", "json"]).output();
+    let found: Value = serde_json::from_slice(&output.expect("the binary runs").stdout).expect("one document");
+    let records = found["records"].as_array().expect("a list").iter();
+    let entries: Vec<&Value> = records.filter(|record| record["kind"] == "entry").collect();
+    let entry = entries[entries.len() / 2];
+    let at = entry["offset"].as_u64().expect("a number");
+    let log = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(directory.join("core-0/log/00000001.seg"));
+    let (log, mut byte) = (log.expect("its log"), [0]);
+    log.read_exact_at(&mut byte, at + 50).expect("inside");
+    log.write_all_at(&[byte[0] ^ 1], at + 50).expect("written");
+    entry["shard"].as_u64().expect("a number")
+}
+
 /// What a node that joined has on disk is sound, and says so.
 #[track_caller]
 fn assert_inspected(directory: &Path) {
@@ -274,13 +324,23 @@ fn expect_replaced(cli: &Cli, deployment: &Process, wiped: &Process, node: u64) 
 /// Waits until `node` has a new replica of every shard, and all replicas have applied all there is.
 #[track_caller]
 fn expect_members(cli: &Cli, node: u64) {
-    eventually("new replicas have come as far as the others", SOON, || {
+    eventually("the node has new replicas", SOON, || {
+        let status = cli.status()?;
+        let new = |replica: &&Value| replica["node"] == node && replica["replica"].as_u64() > Some(3);
+        (replicas(&status).filter(new).count() == 4).then_some(())
+    });
+    expect_equal(cli);
+}
+
+/// Waits until all three replicas of every shard have applied all there is.
+#[track_caller]
+fn expect_equal(cli: &Cli) {
+    eventually("all replicas have come equally far", SOON, || {
         let status = cli.status()?;
         let equal = status["shards"].as_array()?.iter().all(|shard| {
             let replicas = shard["replicas"].as_array().map_or(&[][..], Vec::as_slice);
             let whole = |replica: &Value| replica["applied"] == replicas[0]["last"] && replica["last"] == replicas[0]["last"];
-            let new = |replica: &Value| replica["node"] == node && replica["replica"].as_u64() > Some(3);
-            replicas.len() == 3 && replicas.iter().all(whole) && replicas.iter().any(new)
+            replicas.len() == 3 && replicas.iter().all(whole)
         });
         (equal && status["shards_without_leader"] == 0).then_some(())
     });
