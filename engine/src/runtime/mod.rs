@@ -10,7 +10,7 @@
 //! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core,
 //!   `index_trials`, `index_probation` and `index_verdict` set a rotten one aside.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
-//! - [`clock`], [`notify`]: the present, and waking a task of the same thread.
+//! - [`clock`], [`notify`], `pulse`: the present, waking a task of the same thread, and waking an executor that sleeps wrongly.
 //!
 //! Not here, on purpose: any decision; the machines outside this folder decide, this folder carries out.
 
@@ -32,6 +32,7 @@ pub mod node;
 pub mod notify;
 pub mod planted_writes;
 pub mod preflight;
+mod pulse;
 pub mod segments;
 pub mod server;
 pub mod stopped;

@@ -37,6 +37,7 @@ use super::index_verdict::judge;
 use super::links::{self, Lane, Link};
 use super::planted_writes;
 use super::preflight::{self, PreflightError};
+use super::pulse::Pulse;
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
 use super::server::{self, Clients, Server};
 use super::until_stop::{UntilStop, is_stopped_replay};
@@ -457,6 +458,7 @@ impl CoreStart {
 
     fn execute(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let core_id = self.core;
+        let pulse = Pulse::start(core_id).map_err(NodeError::Thread)?;
         // The threads above are started before the executor pins this one: they would inherit its CPU.
         let placement = self.placement();
         let executor = LocalExecutorBuilder::new(placement)
@@ -468,7 +470,7 @@ impl CoreStart {
                 core: core_id,
                 what: error.to_string(),
             })?;
-        executor.run(self.serve(opened, witness))
+        executor.run(self.serve(opened, witness, &pulse))
     }
 
     /// Opens log and index, replays, starts the core's helper threads.
@@ -544,7 +546,8 @@ impl CoreStart {
         }
     }
 
-    async fn serve(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
+    async fn serve(self, opened: Opened, witness: Witness, pulse: &Pulse) -> Result<(), NodeError> {
+        let _attached = pulse.attach().await;
         let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
         let core = Rc::new(RefCell::new(opened.core));
