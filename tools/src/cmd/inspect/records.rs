@@ -216,6 +216,7 @@ fn describe_change(change: &Change) -> String {
             "membership: replica {} of node {} core {} is admitted, data directory {}",
             home.replica, home.node, home.core, home.directory
         ),
+        Change::Dismiss(learner) => format!("membership: replica {learner}, which never voted, is dismissed"),
         Change::Leave => "membership: the change is done".to_owned(),
         Change::Replace { new, old } => format!("membership: replica {new} replaces replica {old}"),
     }
