@@ -180,7 +180,7 @@ fn what_was_lost_or_damaged_is_named() {
         &single,
         &log,
         |place| fs::create_dir(place).expect("made"),
-        "its log does not know it: the log was lost, so this replica must be replaced",
+        "the log does not know the replica of shard 1 that was created on this core: the log was lost",
     );
     assert_sound(&mut single, "ours");
 }

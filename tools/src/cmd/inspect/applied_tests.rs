@@ -371,7 +371,7 @@ fn a_segment_that_nobody_reclaimed_is_missed() {
     log.segments.remove(&2);
     let problems = log.survey(&[]).1;
     assert!(
-        problems.contains(&"log segments 1 to 2 are gone, and the checkpoints rest on them: restore them, or replace this node".to_owned())
+        problems.contains(&"log segments 1 to 2 are gone, and the checkpoints rest on them: restore them, or delete this node's data directory, and the node joins anew".to_owned())
     );
     log.checkpoint(SPACE, next, 2).flush(next);
     let [told] = &log.survey(&[]).1[..] else { panic!("one segment") };

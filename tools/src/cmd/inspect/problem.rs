@@ -34,9 +34,11 @@ pub(super) enum Problem {
     Log(ScanError),
     #[error("{}", Lost(.0))]
     Damage(Damage),
-    #[error("{name} was created here and is not in the log: the log was lost, so this replica must be replaced")]
+    #[error("{name} was created here and is not in the log: the log was lost; delete this node's data directory, and the node joins anew")]
     LogLost { name: ReplicaName },
-    #[error("log segments {from} to {to} are gone, and the checkpoints rest on them: restore them, or replace this node")]
+    #[error(
+        "log segments {from} to {to} are gone, and the checkpoints rest on them: restore them, or delete this node's data directory, and the node joins anew"
+    )]
     SegmentsLost { from: u32, to: u32 },
     #[error(
         "{name} ended at {position}, for it had lost acknowledged entries: it is never started again; the node asks to be admitted in its place"
@@ -80,7 +82,9 @@ pub(super) enum Problem {
     State { name: ReplicaName, fault: StateFault },
     #[error(transparent)]
     Index(IndexError),
-    #[error("{name} lost acknowledged entries in an earlier life: its mark says so, it is not started and must be replaced")]
+    #[error(
+        "{name} lost acknowledged entries in an earlier life: its mark says so, it is not started; the node asks to be admitted in its place"
+    )]
     MarkedDamaged { name: ReplicaName },
     #[error("the index says that replay begins with batch {sequence} at {position}, and that batch is not there")]
     ReplayMark { position: Position, sequence: u64 },
