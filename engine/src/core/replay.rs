@@ -362,50 +362,13 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             self.applied_entries += replica.finish(&mut self.index);
             replica.broken |= self.planted.torn_taken_for_damage() && end.torn.is_some();
         }
-        // Of a joined node only the log knows what it served.
-        let created = if config.joined {
-            self.lost.clone()
-        } else {
-            expected(&config.map, config.log.node, config.log.core)
-        };
-        for name in created {
-            let replaced = self
-                .replicas
-                .keys()
-                .any(|known| known.shard == name.shard && known.replica > name.replica);
-            if !self.replicas.contains_key(&name) && !replaced {
-                // Perhaps the lost batch was the one that created it.
-                if !self.lost_any && !self.lost.contains(&name) {
-                    return Err(ReplayError::LogLost { shard: name.shard });
-                }
-                self.replicas.insert(name, Replaying::lost(name));
-            }
-        }
-        let unknown = expected(&config.map, config.log.node, config.log.core)
-            .into_iter()
-            .map(|name| name.shard);
-        if config.joined
-            && self.lost_any
-            && let Some(shard) = unknown
-                .into_iter()
-                .find(|shard| !self.replicas.keys().any(|known| known.shard == *shard))
-        {
-            // Admitted under the id it may have voted with, it would vote again.
-            return Err(ReplayError::LogLost { shard });
-        }
+        self.add_lost(config)?;
         let mut resume = end.resume;
         // The scan met only commits that grew after its start.
         self.replicas
             .values()
             .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
-        let (broken, sound): (Vec<_>, Vec<_>) = self.replicas.into_values().partition(|replica| replica.broken);
-        // One that was replaced on this very core is history.
-        let newer = |old: &Replaying| {
-            sound
-                .iter()
-                .any(|new: &Replaying| new.name.shard == old.name.shard && new.name.replica > old.name.replica)
-        };
-        let broken: Vec<_> = broken.into_iter().filter(|old| !newer(old)).collect();
+        let (broken, sound) = of_latest_ids(self.replicas);
         let owned: BTreeSet<Space> = sound.iter().chain(&broken).map(Replaying::space).collect();
         for space in self.index.reader().spaces()? {
             if !owned.contains(&space) {
@@ -425,14 +388,6 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             damaged: damaged.iter().map(|marks| marks.name).collect(),
             entries_applied: self.applied_entries,
         };
-        let LogConfig { node, core, directory, .. } = config.log;
-        let nursery = Nursery::new(
-            &config.map,
-            (node, core, directory),
-            config.election_ticks,
-            config.tick,
-            config.seed,
-        );
         let parts = CoreParts {
             cluster: config.log.cluster,
             map: config.map.clone(),
@@ -443,7 +398,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             positions: self.positions,
             replicas: replicas.map(|(hard_state, replica)| (replica, hard_state)).collect(),
             damaged,
-            nursery,
+            nursery: nursery(config),
             // One minimum election timeout: the other half of what design section 6 allows is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
             planted: config.planted,
@@ -452,6 +407,31 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             core: Core::new(parts),
             found,
         })
+    }
+
+    /// Replicas that were created here and of which the log says nothing because it is damaged.
+    fn add_lost(&mut self, config: &CoreConfig) -> Result<(), ReplayError> {
+        let expected = expected(&config.map, config.log.node, config.log.core);
+        let knows = |replicas: &BTreeMap<ReplicaName, Replaying>, shard| replicas.keys().any(|known| known.shard == shard);
+        let unknown = expected.iter().map(|name| name.shard).find(|shard| !knows(&self.replicas, *shard));
+        if let Some(shard) = unknown.filter(|_| config.joined && self.lost_any) {
+            // Admitted under the id it may have voted with, it would vote again.
+            return Err(ReplayError::LogLost { shard });
+        }
+        // Of a joined node only the log knows what it served.
+        let created = if config.joined { self.lost.clone() } else { expected };
+        for name in created {
+            let mut known = self.replicas.keys();
+            if known.any(|known| known.shard == name.shard && known.replica >= name.replica) {
+                continue;
+            }
+            // Perhaps the lost batch was the one that created it.
+            if !self.lost_any && !self.lost.contains(&name) {
+                return Err(ReplayError::LogLost { shard: name.shard });
+            }
+            self.replicas.insert(name, Replaying::lost(name));
+        }
+        Ok(())
     }
 
     fn mark_damage(&mut self, damage: &Damage, before: u64) {
@@ -465,6 +445,24 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         }
         self.lost_any |= matches!(damage.replicas, DamagedReplicas::All);
     }
+}
+
+/// Each shard's replica with the highest id, broken or sound: those before it were replaced on this very core and are history.
+fn of_latest_ids(replicas: BTreeMap<ReplicaName, Replaying>) -> (Vec<Replaying>, Vec<Replaying>) {
+    // Names are in order, so the last of a shard stays.
+    let latest: BTreeMap<ShardId, Replaying> = replicas.into_iter().map(|(name, replica)| (name.shard, replica)).collect();
+    latest.into_values().partition(|replica| replica.broken)
+}
+
+fn nursery(config: &CoreConfig) -> Nursery {
+    let LogConfig { node, core, directory, .. } = config.log;
+    Nursery::new(
+        &config.map,
+        (node, core, directory),
+        config.election_ticks,
+        config.tick,
+        config.seed,
+    )
 }
 
 /// The replicas a map puts on a core.

@@ -55,7 +55,7 @@ fn all_old_entries_are_sent(mut core: Driven) {
 /// Every batch is one block, so the log has segments that end with a batch, with nothing behind it.
 #[test]
 fn old_entries_are_read_across_segments_full_to_the_last_byte() {
-    let core = restarted_with_old_entries(8, b"v");
+    let core = restarted_with_old_entries(12, b"v");
     assert!(first_segment_is_full(&core));
     all_old_entries_are_sent(core);
 }
@@ -63,7 +63,7 @@ fn old_entries_are_read_across_segments_full_to_the_last_byte() {
 /// Batches are three blocks long, and segments end with a block that none of them fits.
 #[test]
 fn old_entries_are_read_across_segments_with_room_at_the_end() {
-    let core = restarted_with_old_entries(20, &[7; 9_000]);
+    let core = restarted_with_old_entries(35, &[7; 9_000]);
     assert!(!first_segment_is_full(&core));
     all_old_entries_are_sent(core);
 }
