@@ -303,6 +303,8 @@ impl Scan {
             }
         });
         match walked {
+            // How far the piece went into the next segment, and whether that ends in it, is nothing to this one.
+            Ok(_) if self.ended => fits,
             Ok(walked) => {
                 let next = if walked.next.offset < ground.config.segment_bytes {
                     walked.next
@@ -312,7 +314,6 @@ impl Scan {
                 (self.at, self.continued) = (next, next.segment == at.segment);
                 self.length = walked.needs.unwrap_or(limits::RECLAIM_READ_BYTES);
                 let room = ground.config.segment_bytes.saturating_sub(next.offset) as usize;
-                // The next segment's first batch need not be read whole: its being there is the proof.
                 fits && next.segment <= self.segment + 1 && walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room))
             }
             // What a piece ended before may be the unused tail of its segment.
