@@ -287,7 +287,11 @@ impl Replaying {
             tracing::error!(name = %self.name, commit = %self.commit, %last, "committed entries are missing: the replica is not started");
             self.broken = true;
         }
-        self.apply_rows(index) + self.apply(index)
+        let count = self.apply_rows(index) + self.apply(index);
+        if let Some(rows) = &mut self.rows {
+            rows.lead_in(&mut self.term_runs);
+        }
+        count
     }
 
     /// Rows of committed entries up to the mark, where the index has lost them.

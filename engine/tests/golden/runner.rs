@@ -57,13 +57,13 @@ impl Trace {
     /// Adds a line.
     pub(crate) fn line(&mut self, line: impl Into<String>) {
         let line = line.into();
-        self.said.push(line.clone());
+        self.unseen(&line);
         self.lines.push(line);
     }
 
     /// A line that is not shown: only `expect` knows of it.
-    pub(crate) fn unseen(&mut self, line: impl Into<String>) {
-        self.said.push(line.into());
+    pub(crate) fn unseen(&mut self, lines: &str) {
+        self.said.extend(lines.lines().map(str::to_owned));
     }
 
     /// Carries out a command that any machine's script may give. Whether it was one. What it expects holds whatever the trace

@@ -298,7 +298,7 @@ impl World {
             }
             show_replies(node, &mut replies, trace);
             match seen {
-                Seen::Disk(what) if self.quiet => trace.unseen(format!("{node} {what}")),
+                Seen::Disk(what) if self.quiet => trace.unseen(&format!("{node} {what}")),
                 Seen::Disk(what) => trace.line(format!("{node} {what}")),
                 Seen::Reply(_) => unreachable!("answers are gathered above"),
                 Seen::Send(to, batch) => self.send(node, (to.0, incarnation), batch, trace),
@@ -327,7 +327,7 @@ impl World {
         let shard = if several { format!(" s{shard}") } else { String::new() };
         let line = format!("{from} -> {to}{shard} {what}{lost}");
         if self.quiet {
-            trace.unseen(line);
+            trace.unseen(&line);
         } else {
             trace.line(line);
         }
