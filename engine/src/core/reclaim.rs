@@ -515,10 +515,6 @@ fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result
         else {
             continue;
         };
-        // An image came into force since: its own checkpoint is the newer one.
-        if running.replica.space != marks.space {
-            continue;
-        }
         let ReplicaMarks {
             name,
             space,
@@ -529,11 +525,12 @@ fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result
         } = marks;
         ground.log.push(Record::HardState {
             name,
-            space,
+            space: running.replica.space,
             state: running.durable_hard_state,
             timestamp,
         });
-        if ground.planted.checkpoint_forgotten() {
+        // Where an image came into force since, its own checkpoint is the newer one.
+        if running.replica.space != space || ground.planted.checkpoint_forgotten() {
             continue;
         }
         ground.log.push(Record::Checkpoint {

@@ -125,6 +125,8 @@ struct Replay<'a, R: IndexReader> {
     writer: &'a mut dyn IndexWriter,
     generations: Generations,
     positions: Positions,
+    /// The spaces that copies were met of: rows of images, whether or not they came into force.
+    copied: BTreeSet<Space>,
     applied_entries: u64,
     failure: Option<ReplayError>,
     last_batch: BatchPlace,
@@ -185,6 +187,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             writer,
             generations: Generations::new(marks.unwrap_or(none), planted),
             positions: Positions::default(),
+            copied: BTreeSet::new(),
             applied_entries: 0,
             failure: None,
             last_batch: BatchPlace::default(),
@@ -324,6 +327,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 }
             }
             RecordBody::Relocation { data, data_position } => {
+                self.copied.insert(record.space);
                 if let Some(replica) = self.replicas.get_mut(&name) {
                     replica.meet_relocation(record.space, (data, data_position), &mut self.index, self.planted)?;
                 }
@@ -407,7 +411,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         };
         let broken: Vec<_> = broken.into_iter().filter(|old| !newer(old)).collect();
         let owned: BTreeSet<Space> = sound.iter().chain(&broken).map(Replaying::space).collect();
-        for space in self.index.reader().spaces()? {
+        for space in self.index.reader().spaces()?.into_iter().chain(self.copied) {
             if !owned.contains(&space) {
                 self.generations.clear(space);
             }

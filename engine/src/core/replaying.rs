@@ -204,7 +204,8 @@ impl Replaying {
     }
 
     /// Copies met by the scan. Where the index is there, what it holds at that version is at a new place; where it is being
-    /// rebuilt, they are as good as what they were copied from.
+    /// rebuilt, they are as good as what they were copied from. Those of a space to come are rows of an image: should it have come
+    /// into force, an index that went back to before them must have them again.
     ///
     /// # Errors
     /// [`ReplayError::Index`]: the index cannot be read.
