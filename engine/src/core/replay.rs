@@ -211,7 +211,14 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         }
         self.rebuilt_from = Some(BatchPlace::default());
         let from = (kept_from > 1).then_some(first_batch(kept_from));
-        Ok(scan(segments, &config.log, from, &mut |batch| self.batch(batch))?)
+        match scan(segments, &config.log, from, &mut |batch| self.batch(batch)) {
+            Err(ScanError::StartNotFound { position }) => {
+                tracing::error!(%position, "the first batch that the checkpoints rest on cannot be read");
+                // From the beginning the scan names whom that hurts.
+                Ok(scan(segments, &config.log, None, &mut |batch| self.batch(batch))?)
+            }
+            result @ (Ok(_) | Err(_)) => Ok(result?),
+        }
     }
 
     /// Scans from the index's mark; where that batch cannot be read, from the beginning, which names whom the damage hurts.
