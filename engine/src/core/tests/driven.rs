@@ -222,6 +222,25 @@ impl Driven {
         );
     }
 
+    /// Deletes a key; panics unless that is acknowledged.
+    pub(super) fn delete(&mut self, shard: u64, key: &'static str) {
+        let delete = Operation::Delete {
+            key: Bytes::from_static(key.as_bytes()),
+            at_version: None,
+            returning: Returning::default(),
+        };
+        let outcome = self.ask(shard, delete);
+        assert!(
+            matches!(outcome, Ok(Success::Deleted { .. })),
+            "{key} is not deleted: {outcome:?}"
+        );
+    }
+
+    /// The index is gone; only a restart makes another.
+    pub(super) fn lose_index(&mut self) {
+        self.index = MemoryStore::new();
+    }
+
     /// A key's value as this replica has it, whoever leads.
     pub(super) fn stale(&mut self, shard: u64, key: &'static str) -> Result<Bytes, Refusal> {
         let get = Operation::Get {
