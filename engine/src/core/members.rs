@@ -502,11 +502,14 @@ impl<R: IndexReader> Core<R> {
         for (shard, running) in &self.running {
             let (group, replica) = (running.replica.group(), &running.replica);
             let mut behind = group.take_behind();
-            if !replica.is_ready() {
+            if !replica.leads() {
                 continue;
             }
-            let learners = &replica.state().members.learners;
-            behind.extend(learners.iter().filter(|learner| group.matched(**learner) == LogIndex(0)));
+            // Those who are behind may be the very ones whose acknowledgement makes this leader ready.
+            if replica.is_ready() {
+                let learners = &replica.state().members.learners;
+                behind.extend(learners.iter().filter(|learner| group.matched(**learner) == LogIndex(0)));
+            }
             wanted.extend(behind.into_iter().map(|to| (*shard, replica.name(), to)));
         }
         for (shard, name, to) in wanted {
