@@ -194,7 +194,10 @@ impl<R: IndexReader> Core<R> {
             let running = self.running.get_mut(shard);
             // What was committed before is applied first, to the rows that the image replaces.
             let applied = running.as_ref().is_none_or(|running| running.replica.backlog.is_empty());
-            let Some((number, term)) = Some(&mut *receiving).filter(|_| applied).and_then(|receiving| receiving.settled(durable)) else {
+            let Some((number, term)) = Some(&mut *receiving)
+                .filter(|_| applied)
+                .and_then(|receiving| receiving.settled(durable))
+            else {
                 continue;
             };
             let group = running.map(|running| &mut running.replica.group);

@@ -82,13 +82,17 @@ impl Shard {
         }
         // Keys of others stand around it.
         for (space, key) in [(0, "m"), (1, "a"), (1, "x"), (2, "m")] {
-            overlay.insert_newer(Space(space), key.as_bytes(), Slot::Put(Row {
-                version: Version(1),
-                position: Position::default(),
-                size: 1,
-                flags: RowFlags::default(),
-                hash: ValueHash::default(),
-            }));
+            overlay.insert_newer(
+                Space(space),
+                key.as_bytes(),
+                Slot::Put(Row {
+                    version: Version(1),
+                    position: Position::default(),
+                    size: 1,
+                    flags: RowFlags::default(),
+                    hash: ValueHash::default(),
+                }),
+            );
         }
         let state = state(rows.len() as u64);
         let marks = ReplicaMarks {
@@ -417,7 +421,10 @@ fn who_hears_nothing_gives_up_unless_it_has_everything() {
     let mut receiving = receiving(9);
     assert!(!receiving.is_stale(Nanos(late.0 - 1)) && receiving.is_stale(late));
     receiving.hear(late, &piece(1, "k", 1));
-    assert!(!receiving.is_stale(late.plus(limits::IMAGE_PATIENCE)), "it is not the leader who keeps it waiting");
+    assert!(
+        !receiving.is_stale(late.plus(limits::IMAGE_PATIENCE)),
+        "it is not the leader who keeps it waiting"
+    );
     receiving.logged(1);
     receiving.hear(late, &MemberBody::End { number: 2, term: TERM });
     assert!(!receiving.is_stale(late.plus(limits::IMAGE_PATIENCE)));
@@ -435,7 +442,10 @@ fn a_piece_has_a_cap_of_rows() {
         .iter()
         .map(|piece| EntryData::parse(piece).expect("it was checked").effects().count())
         .collect();
-    assert_eq!(counts, [limits::IMAGE_ROWS_MAX, limits::IMAGE_ROWS_MAX, 600 - 2 * limits::IMAGE_ROWS_MAX]);
+    assert_eq!(
+        counts,
+        [limits::IMAGE_ROWS_MAX, limits::IMAGE_ROWS_MAX, 600 - 2 * limits::IMAGE_ROWS_MAX]
+    );
     assert_eq!(link.tickets, 0, "empty values are not read");
 }
 

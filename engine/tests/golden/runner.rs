@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn expectations_hold_whatever_the_trace_says() {
         let holds = |commands: &str| std::panic::catch_unwind(|| drop(trace(commands, &mut Echo))).is_ok();
-        assert!(holds("# why\nsay a\nsay b\nexpect say-a | say-b\nexpect-count 2 say\nmark\nexpect-none say\n"));
+        assert!(holds(
+            "# why\nsay a\nsay b\nexpect say-a | say-b\nexpect-count 2 say\nmark\nexpect-none say\n"
+        ));
         assert!(!holds("# why\nsay a\nsay b\nexpect say-b | say-a\n"));
         assert!(!holds("# why\nsay a\nexpect-none say\n"));
         assert!(!holds("# why\nsay a\nexpect-count 2 say\n"));

@@ -236,10 +236,7 @@ impl Driven {
             returning: Returning::default(),
         };
         let outcome = self.ask(shard, delete);
-        assert!(
-            matches!(outcome, Ok(Success::Deleted { .. })),
-            "{key} is not deleted: {outcome:?}"
-        );
+        assert!(matches!(outcome, Ok(Success::Deleted { .. })), "{key} is not deleted: {outcome:?}");
     }
 
     /// The index is gone; only a restart makes another.

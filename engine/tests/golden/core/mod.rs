@@ -111,7 +111,9 @@ fn of_node(world: &mut World, command: &Command<'_>, trace: &mut Trace) {
             settle(world, trace);
         }
         "members" => world.members(node, trace),
-        "revert-index" => world.node(node).revert_index(usize::try_from(command.number(2)).expect("few generations")),
+        "revert-index" => world
+            .node(node)
+            .revert_index(usize::try_from(command.number(2)).expect("few generations")),
         "rot" => world.node(node).disk.rot(command.number(2), command.words().get(3).copied()),
         "start" => world.start(node, trace),
         "stop" => world.stop(node, trace),
