@@ -343,7 +343,7 @@ pub enum PeerMessageKind {
 pub struct MemberMessage {
     /// The shard.
     pub shard: ShardId,
-    /// The replica that speaks; 0 in [`MemberBody::Join`].
+    /// The replica that speaks; in [`MemberBody::Join`] the one that its core has lost, 0 for none.
     pub from: ReplicaId,
     /// The replica that is spoken to; 0 in [`MemberBody::Join`].
     pub to: ReplicaId,

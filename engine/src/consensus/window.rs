@@ -84,7 +84,7 @@ pub struct RestoredLog {
     pub commit: LogIndex,
     /// Entries up to here are no longer in the log.
     pub truncated: LogIndex,
-    /// Runs of terms of the entries from `truncated` to `applied`.
+    /// Runs of terms of the entries from `truncated` to `applied`, after those of older ones that the log may still hold.
     pub term_runs: Vec<(LogIndex, Term)>,
     /// Highest entry that the index holds.
     pub applied: LogIndex,

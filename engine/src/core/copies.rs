@@ -109,3 +109,106 @@ pub(super) fn rows_of(data: &EntryData<'_>) -> Vec<CopiedRow> {
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::fixture;
+    use crate::log::effects::EntryDataBuilder;
+    use crate::log::segment::{ReadySegment, first_batch};
+    use crate::log::writer::{FlushStep, Resume};
+    use crate::types::ValueHash;
+    use margate_net::ids::{ReplicaId, Version};
+    use proptest::prelude::*;
+
+    const NAME: ReplicaName = ReplicaName {
+        shard: ShardId(1),
+        replica: ReplicaId(1),
+    };
+
+    /// A record that sets two keys, told apart by their versions.
+    fn data(version: u64, length: usize) -> Bytes {
+        let mut data = EntryDataBuilder::new(fixture::CLUSTER, NAME.shard, Nanos(0));
+        let value = vec![7; length];
+        for (key, version) in [(b"a", 2 * version), (b"b", 2 * version + 1)] {
+            data.put(key, &value, Version(version), ValueHash::of(&value));
+        }
+        data.finish().into()
+    }
+
+    fn push(copies: &mut Copies, log: &mut LogWriter, at: u64, purpose: Purpose, length: usize) {
+        let data = data(at, length);
+        let copied = Copied {
+            purpose,
+            name: NAME,
+            space: Space(1),
+            rows: rows_of(&EntryData::parse(&data).expect("just built")),
+        };
+        copies.push(log, copied, data, Nanos(0));
+    }
+
+    #[test]
+    fn only_puts_are_rows() {
+        let mut data = EntryDataBuilder::new(fixture::CLUSTER, NAME.shard, Nanos(0));
+        data.put(b"a", b"1", Version(1), ValueHash::of(b"1"));
+        data.delete(b"b", Version(2));
+        data.put(b"c", b"", Version(3), ValueHash::of(b""));
+        let data = data.finish();
+        let rows = rows_of(&EntryData::parse(&data).expect("just built"));
+        let keys: Vec<_> = rows.iter().map(|row| (row.key.as_ref(), row.row.version.0, row.row.size)).collect();
+        assert_eq!(keys, [(&b"a"[..], 1, 1), (b"c", 3, 0)]);
+    }
+
+    proptest! {
+        /// However many fit a batch, and whatever is queued while one is written: each comes back once, in the order it was queued,
+        /// after the flush that holds it, with the place where its bytes are.
+        #[test]
+        fn copies_come_back_in_order_with_their_places(
+            records in proptest::collection::vec((any::<bool>(), 0..3_000usize), 1..40), between in proptest::collection::vec(1..6usize, 1..40),
+        ) {
+            let config = fixture::config(1, &[], 16 << 10);
+            let (mut log, mut copies) = (LogWriter::new(config.log, Resume::fresh()), Copies::default());
+            let (mut waiting, mut queued, mut back) = (records.iter().zip(0u64..), 0, Vec::new());
+            let (mut bytes, mut turns) = (Vec::new(), between.iter().cycle());
+            while back.len() < records.len() {
+                for ((of_reclaim, length), at) in waiting.by_ref().take(*turns.next().expect("a cycle")) {
+                    let image = Purpose::Image { shard: NAME.shard, number: at };
+                    push(&mut copies, &mut log, at, if *of_reclaim { Purpose::Reclaim } else { image }, *length);
+                    queued += 1;
+                }
+                for number in log.segments_wanted() {
+                    log.segment_ready(ReadySegment { number, salt: u64::from(number), life: 1 });
+                }
+                let FlushStep::Write(flush) = log.flush(Nanos(1), Nanos(1)) else { continue };
+                let mut batch = vec![0; flush.length];
+                flush.encode_into(&mut batch);
+                bytes.push((Position { segment: flush.segment, offset: flush.offset }, batch));
+                copies.placed(&flush.relocations);
+                let unfinished = records.iter().take(queued).skip(back.len()).any(|(of_reclaim, _)| *of_reclaim);
+                prop_assert_eq!(copies.has_of_reclaim(), unfinished);
+                log.flushed(flush.sequence, Nanos(1));
+                back.extend(copies.durable());
+                prop_assert!(copies.durable().is_empty(), "once");
+            }
+            prop_assert!(!copies.has_of_reclaim());
+            prop_assert!(bytes.first().is_none_or(|(at, _)| *at >= first_batch(1)));
+            for ((copied, (of_reclaim, length)), at) in back.iter().zip(&records).zip(0u64..) {
+                prop_assert_eq!(copied.purpose == Purpose::Reclaim, *of_reclaim);
+                let versions: Vec<_> = copied.rows.iter().map(|row| row.row.version.0).collect();
+                prop_assert_eq!(versions, [2 * at, 2 * at + 1]);
+                for row in &copied.rows {
+                    let place = row.row.position;
+                    let inside = |(batch, bytes): &&(Position, Vec<u8>)| {
+                        batch.segment == place.segment && (batch.offset..batch.offset + u32::try_from(bytes.len()).expect("small")).contains(&place.offset)
+                    };
+                    let (batch, bytes) = bytes.iter().find(inside).expect("it lies in a batch");
+                    let expected = crate::log::effects::ExpectedEffect {
+                        cluster: fixture::CLUSTER, shard: NAME.shard, key: &row.key, version: row.row.version,
+                    };
+                    let found = crate::log::effects::read_effect(&bytes[(place.offset - batch.offset) as usize..], &expected);
+                    prop_assert_eq!(found.map(|effect| effect.value.len()), Ok(*length));
+                }
+            }
+        }
+    }
+}

@@ -131,6 +131,10 @@ impl Laggards {
                 self.fetches.insert(shard, fetch);
             }
             None => {
+                // Reclaim or an image may have come between two reads: raft then finds that the follower needs an image.
+                if fetch.found.first().is_some_and(|first| first.index <= replica.group.truncated()) {
+                    fetch.found.clear();
+                }
                 self.fetched += fetch.found.len() as u64;
                 replica.group.provide(fetch.found, fetch.context);
             }

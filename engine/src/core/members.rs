@@ -217,10 +217,16 @@ impl<R: IndexReader> Core<R> {
         let durable = self.generations.durable();
         let mut ended = Vec::new();
         for (shard, receiving) in &mut self.transfers.receiving {
-            let Some((number, term)) = receiving.settled(durable) else {
+            let running = self.running.get_mut(shard);
+            // What was committed before is applied first, to the rows that the image replaces.
+            let applied = running.as_ref().is_none_or(|running| running.replica.backlog.is_empty());
+            let Some((number, term)) = Some(&mut *receiving)
+                .filter(|_| applied)
+                .and_then(|receiving| receiving.settled(durable))
+            else {
                 continue;
             };
-            let group = self.running.get_mut(shard).map(|running| &mut running.replica.group);
+            let group = running.map(|running| &mut running.replica.group);
             let members = &receiving.state.members;
             let taken = group.is_some_and(|group| group.step_image(receiving.leader, term, receiving.applied, members));
             let body = if taken { MemberBody::Taken { number } } else { MemberBody::GiveUp };
@@ -363,33 +369,25 @@ impl<R: IndexReader> Core<R> {
     fn image_begins(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {
         let MemberBody::Begin { applied, .. } = &message.body else { return };
         let shard = message.shard;
-        let Some(running) = self
-            .running
-            .get(&shard)
-            .filter(|running| running.replica.name().replica == message.to)
-        else {
-            return;
-        };
         let known = self.transfers.receiving.get(&shard);
         if known.is_some_and(|known| (known.peer, known.attempt) == (from, message.attempt)) {
             return self.image_goes_on(moment, from, message, out);
         }
-        let replica = &running.replica;
+        let replica = self.running.get(&shard).map(|running| &running.replica);
         // One that raft has already taken is not replaced by another.
         let settled = known.is_some_and(Receiving::is_settled);
-        let useless = replica.applied() >= *applied || replica.leads() || settled;
         let full = known.is_none() && self.transfers.receiving.len() >= limits::IMAGES_MAX;
-        if useless || full {
-            let body = MemberBody::GiveUp;
+        let useful = |replica: &&Replica| replica.name().replica == message.to && replica.applied() < *applied && !replica.leads();
+        let Some(replica) = replica.filter(useful).filter(|_| !settled && !full) else {
             let (from_replica, to) = (message.to, message.from);
             let message = MemberMessage {
                 from: from_replica,
                 to,
-                body,
+                body: MemberBody::GiveUp,
                 ..message.clone()
             };
             return out.push(Effect::SendMember { to: from, message });
-        }
+        };
         let name = replica.name();
         self.end_receiving(shard);
         let space = self.generations.draw_space();
@@ -539,8 +537,11 @@ impl<R: IndexReader> Core<R> {
             if !replica.leads() {
                 continue;
             }
-            let learners = &replica.state().members.learners;
-            behind.extend(learners.iter().filter(|learner| group.matched(**learner) == LogIndex(0)));
+            // Those who are behind may be the very ones whose acknowledgement makes this leader ready.
+            if replica.is_ready() {
+                let learners = &replica.state().members.learners;
+                behind.extend(learners.iter().filter(|learner| group.matched(**learner) == LogIndex(0)));
+            }
             wanted.extend(behind.into_iter().map(|to| (*shard, replica.name(), to)));
         }
         for (shard, name, to) in wanted {

@@ -47,6 +47,8 @@ pub(super) struct Rows {
     up_to: LogIndex,
     /// Entries not known to be committed, as the log held them at this point of the scan.
     tail: VecDeque<(Entry, Place)>,
+    /// First index of each run of equal terms among those that were applied, and the term.
+    runs: Vec<(LogIndex, Term)>,
 }
 
 impl Checkpoints {
@@ -113,6 +115,7 @@ impl Rows {
         Self {
             up_to,
             tail: VecDeque::new(),
+            runs: Vec::new(),
         }
     }
 
@@ -144,6 +147,9 @@ impl Rows {
         let mut count = 0;
         while let Some((entry, place)) = self.tail.pop_front_if(|(entry, _)| entry.index <= commit.0) {
             count += 1;
+            if self.runs.last().is_none_or(|(_, term)| *term < Term(entry.term)) {
+                self.runs.push((LogIndex(entry.index), Term(entry.term)));
+            }
             if convert::entry_kind(&entry) == Some(EntryKind::Membership) {
                 continue;
             }
@@ -156,6 +162,15 @@ impl Rows {
             }
         }
         Ok(count)
+    }
+
+    /// Puts the terms of what was applied before those of what follows: reclaim tells by its term whether an entry ever happened,
+    /// also of entries before the checkpoint whose values still live in the log.
+    pub(super) fn lead_in(&mut self, term_runs: &mut Vec<(LogIndex, Term)>) {
+        let mut runs = std::mem::take(&mut self.runs);
+        let last = runs.last().map_or(Term(0), |(_, term)| *term);
+        runs.extend(term_runs.drain(..).filter(|(_, term)| *term > last));
+        *term_runs = runs;
     }
 }
 

@@ -304,6 +304,8 @@ impl Scan {
             }
         });
         match walked {
+            // How far the piece went into the next segment, and whether that ends in it, is nothing to this one.
+            Ok(_) if self.ended => fits,
             Ok(walked) => {
                 let next = if walked.next.offset < ground.config.segment_bytes {
                     walked.next
@@ -313,7 +315,6 @@ impl Scan {
                 (self.at, self.continued) = (next, next.segment == at.segment);
                 self.length = walked.needs.unwrap_or(limits::RECLAIM_READ_BYTES);
                 let room = ground.config.segment_bytes.saturating_sub(next.offset) as usize;
-                // The next segment's first batch need not be read whole: its being there is the proof.
                 fits && next.segment <= self.segment + 1 && walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room))
             }
             // What a piece ended before may be the unused tail of its segment.
@@ -524,10 +525,6 @@ fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result
         else {
             continue;
         };
-        // An image came into force since: its own checkpoint is the newer one.
-        if running.replica.space != marks.space {
-            continue;
-        }
         let ReplicaMarks {
             name,
             space,
@@ -538,11 +535,12 @@ fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result
         } = marks;
         ground.log.push(Record::HardState {
             name,
-            space,
+            space: running.replica.space,
             state: running.durable_hard_state,
             timestamp,
         });
-        if ground.planted.checkpoint_forgotten() {
+        // Where an image came into force since, its own checkpoint is the newer one.
+        if running.replica.space != space || ground.planted.checkpoint_forgotten() {
             continue;
         }
         ground.log.push(Record::Checkpoint {

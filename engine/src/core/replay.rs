@@ -125,6 +125,8 @@ struct Replay<'a, R: IndexReader> {
     writer: &'a mut dyn IndexWriter,
     generations: Generations,
     positions: Positions,
+    /// The spaces that copies were met of: rows of images, whether or not they came into force.
+    copied: BTreeSet<Space>,
     applied_entries: u64,
     failure: Option<ReplayError>,
     last_batch: BatchPlace,
@@ -185,6 +187,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             writer,
             generations: Generations::new(marks.unwrap_or(none), planted),
             positions: Positions::default(),
+            copied: BTreeSet::new(),
             applied_entries: 0,
             failure: None,
             last_batch: BatchPlace::default(),
@@ -208,7 +211,14 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         }
         self.rebuilt_from = Some(BatchPlace::default());
         let from = (kept_from > 1).then_some(first_batch(kept_from));
-        Ok(scan(segments, &config.log, from, &mut |batch| self.batch(batch))?)
+        match scan(segments, &config.log, from, &mut |batch| self.batch(batch)) {
+            Err(ScanError::StartNotFound { position }) => {
+                tracing::error!(%position, "the first batch that the checkpoints rest on cannot be read");
+                // From the beginning the scan names whom that hurts.
+                Ok(scan(segments, &config.log, None, &mut |batch| self.batch(batch))?)
+            }
+            result @ (Ok(_) | Err(_)) => Ok(result?),
+        }
     }
 
     /// Scans from the index's mark; where that batch cannot be read, from the beginning, which names whom the damage hurts.
@@ -324,6 +334,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 }
             }
             RecordBody::Relocation { data, data_position } => {
+                self.copied.insert(record.space);
                 if let Some(replica) = self.replicas.get_mut(&name) {
                     replica.meet_relocation(record.space, (data, data_position), &mut self.index, self.planted)?;
                 }
@@ -370,7 +381,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
         let (broken, sound) = of_latest_ids(self.replicas);
         let owned: BTreeSet<Space> = sound.iter().chain(&broken).map(Replaying::space).collect();
-        for space in self.index.reader().spaces()? {
+        for space in self.index.reader().spaces()?.into_iter().chain(self.copied) {
             if !owned.contains(&space) {
                 self.generations.clear(space);
             }

@@ -204,7 +204,8 @@ impl Replaying {
     }
 
     /// Copies met by the scan. Where the index is there, what it holds at that version is at a new place; where it is being
-    /// rebuilt, they are as good as what they were copied from.
+    /// rebuilt, they are as good as what they were copied from. Those of a space to come are rows of an image: should it have come
+    /// into force, an index that went back to before them must have them again.
     ///
     /// # Errors
     /// [`ReplayError::Index`]: the index cannot be read.
@@ -287,7 +288,11 @@ impl Replaying {
             tracing::error!(name = %self.name, commit = %self.commit, %last, "committed entries are missing: the replica is not started");
             self.broken = true;
         }
-        self.apply_rows(index) + self.apply(index)
+        let count = self.apply_rows(index) + self.apply(index);
+        if let Some(rows) = &mut self.rows {
+            rows.lead_in(&mut self.term_runs);
+        }
+        count
     }
 
     /// Rows of committed entries up to the mark, where the index has lost them.

@@ -19,3 +19,6 @@
 
 pub mod receive;
 pub mod send;
+
+#[cfg(test)]
+mod tests;

@@ -348,7 +348,104 @@ mod tests {
         }
     }
 
+    /// Any change, of few replicas, so that many of them fit.
+    fn any_change() -> impl Strategy<Value = Change> {
+        let replica = || (1..12u64).prop_map(ReplicaId);
+        prop_oneof![
+            (1..12u64, 0..4u128).prop_map(|(replica, directory)| Change::Admit(Home {
+                directory: DirectoryId(directory),
+                ..home(replica)
+            })),
+            replica().prop_map(Change::Dismiss),
+            Just(Change::Leave),
+            (replica(), replica()).prop_map(|(new, old)| Change::Replace { new, old }),
+        ]
+    }
+
+    /// Every set of voters that is a quorum of these members.
+    fn quorums(members: &Members) -> Vec<Vec<ReplicaId>> {
+        let everyone: Vec<ReplicaId> = members.voters.iter().chain(&members.outgoing).copied().collect();
+        let sets = (0u32..1 << everyone.len()).map(|set| {
+            let chosen = everyone.iter().enumerate().filter(|(at, _)| set & (1 << at) != 0);
+            chosen.map(|(_, replica)| *replica).collect::<Vec<_>>()
+        });
+        let most = |of: &[ReplicaId], set: &[ReplicaId]| of.is_empty() || 2 * of.iter().filter(|id| set.contains(id)).count() > of.len();
+        sets.filter(|set| most(&members.voters, set) && most(&members.outgoing, set))
+            .collect()
+    }
+
     proptest! {
+        /// However members change: any two quorums, of before and after, share a member; no change but the joint one touches who
+        /// votes, and it takes the place of one; ids are new, and nobody is two things.
+        #[test]
+        fn quorums_overlap_over_every_change(changes in proptest::collection::vec(any_change(), 1..24)) {
+            let mut members = three();
+            for change in changes {
+                let before = members.clone();
+                let fits = members.change(&change);
+                prop_assert!(fits || members == before, "{change:?} does not fit and changed something");
+                for old in quorums(&before) {
+                    for new in quorums(&members) {
+                        prop_assert!(old.iter().any(|id| new.contains(id)), "{old:?} and {new:?} after {change:?}");
+                    }
+                }
+                let left = before.voters.iter().filter(|id| !members.voters.contains(id)).count();
+                prop_assert_eq!(members.voters.len(), 3);
+                prop_assert!(left <= 1 && (left == 0 || members.is_joint()), "{change:?}");
+                prop_assert!(members.highest >= before.highest);
+                let all: Vec<_> = members.voters.iter().chain(&members.learners).collect();
+                prop_assert!(all.iter().all(|id| **id <= members.highest));
+                prop_assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+                // Whoever was admitted has a home for as long as it is a member, and no longer.
+                let known = |home: &Home| all.contains(&&home.replica) || members.outgoing.contains(&home.replica);
+                prop_assert!(members.homes.iter().all(known));
+                prop_assert!(members.learners.iter().all(|id| members.homes.iter().any(|home| home.replica == *id)));
+            }
+        }
+
+        /// The replica that stands for a directory is the last admitted for it.
+        #[test]
+        fn a_directory_stands_for_its_last_replica(admitted in proptest::collection::vec((4..40u64, 0..3u128), 0..12)) {
+            let (mut members, mut last) = (three(), std::collections::BTreeMap::new());
+            for (replica, directory) in admitted {
+                let directory = DirectoryId(directory);
+                if members.change(&Change::Admit(Home { directory, ..home(replica) })) {
+                    last.insert(directory, ReplicaId(replica));
+                }
+            }
+            for directory in (0..4).map(DirectoryId) {
+                prop_assert_eq!(members.of_directory(directory), last.get(&directory).copied());
+            }
+        }
+
+        #[test]
+        fn members_survive_their_bytes(changes in proptest::collection::vec(any_change(), 0..24), rest in proptest::collection::vec(any::<u8>(), 0..4)) {
+            let mut members = three();
+            for change in &changes {
+                let _ = members.change(change);
+            }
+            let mut bytes = Vec::new();
+            members.encode(&mut bytes);
+            let whole = bytes.len();
+            bytes.extend_from_slice(&rest);
+            let mut left = bytes.as_slice();
+            prop_assert_eq!(Members::decode(&mut left), Some(members));
+            prop_assert_eq!(left, rest.as_slice());
+            for cut in 0..whole {
+                prop_assert_eq!(Members::decode(&mut &bytes[..cut]), None, "cut to {} of {} bytes", cut, whole);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_members_or_nothing(bytes in proptest::collection::vec(any::<u8>(), 0..160)) {
+            let mut left = bytes.as_slice();
+            if let Some(members) = Members::decode(&mut left) {
+                let mut again = Vec::new();
+                members.encode(&mut again);
+                prop_assert_eq!(again.as_slice(), &bytes[..bytes.len() - left.len()]);
+            }
+        }
+
         #[test]
         fn changes_survive_their_bytes(replica in any::<u64>(), other in any::<u64>(), node in any::<u64>(), core in any::<u16>(), directory in any::<u128>()) {
             let home = Home { replica: ReplicaId(replica), node: NodeId(node), core: CoreId(core), directory: DirectoryId(directory) };

@@ -21,10 +21,12 @@ pub(crate) struct Command<'a> {
     pub(crate) line: &'a str,
 }
 
-/// What a machine shows.
+/// What a machine shows, and what a script may ask about.
 #[derive(Default)]
 pub(crate) struct Trace {
     lines: Vec<String>,
+    /// All that was said, shown or not, since the last `mark`.
+    said: Vec<String>,
 }
 
 impl<'a> Command<'a> {
@@ -54,7 +56,50 @@ impl<'a> Command<'a> {
 impl Trace {
     /// Adds a line.
     pub(crate) fn line(&mut self, line: impl Into<String>) {
-        self.lines.push(line.into());
+        let line = line.into();
+        self.unseen(&line);
+        self.lines.push(line);
+    }
+
+    /// A line that is not shown: only `expect` knows of it.
+    pub(crate) fn unseen(&mut self, lines: &str) {
+        self.said.extend(lines.lines().map(str::to_owned));
+    }
+
+    /// Carries out a command that any machine's script may give. Whether it was one. What it expects holds whatever the trace
+    /// says, so `UPDATE=1` does not take a machine that does something else than its script is called.
+    ///
+    /// - `mark`: what was said before no longer counts
+    /// - `expect TEXT | TEXT …`: lines with these texts, in this order
+    /// - `expect-none TEXT`: no such line; `expect-count N TEXT`: so many
+    fn expects(&mut self, command: &Command<'_>) -> bool {
+        let (first, rest) = command.line.split_once(' ').unwrap_or((command.line, ""));
+        match first {
+            "mark" => self.said.clear(),
+            "expect" => {
+                let mut said = self.said.iter();
+                for text in rest.split(" | ") {
+                    self.must(said.any(|line| line.contains(text)), command, text);
+                }
+            }
+            "expect-none" => self.must(!self.said.iter().any(|line| line.contains(rest)), command, rest),
+            "expect-count" => {
+                let (_, text) = rest.split_once(' ').unwrap_or_else(|| command.unknown());
+                let count = self.said.iter().filter(|line| line.contains(text)).count();
+                self.must(count as u64 == command.number(1), command, &format!("{count}"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn must(&self, holds: bool, command: &Command<'_>, found: &str) {
+        assert!(
+            holds,
+            "`{}` does not hold: `{found}`; said since the last mark:\n{}",
+            command.line,
+            self.said.join("\n")
+        );
     }
 }
 
@@ -110,8 +155,11 @@ fn trace(commands: &str, machine: &mut dyn Machine) -> String {
     assert!(commands.starts_with('#'), "a script begins with its intent");
     let mut trace = Trace::default();
     for line in commands.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        trace.line(format!("> {line}"));
-        machine.run(&Command { line }, &mut trace);
+        let command = Command { line };
+        trace.lines.push(format!("> {line}"));
+        if !trace.expects(&command) {
+            machine.run(&command, &mut trace);
+        }
     }
     trace.lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -154,6 +202,18 @@ mod tests {
         assert_eq!(trace("# why\n\nsay a b\n", &mut Echo), "> say a b\nsay-a-b\n");
         assert_eq!(split("# why\nsay a\n---\n> say a\n"), ("# why\nsay a\n", "> say a\n"));
         assert_eq!(split("# why\n"), ("# why\n", ""));
+    }
+
+    #[test]
+    fn expectations_hold_whatever_the_trace_says() {
+        let holds = |commands: &str| std::panic::catch_unwind(|| drop(trace(commands, &mut Echo))).is_ok();
+        assert!(holds(
+            "# why\nsay a\nsay b\nexpect say-a | say-b\nexpect-count 2 say\nmark\nexpect-none say\n"
+        ));
+        assert!(!holds("# why\nsay a\nsay b\nexpect say-b | say-a\n"));
+        assert!(!holds("# why\nsay a\nexpect-none say\n"));
+        assert!(!holds("# why\nsay a\nexpect-count 2 say\n"));
+        assert!(!holds("# why\nexpect expect\n"), "a command is not something said");
     }
 
     #[test]

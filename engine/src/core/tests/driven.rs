@@ -15,7 +15,7 @@ use margate_net::message::{
 use super::fixture::{config, created};
 use crate::core::event::{Effect, Effects, Event, Moment, PeerName};
 use crate::core::machine::Core;
-use crate::core::replay::{CoreConfig, replay};
+use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::store::IndexReader;
 use crate::log::segment::ReadySegment;
@@ -70,8 +70,14 @@ impl Driven {
         Self::open((config, disk, MemoryStore::new()), Nanos::from_millis(1_000), 1_000)
     }
 
-    fn open((config, mut disk, index): (CoreConfig, Disk, MemoryStore), now: Nanos, salts: u64) -> Self {
-        let replayed = replay(&config, &mut disk, index.reader(), &mut index.writer()).expect("the core starts");
+    fn open((config, mut disk, mut index): (CoreConfig, Disk, MemoryStore), now: Nanos, salts: u64) -> Self {
+        let mut replayed = replay(&config, &mut disk, index.reader(), &mut index.writer());
+        if let Err(ReplayError::IndexStale { .. }) = replayed {
+            // As the driver does at the next start.
+            index = MemoryStore::new();
+            replayed = replay(&config, &mut disk, index.reader(), &mut index.writer());
+        }
+        let replayed = replayed.expect("the core starts");
         disk.discard(&replayed.found.discard);
         Self {
             config,
@@ -220,6 +226,22 @@ impl Driven {
             matches!(outcome, Ok(Success::Written { .. })),
             "{key} is not acknowledged: {outcome:?}"
         );
+    }
+
+    /// Deletes a key; panics unless that is acknowledged.
+    pub(super) fn delete(&mut self, shard: u64, key: &'static str) {
+        let delete = Operation::Delete {
+            key: Bytes::from_static(key.as_bytes()),
+            at_version: None,
+            returning: Returning::default(),
+        };
+        let outcome = self.ask(shard, delete);
+        assert!(matches!(outcome, Ok(Success::Deleted { .. })), "{key} is not deleted: {outcome:?}");
+    }
+
+    /// The index is gone; only a restart makes another.
+    pub(super) fn lose_index(&mut self) {
+        self.index = MemoryStore::new();
     }
 
     /// A key's value as this replica has it, whoever leads.

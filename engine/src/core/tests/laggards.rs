@@ -1,9 +1,11 @@
 //! Old entries for members that lag, from a leader that has just restarted and holds none of them in memory.
 
-use margate_net::ids::LogIndex;
+use margate_net::ids::{LogIndex, NodeId, ShardId};
+use margate_net::message::{MemberBody, MemberMessage};
 
 use super::driven::Driven;
 use super::peers::{Append, Peer};
+use crate::core::event::PeerName;
 use crate::log::limits::BLOCK_BYTES;
 use crate::types::Position;
 
@@ -16,6 +18,8 @@ const LEADER: Peer = Peer {
     term: 1,
 };
 
+/// Segments are so long that two of them hold everything, which reclaim leaves alone.
+///
 /// Follows, one entry to a batch, until all entries are in the index; then restarts.
 fn restarted_with_old_entries(segment_blocks: u32, value: &[u8]) -> Driven {
     let block = u32::try_from(BLOCK_BYTES).expect("a small number");
@@ -55,7 +59,7 @@ fn all_old_entries_are_sent(mut core: Driven) {
 /// Every batch is one block, so the log has segments that end with a batch, with nothing behind it.
 #[test]
 fn old_entries_are_read_across_segments_full_to_the_last_byte() {
-    let core = restarted_with_old_entries(12, b"v");
+    let core = restarted_with_old_entries(16, b"v");
     assert!(first_segment_is_full(&core));
     all_old_entries_are_sent(core);
 }
@@ -63,9 +67,28 @@ fn old_entries_are_read_across_segments_full_to_the_last_byte() {
 /// Batches are three blocks long, and segments end with a block that none of them fits.
 #[test]
 fn old_entries_are_read_across_segments_with_room_at_the_end() {
-    let core = restarted_with_old_entries(35, &[7; 9_000]);
+    let core = restarted_with_old_entries(42, &[7; 9_000]);
     assert!(!first_segment_is_full(&core));
     all_old_entries_are_sent(core);
+}
+
+/// Between two reads reclaim takes what the first has found: the member gets an image instead.
+#[test]
+fn entries_reclaimed_while_they_are_read_are_not_sent() {
+    let mut core = restarted_with_old_entries(16, b"v");
+    let term = core.elected();
+    let refused = core.refused_event(Peer { shard: 1, node: 3, term }, ENTRIES);
+    let reads = core.reads;
+    core.turn([refused]);
+    core.turn_with_next_answer();
+    assert_eq!(core.reads, reads + 2, "one read is done, the next under way");
+    let running = core.core.running.get_mut(&ShardId(1)).expect("it runs");
+    running.replica.group.truncate(LogIndex(3));
+    core.pass(1);
+    assert_eq!(core.sent_entries(3), [0; 0]);
+    core.tick(1);
+    let begins = |(to, message): &(PeerName, MemberMessage)| to.node == NodeId(3) && matches!(message.body, MemberBody::Begin { .. });
+    assert!(core.members.iter().any(begins), "{:?}", core.members);
 }
 
 /// The index holds nothing at the restart, so what precedes the first entry is known from nowhere but the rule that

@@ -88,9 +88,15 @@ impl Driven {
 
     /// Hears a member that has no entry at all refuse an append that follows entry `index`.
     pub(super) fn refused_by_empty_log(&mut self, from: Peer, index: u64) {
+        let refused = self.refused_event(from, index);
+        self.hear(refused);
+    }
+
+    /// The same as an event, for a test that makes the turns itself.
+    pub(super) fn refused_event(&self, from: Peer, index: u64) -> Event {
         let message = self.message(from, PeerMessageKind::AppendResponse);
         let (index, reject) = (LogIndex(index), true);
-        self.hear(spoken(from, PeerMessage { index, reject, ..message }));
+        spoken(from, PeerMessage { index, reject, ..message })
     }
 
     /// The core's only replica gets the votes of node 2 and leads; says in which term.

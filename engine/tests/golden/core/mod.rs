@@ -1,11 +1,12 @@
 //! Scripts for `core::machine`: one to three nodes whose disks and links do only what the script says.
 //!
-//! - `nodes N [SHARDS [tenure]]` (a tick is then 100 ms; nobody has tenure otherwise), `start N`, `crash N [BLOCKS]`, `stop N`, `status`
+//! - `nodes N [SHARDS [tenure | segments KIB]]` (with tenure a tick is 100 ms; nobody has tenure otherwise), `start N`, `crash N [BLOCKS]`, `stop N`, `status`
 //! - `tick N [TIMES]`, `elect N`, `lead N`, `wait MS`, `later MS` (as `wait`, but no node gets a turn)
 //! - `N: OPERATION; OPERATION …`, `fill N COUNT OPERATION` (`@` in it becomes a number)
 //! - `flush N`, `commit-index N`, `deliver A B [COUNT]`, `settle`
 //! - `drop A B`, `duplicate A B`, `reverse A B`, `cut N`, `heal`, `lost A B`
-//! - `rot N BATCH [TEXT]`, `forget N BATCH`, `wipe-log N`, `wipe-index N`
+//! - `rot N BATCH [TEXT]`, `forget N BATCH`, `wipe-log N`, `wipe-index N`, `revert-index N GENERATIONS`, `wipe N` (new, empty disks)
+//! - `members N`, `counters N`: who belongs to its shards; what it transferred, reclaimed, and has on disk
 //! - `quietly COMMAND`: shows only answers and halts; `repeat TIMES COMMAND | COMMAND …`
 //!
 //! `settle` lets everything under way arrive, but for what is under way on nodes that are cut off.
@@ -41,6 +42,10 @@ impl Machine {
         Self { world: None }
     }
 
+    fn begin(&mut self, command: &Command<'_>, tick: Nanos, segment_bytes: u32) {
+        self.world = Some(World::new(command.number(1), command.number_or(2, 1), (tick, segment_bytes)));
+    }
+
     fn world(&mut self) -> &mut World {
         self.world.as_mut().expect("a script begins with `nodes`")
     }
@@ -50,8 +55,12 @@ impl runner::Machine for Machine {
     fn run(&mut self, command: &Command<'_>, trace: &mut Trace) {
         let words = command.words();
         match words.as_slice() {
-            ["nodes", .., "tenure"] => self.world = Some(World::new(command.number(1), command.number(2), TICK)),
-            ["nodes", ..] => self.world = Some(World::new(command.number(1), command.number_or(2, 1), Nanos(0))),
+            ["nodes", .., "tenure"] => self.begin(command, TICK, node::SEGMENT_BYTES),
+            ["nodes", .., "segments", _] => {
+                let segment_bytes = u32::try_from(command.number(4) << 10).expect("a segment is small");
+                self.begin(command, Nanos(0), segment_bytes);
+            }
+            ["nodes", ..] => self.begin(command, Nanos(0), node::SEGMENT_BYTES),
             ["quietly", ..] => {
                 let line = command.line.trim_start_matches("quietly").trim();
                 self.world().quiet = true;
@@ -92,6 +101,7 @@ fn of_node(world: &mut World, command: &Command<'_>, trace: &mut Trace) {
     match command.words()[0] {
         "commit-index" => note(world.commit_index(node, trace), "no generation is under way", trace),
         "crash" => world.crash(node, command.number_or(2, 0)),
+        "counters" => world.counters(node, trace),
         "cut" => world.cut(node),
         "elect" => elect(world, node, trace),
         "flush" => note(world.flush(node, trace), "no write is under way", trace),
@@ -100,10 +110,15 @@ fn of_node(world: &mut World, command: &Command<'_>, trace: &mut Trace) {
             elect(world, node, trace);
             settle(world, trace);
         }
+        "members" => world.members(node, trace),
+        "revert-index" => world
+            .node(node)
+            .revert_index(usize::try_from(command.number(2)).expect("few generations")),
         "rot" => world.node(node).disk.rot(command.number(2), command.words().get(3).copied()),
         "start" => world.start(node, trace),
         "stop" => world.stop(node, trace),
         "tick" => (0..command.number_or(2, 1)).for_each(|_| world.tick(node, trace)),
+        "wipe" => world.node(node).wipe(),
         "wipe-index" => world.node(node).wipe_index(),
         "wipe-log" => world.node(node).disk.wipe(),
         _ => command.unknown(),

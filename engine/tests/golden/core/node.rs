@@ -17,8 +17,8 @@ use crate::show;
 
 /// Ticks without a leader before an election.
 pub(crate) const ELECTION_TICKS: u32 = 10;
-/// Bytes of a segment.
-const SEGMENT_BYTES: u32 = 4 << 20;
+/// Bytes of a segment, where a script says nothing of it.
+pub(crate) const SEGMENT_BYTES: u32 = 4 << 20;
 /// Turns a core may ask for at one moment before it is spinning.
 const TURNS_AT_ONCE_MAX: usize = 1_000;
 
@@ -49,13 +49,13 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node whose replicas have just been created.
-    pub(crate) fn create(map: &Map, id: NodeId, wall: Nanos, tick: Nanos) -> Self {
+    pub(crate) fn create(map: &Map, id: NodeId, wall: Nanos, (tick, segment_bytes): (Nanos, u32)) -> Self {
         let log = LogConfig {
             cluster: ClusterId(1),
             directory: DirectoryId(u128::from(id.0)),
             node: id,
             core: CoreId(0),
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes,
             ready_min: 1,
         };
         let mut disk = Disk::new(log);
@@ -102,6 +102,20 @@ impl Node {
             .collect();
         self.core = Some(replayed.core);
         format!("starts, {} entries applied from the log{torn}{damaged}", found.entries_applied)
+    }
+
+    /// Its disks are replaced by empty ones. It joins what exists, under a directory nobody has heard of.
+    pub(crate) fn wipe(&mut self) {
+        self.wipe_index();
+        self.config.joined = true;
+        self.config.log.directory.0 += 100;
+        self.disk = Disk::new(self.config.log);
+    }
+
+    /// So many of the newest generations are gone.
+    pub(crate) fn revert_index(&mut self, generations: usize) {
+        assert!(self.core.is_none(), "node {} is running", self.id);
+        assert_eq!(self.store.revert(generations), generations, "that many generations are remembered");
     }
 
     /// The index is gone; the log is to make a new one.
@@ -183,10 +197,14 @@ impl Node {
                     self.committing = Some(generation);
                 }
                 Effect::DeleteSegment { number } => {
+                    seen.push(Seen::Disk(format!("deletes segment {number}")));
                     self.disk.delete(number);
                     followed.push(Event::SegmentDeleted);
                 }
-                Effect::RecycleSegment { from, to } => followed.push(Event::SegmentReady(self.disk.recycle(from, to))),
+                Effect::RecycleSegment { from, to } => {
+                    seen.push(Seen::Disk(format!("recycles segment {from} as {to}")));
+                    followed.push(Event::SegmentReady(self.disk.recycle(from, to)));
+                }
                 Effect::PrepareSegment { number } => followed.push(Event::SegmentReady(self.disk.prewrite(number))),
                 Effect::Read { ticket, position, length } => {
                     seen.push(Seen::Disk(format!("reads {length} bytes of segment {}", position.segment)));

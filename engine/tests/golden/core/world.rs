@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use margate_engine::config::static_map;
 use margate_engine::core::event::{Event, Moment, PeerName};
+use margate_engine::log::scan::ReadSegments;
 use margate_engine::shard::answer::ConnectionId;
 use margate_engine::types::Nanos;
 use margate_net::codec::ReceivedRequest;
-use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId, ShardId};
+use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId, ReplicaId, ShardId};
 use margate_net::map::{Map, MapNode};
 use margate_net::message::{MemberMessage, PeerBatch, ReplicaRole, Reply};
 
@@ -46,7 +47,7 @@ pub(crate) struct World {
 
 impl World {
     /// So many nodes of one core, created and started; with a tick of zero nobody has tenure.
-    pub(crate) fn new(nodes: u64, shards: u64, tick: Nanos) -> Self {
+    pub(crate) fn new(nodes: u64, shards: u64, (tick, segment_bytes): (Nanos, u32)) -> Self {
         let addresses = (1..=nodes).map(|id| MapNode {
             id: NodeId(id),
             cores: vec![([127, 0, 0, 1], 7_400 + 100 * u16::try_from(id).expect("few nodes")).into()],
@@ -54,7 +55,7 @@ impl World {
         let bounds: &[Bytes] = if shards == 2 { &[Bytes::from_static(b"m")] } else { &[] };
         assert!(shards <= 2, "scripts have one or two shards");
         let map = static_map(ClusterId(1), &addresses.collect::<Vec<_>>(), bounds, 3).expect("a sound topology");
-        let made = (1..=nodes).map(|id| (id, Node::create(&map, NodeId(id), Nanos(WALL), tick)));
+        let made = (1..=nodes).map(|id| (id, Node::create(&map, NodeId(id), Nanos(WALL), (tick, segment_bytes))));
         let mut world = Self {
             quiet: false,
             nodes: made.collect(),
@@ -234,6 +235,40 @@ impl World {
         }
     }
 
+    /// Who belongs to each shard, as every replica of a node knows it.
+    pub(crate) fn members(&mut self, node: u64, trace: &mut Trace) {
+        let ids = |ids: &[ReplicaId]| {
+            let ids: Vec<_> = ids.iter().map(|id| format!("r{id}")).collect();
+            if ids.is_empty() { "none".to_owned() } else { ids.join(" ") }
+        };
+        for replica in self.node(node).core().replicas() {
+            let members = &replica.state().members;
+            trace.line(format!(
+                "{node} is {} of voters {}, outgoing {}, learners {}",
+                show::name(replica.name()),
+                ids(&members.voters),
+                ids(&members.outgoing),
+                ids(&members.learners)
+            ));
+        }
+    }
+
+    /// What a node has transferred and reclaimed since its start, and the segments it has.
+    pub(crate) fn counters(&mut self, node: u64, trace: &mut Trace) {
+        let counters = self.node(node).core().counters();
+        let (images, reclaimed) = (counters.transferred, counters.reclaimed);
+        trace.line(format!(
+            "{node} sent {} images, took {}, gave {} up, was admitted {} times",
+            images.images_sent, images.images_installed, images.images_given_up, images.admitted
+        ));
+        trace.line(format!(
+            "{node} reclaimed {} segments, copied {} values and {} deletes",
+            reclaimed.segments, reclaimed.values, reclaimed.deletes
+        ));
+        let segments: Vec<_> = self.node(node).disk.segments().iter().map(u32::to_string).collect();
+        trace.line(format!("{node} has segments {}", segments.join(" ")));
+    }
+
     fn begin(&mut self, node: u64, trace: &mut Trace) {
         let said = self.node(node).start();
         trace.line(format!("{node} {said}"));
@@ -263,7 +298,7 @@ impl World {
             }
             show_replies(node, &mut replies, trace);
             match seen {
-                Seen::Disk(_) if self.quiet => {}
+                Seen::Disk(what) if self.quiet => trace.unseen(&format!("{node} {what}")),
                 Seen::Disk(what) => trace.line(format!("{node} {what}")),
                 Seen::Reply(_) => unreachable!("answers are gathered above"),
                 Seen::Send(to, batch) => self.send(node, (to.0, incarnation), batch, trace),
@@ -287,13 +322,15 @@ impl World {
     }
 
     fn show_sent(&self, (from, to): (u64, u64), shard: ShardId, what: &str, trace: &mut Trace) {
-        if self.quiet {
-            return;
-        }
         let lost = if self.is_lost(from, to) { " (lost)" } else { "" };
         let several = self.map.shards().len() > 1;
         let shard = if several { format!(" s{shard}") } else { String::new() };
-        trace.line(format!("{from} -> {to}{shard} {what}{lost}"));
+        let line = format!("{from} -> {to}{shard} {what}{lost}");
+        if self.quiet {
+            trace.unseen(&line);
+        } else {
+            trace.line(line);
+        }
     }
 
     fn put_on_link(&mut self, from: u64, to: u64, sent: Sent) {
