@@ -2,116 +2,67 @@
 //! and all nodes together still hold what their client was told, and go on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use margate_engine::core::replay::CoreConfig;
 use margate_engine::index::IndexReader;
+use margate_engine::log::record::RecordBody;
 use margate_engine::log::scan::{ReadSegments, scan};
 use margate_engine::runtime::segments::SegmentFiles;
 use margate_engine::types::{Position, ReplicaName};
-use margate_net::ids::LogIndex;
+use margate_net::ids::{LogIndex, ShardId};
 
+use super::contents::{Contents, compare, contents};
 use super::deployment::{Deployment, folder};
-use super::node::{Batch, Deed, Folders, Ledger, Node, config, open_index};
+use super::node::{Batch, Deed, Folders, Ledger, Node, open_index};
+use super::report::{Enumerator, kind};
 use super::snapshot::Snapshot;
 use super::states::{Left, crash_states};
 
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 4_096;
 
-/// Everything that was judged.
-#[derive(Default)]
-pub(crate) struct Enumerator {
-    points: BTreeMap<&'static str, u64>,
-    states: BTreeMap<&'static str, u64>,
-    violations: Vec<String>,
-}
-
 impl Enumerator {
     /// Judges every state a crash of one node may leave around a deed that has just been done there; the others' files were as in `before`
     /// throughout.
     pub(crate) fn judge(&mut self, deployment: &Deployment, at: usize, deed: &Deed, before: &[Snapshot]) {
         let node = &deployment.nodes[at];
-        let after = Snapshot::take(&node.folders.root);
+        let (after, kind) = (Snapshot::take(&node.folders.root), kind(node, deed));
         let whole = node.ledger.with(deed);
-        self.point(deed.name());
-        for (left, state) in crash_states(&before[at], &after) {
-            let judged = self.judge_state(deployment, (at, deed), (&state, left), before, &whole);
-            self.judged(
-                left,
-                judged.map_err(|violation| format!("node {}, {} {left}: {violation}", at + 1, deed.name())),
-            );
+        self.point(kind);
+        for (left, state) in crash_states(&before[at], &after, self.stride) {
+            let judged = judge_state(deployment, at, (&state, left), before, &whole);
+            let judged = judged.map_err(|violation| format!("node {}, {kind} {left}: {violation}", at + 1));
+            self.judged(kind, left, judged);
         }
-    }
-
-    /// One more effect is enumerated.
-    pub(crate) fn point(&mut self, name: &'static str) {
-        *self.points.entry(name).or_default() += 1;
-    }
-
-    /// One more state is judged.
-    pub(crate) fn judged(&mut self, left: Left, judged: Result<(), String>) {
-        let name = match left {
-            Left::Clean => "clean",
-            Left::Torn => "torn",
-            Left::Lost => "lost",
-        };
-        *self.states.entry(name).or_default() += 1;
-        self.violations.extend(judged.err());
-    }
-
-    /// Everything found.
-    pub(crate) fn violations(&self) -> &[String] {
-        &self.violations
-    }
-
-    /// The run had effects of all these kinds, and states of every kind.
-    pub(crate) fn assert_covers<const N: usize>(&self, names: [&'static str; N]) {
-        for name in names {
-            assert!(self.points.contains_key(name), "no effect called {name} was enumerated");
-        }
-        assert_eq!(self.states.len(), 3, "clean, torn and lost: {:?}", self.states);
-    }
-
-    fn judge_state(
-        &self,
-        deployment: &Deployment,
-        (at, deed): (usize, &Deed),
-        (state, left): (&Snapshot, Left),
-        before: &[Snapshot],
-        whole: &Ledger,
-    ) -> Result<(), String> {
-        let crashed = folder();
-        let roots: Vec<_> = (0..before.len()).map(|node| crashed.path().join(node.to_string())).collect();
-        for (node, root) in roots.iter().enumerate() {
-            if node == at { state } else { &before[node] }.put(root);
-        }
-        let (known, config) = (
-            &deployment.nodes[at].ledger,
-            config(&deployment.map, deployment.nodes[at].config.log.node),
-        );
-        let there = check_node(&roots[at], &config, known, whole, (deed, left))?;
-        let ledgers = deployment.nodes.iter().enumerate();
-        let ledgers = ledgers.map(|(node, running)| if node == at { there.clone() } else { running.ledger.clone() });
-        let nodes = roots.iter().map(std::path::PathBuf::as_path).zip(ledgers).collect();
-        let held = (deployment.held.clone(), deployment.now);
-        // The folder lives as long as the deployment in it.
-        let reopened = Deployment::reopen(crashed, &deployment.map, nodes, held)?;
-        check_deployment(reopened)
     }
 }
 
-impl fmt::Display for Enumerator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let points: u64 = self.points.values().sum();
-        write!(
-            f,
-            "crash points {points} × {{clean, torn, lost}}: violations {}",
-            self.violations.len()
-        )?;
-        write!(f, " (effects {:?}, states {:?})", self.points, self.states)
+fn judge_state(
+    deployment: &Deployment,
+    at: usize,
+    (state, left): (&Snapshot, Left),
+    before: &[Snapshot],
+    whole: &Ledger,
+) -> Result<(), String> {
+    let crashed = folder();
+    let roots: Vec<_> = (0..before.len()).map(|node| crashed.path().join(node.to_string())).collect();
+    for (node, root) in roots.iter().enumerate() {
+        if node == at { state } else { &before[node] }.put(root);
     }
+    let known = &deployment.nodes[at];
+    let there = check_node(&roots[at], &known.config, (&known.ledger, whole), left)?;
+    check_rebuild(&roots[at], &crashed.path().join("rebuilt"), (state, &there), &known.config)?;
+    let nodes = deployment.nodes.iter().zip(&roots).enumerate();
+    let nodes = nodes.map(|(node, (running, root))| {
+        let ledger = if node == at { &there } else { &running.ledger };
+        (root.as_path(), running.config.clone(), ledger.clone())
+    });
+    let held = (deployment.held.clone(), deployment.now);
+    let nodes = nodes.collect();
+    // The folder lives as long as the deployment in it.
+    let reopened = Deployment::reopen(crashed, &deployment.map, nodes, held)?;
+    check_deployment(reopened)
 }
 
 /// What a log holds, as a scan finds it.
@@ -128,12 +79,11 @@ pub(crate) fn found(root: &Path, config: &CoreConfig) -> Result<Ledger, String> 
     let batches = batches.into_iter().map(|(sequence, position, padded)| Batch {
         sequence,
         position,
-        bytes: read(&mut files, position, padded),
-        last: BTreeMap::new(),
+        bytes: read(&mut files, position, padded).into(),
     });
     Ok(Ledger {
         batches: batches.collect(),
-        generation: 0,
+        ..Ledger::default()
     })
 }
 
@@ -146,29 +96,21 @@ fn read(files: &mut SegmentFiles, at: Position, bytes: usize) -> Vec<u8> {
     whole
 }
 
-/// One node's files: the log holds exactly what was acknowledged, or that and the write under way; so does the index; the index is
-/// not ahead of the log; a start takes all of it. Says what is there.
-pub(crate) fn check_node(
-    root: &Path,
-    config: &CoreConfig,
-    known: &Ledger,
-    whole: &Ledger,
-    (deed, left): (&Deed, Left),
-) -> Result<Ledger, String> {
-    let mut there = found(root, config)?;
+/// One node's files: the log holds exactly what it held before or after what was under way; so does the index; the index is
+/// not ahead of the log. Says what is there.
+fn check_node(root: &Path, config: &CoreConfig, (known, whole): (&Ledger, &Ledger), left: Left) -> Result<Ledger, String> {
+    let found = found(root, config)?;
     let same = |ledger: &Ledger| {
         let one = |batch: &Batch| (batch.sequence, batch.position, batch.bytes.clone());
-        ledger.batches.iter().map(one).eq(there.batches.iter().map(one))
+        ledger.batches.iter().map(one).eq(found.batches.iter().map(one))
     };
-    let written = matches!(deed, Deed::Write(_)) && same(whole);
-    match left {
-        _ if !same(known) && !written => return Err(log_differs(known, &there)),
-        Left::Clean if !same(whole) => return Err(log_differs(whole, &there)),
-        Left::Clean | Left::Torn | Left::Lost => {}
-    }
-    there = if written { whole.clone() } else { known.clone() };
+    let mut there = match left {
+        Left::Clean | Left::Torn if same(whole) => whole.clone(),
+        Left::Lost | Left::Torn if same(known) => known.clone(),
+        Left::Clean => return Err(log_differs(whole, &found)),
+        Left::Lost | Left::Torn => return Err(log_differs(known, &found)),
+    };
     there.generation = check_index(root, config, (known.generation, whole.generation), left)?;
-    check_start(root, config, &there)?;
     Ok(there)
 }
 
@@ -192,7 +134,15 @@ fn check_index(root: &Path, config: &CoreConfig, (known, whole): (u64, u64), lef
     let mut files = SegmentFiles::list(&folders.log()).map_err(|error| error.to_string())?;
     let scanned = scan(&mut files, &config.log, None, &mut |batch| {
         begins.insert(batch.position, batch.sequence);
-        for (name, commit) in batch.commits() {
+        let checkpoints = batch.records().filter_map(|record| match record.body {
+            RecordBody::Checkpoint { applied, .. } => Some((record.name, applied)),
+            RecordBody::Entry { .. }
+            | RecordBody::HardState(_)
+            | RecordBody::Relocation { .. }
+            | RecordBody::ReplicaEnd
+            | RecordBody::Unknown { .. } => None,
+        });
+        for (name, commit) in batch.commits().chain(checkpoints) {
             let highest = commits.entry(name).or_default();
             *highest = commit.max(*highest);
         }
@@ -215,25 +165,34 @@ fn check_index(root: &Path, config: &CoreConfig, (known, whole): (u64, u64), lef
     Ok(generation)
 }
 
-/// A start finds every replica's last entry.
-fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<(), String> {
-    let node = Node::open(root, config.clone(), there.clone())?;
-    let mut last = BTreeMap::new();
-    there.batches.iter().for_each(|batch| last.extend(batch.last.clone()));
-    for replica in node.core.replicas() {
-        let expected = last.get(&replica.name()).copied().unwrap_or_default();
-        let found = replica.group().last();
-        if found != expected {
-            return Err(format!("{} ends at entry {found}, acknowledged up to {expected}", replica.name()));
-        }
-    }
-    if node.core.replicas().next().is_none() {
-        return Err("no replica was started".to_owned());
-    }
-    Ok(())
+/// A start takes all of it, with the index as it is and with none: both times every replica ends with its last entry, and they
+/// hold the same.
+fn check_rebuild(root: &Path, elsewhere: &Path, (state, there): (&Snapshot, &Ledger), config: &CoreConfig) -> Result<(), String> {
+    let started = check_start(root, config, there)?;
+    let index = Folders { root: PathBuf::new() }.index();
+    state.without(&index).put(elsewhere);
+    let rebuilt = check_start(elsewhere, config, there).map_err(|violation| format!("without its index: {violation}"))?;
+    compare(&started, &rebuilt).map_err(|violation| format!("with its index and without it {violation}"))
 }
 
-/// All nodes come back: they elect a leader, hold what was acknowledged, and take one more write.
+/// A start finds every replica's last entry.
+fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<BTreeMap<ShardId, Contents>, String> {
+    let node = Node::open(root, config.clone(), there.clone())?;
+    for replica in node.core.replicas() {
+        let (found, name) = (replica.group().last(), replica.name());
+        // Where it has no entry of its own, an image may have brought it further.
+        let expected = there.last.get(&name).copied().unwrap_or(replica.group().truncated());
+        if found != expected {
+            return Err(format!("{name} ends at entry {found}, acknowledged up to {expected}"));
+        }
+    }
+    if node.core.replicas().next().is_none() && !config.joined {
+        return Err("no replica was started".to_owned());
+    }
+    contents(&node)
+}
+
+/// All nodes come back: they elect a leader, hold what was acknowledged, take one more write, admit who joins, and hold the same.
 fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
     reopened.elect();
     for (key, may_hold) in reopened.held.clone() {
@@ -244,8 +203,14 @@ fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
         }
     }
     reopened.set("afterwards", 600);
-    match reopened.get("afterwards") {
-        Some(_) => Ok(()),
-        None => Err("what was written after the crash is not there".to_owned()),
+    if reopened.get("afterwards").is_none() {
+        return Err("what was written after the crash is not there".to_owned());
     }
+    if !reopened.tick_until(|deployment| deployment.is_whole() && deployment.is_level()) {
+        return Err("not every node votes and has applied the same".to_owned());
+    }
+    let first = contents(&reopened.nodes[0])?;
+    let differs = |violation| format!("two nodes differ: {violation}");
+    let others = reopened.nodes.iter().skip(1);
+    others.map(|node| compare(&first, &contents(node)?).map_err(differs)).collect()
 }

@@ -10,72 +10,82 @@
 //!
 //! Not here, on purpose: crashes under load (the simulator, `margate-perf kill`), disks that lie about a sync.
 
+mod client;
+mod contents;
 mod creation;
 mod deployment;
 mod judge;
 mod node;
+mod report;
+mod scripts;
 mod snapshot;
 mod states;
 
 use deployment::{Deployment, Lag};
-use judge::Enumerator;
+use report::Enumerator;
+use states::Stride;
 
-/// Values of the script: short ones, and one that fills most of a segment.
-const VALUE_BYTES: [usize; 5] = [20, 700, 3_000, 90, 14_000];
+/// The keys of the shortest script.
+const KEYS: [&str; 4] = ["alpha", "beta", "omega", "zeta"];
 
-/// Sets, deletes and sets again, until segments have changed and the index has taken several generations.
-fn script(deployment: &mut Deployment, keys: [&'static str; 4], rounds: usize) {
-    deployment.elect();
-    for round in 0..rounds {
-        for (key, at) in keys.iter().zip(round..) {
-            deployment.set(key, VALUE_BYTES[at % VALUE_BYTES.len()]);
-        }
-        deployment.delete(keys[round % keys.len()]);
-        // Long enough for the overlay to go to the index.
-        deployment.pass(6_000);
-    }
-    deployment.pass(6_000);
+/// Prints what was found and asserts that it is nothing, and that it covers these kinds of effects.
+fn conclude<const N: usize>(name: &str, found: &Enumerator, kinds: [&'static str; N]) {
+    println!("{name}: {found}");
+    found.assert_covers(kinds);
+    assert_eq!(found.violations(), [] as [String; 0], "{name}");
 }
 
-/// Runs the script on so many nodes and judges every crash.
-fn enumerate(name: &str, nodes: u16, rounds: usize, lag: Lag) {
+/// Runs the shortest script on so many nodes and judges every crash.
+fn overwrite(name: &str, nodes: u16, rounds: usize, lag: Lag) {
     let mut deployment = Deployment::create(nodes, lag);
-    deployment.watch(Enumerator::default());
-    script(&mut deployment, ["alpha", "beta", "omega", "zeta"], rounds);
-    let found = deployment.unwatch();
-    println!("{name}: {found}");
-    found.assert_covers(["write", "commit", "prepare", "rotate"]);
-    assert_eq!(found.violations(), [] as [String; 0], "{name}");
+    deployment.watch(Enumerator::new(Stride::NONE));
+    scripts::overwrite(&mut deployment, KEYS, rounds);
+    conclude(name, &deployment.unwatch(), ["write", "commit", "prepare", "rotate"]);
 }
 
 #[test]
 fn one_replica_crashes_anywhere() {
-    enumerate("one replica", 1, 4, Lag(0));
+    overwrite("one replica", 1, 4, Lag(0));
 }
 
 #[test]
 fn one_replica_crashes_anywhere_with_slow_commits_and_segments() {
-    enumerate("one replica, slow index and segments", 1, 3, Lag(3));
+    overwrite("one replica, slow index and segments", 1, 3, Lag(3));
 }
 
 #[test]
 fn three_replicas_crash_anywhere() {
-    enumerate("three replicas", 3, 2, Lag(0));
+    overwrite("three replicas", 3, 2, Lag(0));
+}
+
+#[test]
+fn a_core_crashes_anywhere_while_its_log_is_reclaimed() {
+    let found = scripts::reclaim(1, Lag(0), Stride(8));
+    conclude(
+        "reclaim",
+        &found,
+        ["write", "rotate", "copies", "close", "commit", "prepare", "recycle", "delete"],
+    );
+}
+
+#[test]
+fn nodes_crash_anywhere_while_a_wiped_one_is_replaced() {
+    let found = scripts::replace(Stride(8));
+    conclude("a wiped node", &found, ["write", "admit", "copies", "install", "commit", "prepare", "rotate"]);
 }
 
 #[test]
 fn a_node_crashes_anywhere_while_it_is_created() {
-    let found = creation::enumerate();
-    println!("creation: {found}");
-    found.assert_covers(["identity", "folders", "log", "member"]);
-    assert_eq!(found.violations(), [] as [String; 0]);
+    for (name, joined) in [("creation", false), ("creation of a node that joins", true)] {
+        conclude(name, &creation::enumerate(joined), ["identity", "folders", "log", "member"]);
+    }
 }
 
 /// The enumeration can fail: a core that is told a write is durable before it is loses what it acknowledged.
 #[test]
 fn an_early_acknowledgement_is_found() {
     let mut deployment = Deployment::create(1, Lag(0));
-    deployment.watch(Enumerator::default());
+    deployment.watch(Enumerator::new(Stride::NONE));
     deployment.acknowledge_early();
     deployment.elect();
     deployment.set("alpha", 700);

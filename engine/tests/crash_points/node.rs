@@ -16,13 +16,17 @@ use margate_engine::index::{Generation, IndexWriter};
 use margate_engine::log::flush::Flush;
 use margate_engine::log::segment::LogConfig;
 use margate_engine::planted::Planted;
+use margate_engine::runtime::directory::DataDirectory;
 use margate_engine::runtime::index_reader::HeedReader;
 use margate_engine::runtime::index_store::{HeedIndex, HeedWriter};
+use margate_engine::runtime::node::create_log;
 use margate_engine::runtime::segments::{self, Pace, SegmentFiles};
 use margate_engine::types::{Nanos, Position, ReplicaName};
-use margate_net::ids::{CoreId, DirectoryId, LogIndex, NodeId};
+use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
 use margate_net::map::Map;
 use margate_net::message::{MemberMessage, PeerBatch, Reply};
+
+use super::judge::found;
 
 /// Bytes of a segment: a change of segment comes after a few batches.
 const SEGMENT_BYTES: u32 = 32 << 10;
@@ -52,15 +56,15 @@ pub(crate) enum Seen {
 pub(crate) struct Batch {
     pub(crate) sequence: u64,
     pub(crate) position: Position,
-    pub(crate) bytes: Vec<u8>,
-    /// Its last entry of each replica.
-    pub(crate) last: BTreeMap<ReplicaName, LogIndex>,
+    pub(crate) bytes: Bytes,
 }
 
 /// What is durable on a node, as its core was told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) batches: Vec<Batch>,
+    /// The last entry of each replica that was ever among them.
+    pub(crate) last: BTreeMap<ReplicaName, LogIndex>,
     /// The index's generation; 0 before the first.
     pub(crate) generation: u64,
 }
@@ -81,6 +85,7 @@ pub(crate) struct Node {
     /// What is to be done to the files, later.
     pub(crate) held: VecDeque<Deed>,
     pub(crate) config: CoreConfig,
+    pub(crate) incarnation: Incarnation,
     writer: HeedWriter,
 }
 
@@ -104,8 +109,7 @@ impl Batch {
                 segment: flush.segment,
                 offset: flush.offset,
             },
-            bytes,
-            last: flush.entries.iter().map(|entry| (entry.name, entry.index)).collect(),
+            bytes: bytes.into(),
         }
     }
 }
@@ -141,6 +145,17 @@ pub(crate) fn open_index(folder: &Path, config: &CoreConfig) -> Result<(HeedRead
 }
 
 impl Node {
+    /// Makes a node's files, as its creation does, and starts it.
+    pub(crate) fn create(root: &Path, config: CoreConfig) -> Self {
+        let log = config.log;
+        let (directory, _) = DataDirectory::open(root, log.node, log.directory).expect("a new directory");
+        directory.make_core(log.core).expect("new folders");
+        let map = (!config.joined).then_some(&config.map);
+        create_log(&directory.log(log.core), log, map).expect("a new log");
+        let ledger = found(root, &config).expect("a new log is whole");
+        Self::open(root, config, ledger).expect("a new node starts")
+    }
+
     /// Starts a node on its files, of which the ledger says what is in them.
     pub(crate) fn open(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
         let folders = Folders { root: root.to_owned() };
@@ -159,6 +174,7 @@ impl Node {
             events: VecDeque::new(),
             held: VecDeque::new(),
             config,
+            incarnation: Incarnation(1),
             writer,
         })
     }
@@ -218,7 +234,7 @@ impl Node {
         }
     }
 
-    fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
+    pub(crate) fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
         let mut bytes = vec![0; length];
         let path = segments::path(&self.folders.log(), position.segment);
         let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, position.offset.into()));
@@ -230,28 +246,18 @@ impl Node {
     }
 }
 
-impl Deed {
-    /// What the enumeration calls it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Commit(_) => "commit",
-            Self::Delete(_) => "delete",
-            Self::Prepare(_) => "prepare",
-            Self::Recycle(..) => "recycle",
-            Self::Write(flush) if flush.segment > 1 && flush.offset == 4_096 => "rotate",
-            Self::Write(_) => "write",
-        }
-    }
-}
-
 impl Ledger {
     /// What it will say once a deed is done.
     pub(crate) fn with(&self, deed: &Deed) -> Self {
         let mut ledger = self.clone();
         match deed {
             Deed::Commit(generation) => ledger.generation = generation.number,
-            Deed::Delete(_) | Deed::Prepare(_) | Deed::Recycle(..) => {}
-            Deed::Write(flush) => ledger.batches.push(Batch::of(flush)),
+            Deed::Delete(gone) | Deed::Recycle(gone, _) => ledger.batches.retain(|batch| batch.position.segment != *gone),
+            Deed::Prepare(_) => {}
+            Deed::Write(flush) => {
+                ledger.batches.push(Batch::of(flush));
+                ledger.last.extend(flush.entries.iter().map(|entry| (entry.name, entry.index)));
+            }
         }
         ledger
     }

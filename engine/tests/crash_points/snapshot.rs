@@ -54,6 +54,12 @@ impl Snapshot {
         }
     }
 
+    /// All but what lies in a folder.
+    pub(crate) fn without(&self, folder: &Path) -> Self {
+        let items = self.0.iter().filter(|(name, _)| *name == folder || !name.starts_with(folder));
+        Self(items.map(|(name, item)| (name.clone(), item.clone())).collect())
+    }
+
     /// A file's bytes; nothing if there is none.
     pub(crate) fn file(&self, name: &Path) -> Option<&[u8]> {
         match self.0.get(name)? {
