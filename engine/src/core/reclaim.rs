@@ -312,8 +312,8 @@ impl Scan {
                 (self.at, self.continued) = (next, next.segment == at.segment);
                 self.length = walked.needs.unwrap_or(limits::RECLAIM_READ_BYTES);
                 let room = ground.config.segment_bytes.saturating_sub(next.offset) as usize;
-                // The next segment's first batch need not be read whole: its being there is the proof.
-                fits && next.segment <= self.segment + 1 && walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room))
+                // The next segment's first batch is the proof, wherever that segment ends in turn.
+                fits && (self.ended || walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room)))
             }
             // What a piece ended before may be the unused tail of its segment.
             Err(_) if self.continued => {

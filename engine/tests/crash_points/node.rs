@@ -103,6 +103,8 @@ impl Batch {
     pub(crate) fn of(flush: &Flush) -> Self {
         let mut bytes = vec![0; flush.length];
         flush.encode_into(&mut bytes);
+        // A write that was cut in the padding is whole.
+        bytes.truncate(flush.used);
         Self {
             sequence: flush.sequence,
             position: Position {

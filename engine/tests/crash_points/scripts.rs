@@ -10,6 +10,8 @@ const OVERLAY_MS: u64 = 6_000;
 const VALUE_BYTES: [usize; 5] = [20, 700, 3_000, 90, 14_000];
 /// A value of which a segment takes two.
 const HALF_SEGMENT_BYTES: usize = 11_900;
+/// Ticks in which reclaim comes to its end.
+const RECLAIM_TICKS: usize = 60;
 /// Keys whose values fill a log.
 const BULK: [&str; 12] = ["b01", "b02", "b03", "b04", "b05", "b06", "b07", "b08", "b09", "b10", "b11", "b12"];
 
@@ -38,12 +40,18 @@ pub(crate) fn reclaim(nodes: u16, lag: Lag, stride: Stride) -> Enumerator {
     deployment.pass(OVERLAY_MS);
     BULK.iter().skip(1).for_each(|key| deployment.delete(key));
     deployment.watch(Enumerator::new(stride));
-    deployment.pass(OVERLAY_MS);
+    let rest = |deployment: &mut Deployment| {
+        deployment.pass(OVERLAY_MS);
+        (0..RECLAIM_TICKS).for_each(|_| deployment.tick());
+    };
+    rest(&mut deployment);
+    println!("{:?}", deployment.nodes[0].core.counters().reclaimed);
     for _ in 0..3 {
         deployment.set("again", HALF_SEGMENT_BYTES);
         deployment.set("again", HALF_SEGMENT_BYTES);
         deployment.delete("again");
-        deployment.pass(OVERLAY_MS);
+        rest(&mut deployment);
+        println!("{:?}", deployment.nodes[0].core.counters().reclaimed);
     }
     let reclaimed = deployment.nodes[0].core.counters().reclaimed;
     assert!(

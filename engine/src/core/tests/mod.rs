@@ -3,7 +3,7 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `appends`, `damage`, `laggards`, `tails`: the schedules.
+//! - `appends`, `damage`, `laggards`, `reclaiming`, `tails`: the schedules.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
@@ -13,4 +13,5 @@ mod driven;
 pub(super) mod fixture;
 mod laggards;
 mod peers;
+mod reclaiming;
 mod tails;
