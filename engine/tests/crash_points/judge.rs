@@ -3,15 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use margate_engine::core::replay::CoreConfig;
 use margate_engine::index::IndexReader;
 use margate_engine::log::record::RecordBody;
 use margate_engine::log::scan::{ReadSegments, scan};
 use margate_engine::runtime::segments::SegmentFiles;
-use margate_engine::types::{Position, ReplicaName};
+use margate_engine::types::{Nanos, Position, ReplicaName};
 use margate_net::ids::{LogIndex, ShardId};
+use margate_net::map::Map;
 
+use super::client::Held;
 use super::contents::{Contents, compare, contents};
 use super::deployment::{Deployment, folder};
 use super::node::{Batch, Deed, Folders, Ledger, Node, open_index};
@@ -22,47 +26,73 @@ use super::states::{Left, crash_states};
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 4_096;
 
+/// States judged at once: what takes time is the disk.
+const AT_ONCE: usize = 6;
+
+/// A deployment at the moment of a crash: what its client knows, and what its nodes know.
+struct Scene<'a> {
+    map: Map,
+    held: (Held, Nanos),
+    nodes: Vec<(CoreConfig, Ledger)>,
+    /// The nodes' files before the effect.
+    before: &'a [Snapshot],
+    /// The node that crashes in the midst of one, and what its ledger says once that is done.
+    at: usize,
+    whole: Ledger,
+}
+
 impl Enumerator {
     /// Judges every state a crash of one node may leave around a deed that has just been done there; the others' files were as in `before`
     /// throughout.
     pub(crate) fn judge(&mut self, deployment: &Deployment, at: usize, deed: &Deed, before: &[Snapshot]) {
         let node = &deployment.nodes[at];
         let (after, kind) = (Snapshot::take(&node.folders.root), kind(node, deed));
-        let whole = node.ledger.with(deed);
+        let scene = Scene {
+            map: deployment.map.clone(),
+            held: (deployment.held.clone(), deployment.now),
+            nodes: deployment.nodes.iter().map(|node| (node.config.clone(), node.ledger.clone())).collect(),
+            before,
+            at,
+            whole: node.ledger.with(deed),
+        };
         self.point(kind);
-        for (left, state) in crash_states(&before[at], &after, self.stride) {
-            let judged = judge_state(deployment, at, (&state, left), before, &whole);
+        let states = crash_states(&before[at], &after, self.stride);
+        let next = AtomicUsize::new(0);
+        let judge_some = || {
+            let turns = std::iter::repeat_with(|| states.get(next.fetch_add(1, Ordering::Relaxed)));
+            let judged = turns.map_while(|state| state.map(|(left, state)| (*left, scene.judge(state, *left))));
+            judged.collect::<Vec<_>>()
+        };
+        let judged = thread::scope(|scope| {
+            let workers = [(); AT_ONCE].map(|()| scope.spawn(judge_some));
+            workers.map(|worker| worker.join().expect("a judge never panics")).concat()
+        });
+        for (left, judged) in judged {
             let judged = judged.map_err(|violation| format!("node {}, {kind} {left}: {violation}", at + 1));
             self.judged(kind, left, judged);
         }
     }
 }
 
-fn judge_state(
-    deployment: &Deployment,
-    at: usize,
-    (state, left): (&Snapshot, Left),
-    before: &[Snapshot],
-    whole: &Ledger,
-) -> Result<(), String> {
-    let crashed = folder();
-    let roots: Vec<_> = (0..before.len()).map(|node| crashed.path().join(node.to_string())).collect();
-    for (node, root) in roots.iter().enumerate() {
-        if node == at { state } else { &before[node] }.put(root);
+impl Scene<'_> {
+    fn judge(&self, state: &Snapshot, left: Left) -> Result<(), String> {
+        let (crashed, (config, known)) = (folder(), &self.nodes[self.at]);
+        let roots: Vec<_> = (0..self.nodes.len()).map(|node| crashed.path().join(node.to_string())).collect();
+        for (node, root) in roots.iter().enumerate() {
+            if node == self.at { state } else { &self.before[node] }.put(root);
+        }
+        let there = check_node(&roots[self.at], config, (known, &self.whole), left)?;
+        check_rebuild(&roots[self.at], &crashed.path().join("rebuilt"), (state, &there), config)?;
+        let nodes = self.nodes.iter().zip(&roots).enumerate();
+        let nodes = nodes.map(|(node, ((config, ledger), root))| {
+            let ledger = if node == self.at { &there } else { ledger };
+            (root.as_path(), config.clone(), ledger.clone())
+        });
+        let nodes = nodes.collect();
+        // The folder lives as long as the deployment in it.
+        let reopened = Deployment::reopen(crashed, &self.map, nodes, self.held.clone())?;
+        check_deployment(reopened)
     }
-    let known = &deployment.nodes[at];
-    let there = check_node(&roots[at], &known.config, (&known.ledger, whole), left)?;
-    check_rebuild(&roots[at], &crashed.path().join("rebuilt"), (state, &there), &known.config)?;
-    let nodes = deployment.nodes.iter().zip(&roots).enumerate();
-    let nodes = nodes.map(|(node, (running, root))| {
-        let ledger = if node == at { &there } else { &running.ledger };
-        (root.as_path(), running.config.clone(), ledger.clone())
-    });
-    let held = (deployment.held.clone(), deployment.now);
-    let nodes = nodes.collect();
-    // The folder lives as long as the deployment in it.
-    let reopened = Deployment::reopen(crashed, &deployment.map, nodes, held)?;
-    check_deployment(reopened)
 }
 
 /// What a log holds, as a scan finds it.
@@ -179,7 +209,7 @@ fn check_rebuild(root: &Path, elsewhere: &Path, (state, there): (&Snapshot, &Led
 
 /// A start finds every replica's last entry.
 fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<BTreeMap<ShardId, Contents>, String> {
-    let node = Node::open(root, config.clone(), there.clone())?;
+    let node = Node::look(root, config)?;
     for replica in node.core.replicas() {
         let (found, name) = (replica.group().last(), replica.name());
         // Where it has no entry of its own, an image may have brought it further.

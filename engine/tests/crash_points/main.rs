@@ -60,7 +60,7 @@ fn three_replicas_crash_anywhere() {
 
 #[test]
 fn a_core_crashes_anywhere_while_its_log_is_reclaimed() {
-    let found = scripts::reclaim(1, Lag(0), Stride(8));
+    let found = scripts::reclaim(1, Lag(0), Stride(1));
     conclude(
         "reclaim",
         &found,
@@ -70,7 +70,7 @@ fn a_core_crashes_anywhere_while_its_log_is_reclaimed() {
 
 #[test]
 fn nodes_crash_anywhere_while_a_wiped_one_is_replaced() {
-    let found = scripts::replace(Stride(8));
+    let found = scripts::replace(Stride(2));
     conclude("a wiped node", &found, ["write", "admit", "copies", "install", "commit", "prepare", "rotate"]);
 }
 

@@ -160,6 +160,19 @@ impl Node {
 
     /// Starts a node on its files, of which the ledger says what is in them.
     pub(crate) fn open(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
+        let (node, mut files, discard) = Self::replay(root, config, ledger)?;
+        let finish = files.discard(&discard).and_then(|()| files.sync());
+        finish.map_err(|error| error.to_string())?;
+        Ok(node)
+    }
+
+    /// Starts a node without a change to its log's files.
+    pub(crate) fn look(root: &Path, config: &CoreConfig) -> Result<Self, String> {
+        let (node, _, _) = Self::replay(root, config.clone(), Ledger::default())?;
+        Ok(node)
+    }
+
+    fn replay(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<(Self, SegmentFiles, Vec<u32>), String> {
         let folders = Folders { root: root.to_owned() };
         let mut files = SegmentFiles::list(&folders.log()).map_err(|error| error.to_string())?;
         let (reader, mut writer) = open_index(&folders.index(), &config)?;
@@ -167,9 +180,7 @@ impl Node {
         if !replayed.found.damaged.is_empty() {
             return Err(format!("{:?} are taken for damaged", replayed.found.damaged));
         }
-        let finish = files.discard(&replayed.found.discard).and_then(|()| files.sync());
-        finish.map_err(|error| error.to_string())?;
-        Ok(Self {
+        let node = Self {
             core: replayed.core,
             folders,
             ledger,
@@ -178,7 +189,8 @@ impl Node {
             config,
             incarnation: Incarnation(1),
             writer,
-        })
+        };
+        Ok((node, files, replayed.found.discard))
     }
 
     /// One turn with these events. What is to be done to files is left to the caller.
