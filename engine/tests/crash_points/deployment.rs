@@ -10,7 +10,7 @@ use margate_engine::core::event::{Event, PeerName};
 use margate_engine::core::replay::CoreConfig;
 use margate_engine::types::Nanos;
 use margate_net::error::Refusal;
-use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, NodeId};
+use margate_net::ids::{ClusterId, DirectoryId, Incarnation, NodeId};
 use margate_net::map::{Map, MapNode};
 use margate_net::message::Success;
 use tempfile::TempDir;
@@ -18,12 +18,12 @@ use tempfile::TempDir;
 use super::client::Held;
 use super::node::{Deed, Ledger, Node, Seen, config};
 use super::report::Enumerator;
-use super::snapshot::Snapshot;
+use super::states::Left;
 
 /// Turns after which a deployment is called restless.
 const TURNS_MAX: usize = 5_000;
-/// Ticks after which a shard has a leader.
-const TICKS_MAX: usize = 200;
+/// Ticks after which a shard has a leader, and whatever else is waited for is there: several times an image's patience.
+const TICKS_MAX: usize = 800;
 
 /// Log writes that go before an index commit or a segment that is due.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,12 @@ pub(crate) struct Deployment {
     writes_since: usize,
     pub(crate) requests: u64,
     pub(crate) replies: BTreeMap<u64, Result<Success, Refusal>>,
-    enumerator: Option<Enumerator>,
-    early: bool,
+    pub(crate) enumerator: Option<Enumerator>,
+    pub(crate) early: bool,
+    /// Effects since the start of the script that counts them.
+    pub(crate) effects: usize,
+    /// The effect with which one node crashes while the others go on, and what is left of it.
+    pub(crate) crash: Option<(usize, Left)>,
     _folder: TempDir,
 }
 
@@ -101,6 +105,8 @@ impl Deployment {
             replies: BTreeMap::new(),
             enumerator: None,
             early: false,
+            effects: 0,
+            crash: None,
             _folder: folder,
         }
     }
@@ -210,10 +216,7 @@ impl Deployment {
 
     fn turn(&mut self, at: usize) {
         let events = self.nodes[at].events.drain(..).collect();
-        let from = PeerName {
-            node: NodeId(at as u64 + 1),
-            core: CoreId(0),
-        };
+        let from = self.nodes[at].name();
         let incarnation = self.nodes[at].incarnation;
         let (seen, deeds) = self.nodes[at].turn(self.now, events);
         for seen in seen {
@@ -253,25 +256,5 @@ impl Deployment {
         while let Some(deed) = self.nodes[at].held.pop_front() {
             self.perform(at, &deed);
         }
-    }
-
-    /// Does something to a node's files; every crash around it is judged.
-    fn perform(&mut self, at: usize, deed: &Deed) {
-        let now = self.enumerator.as_ref().map(|_| {
-            let snapshots = self.nodes.iter().map(|node| Snapshot::take(&node.folders.root));
-            snapshots.collect::<Vec<_>>()
-        });
-        if self.early {
-            self.nodes[at].ledger = self.nodes[at].ledger.with(deed);
-        }
-        let event = self.nodes[at].perform(deed);
-        if let (Some(before), Some(mut enumerator)) = (now, self.enumerator.take()) {
-            enumerator.judge(self, at, deed, &before);
-            self.enumerator = Some(enumerator);
-        }
-        if !self.early {
-            self.nodes[at].ledger = self.nodes[at].ledger.with(deed);
-        }
-        self.nodes[at].events.push_back(event);
     }
 }

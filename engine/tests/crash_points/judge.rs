@@ -26,7 +26,7 @@ use super::states::{Left, crash_states};
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 4_096;
 
-/// States judged at once: what takes time is the disk.
+/// What is done at once: what takes time is the disk.
 const AT_ONCE: usize = 6;
 
 /// A deployment at the moment of a crash: what its client knows, and what its nodes know.
@@ -57,21 +57,24 @@ impl Enumerator {
         };
         self.point(kind);
         let states = crash_states(&before[at], &after, self.stride);
-        let next = AtomicUsize::new(0);
-        let judge_some = || {
-            let turns = std::iter::repeat_with(|| states.get(next.fetch_add(1, Ordering::Relaxed)));
-            let judged = turns.map_while(|state| state.map(|(left, state)| (*left, scene.judge(state, *left))));
-            judged.collect::<Vec<_>>()
-        };
-        let judged = thread::scope(|scope| {
-            let workers = [(); AT_ONCE].map(|()| scope.spawn(judge_some));
-            workers.map(|worker| worker.join().expect("a judge never panics")).concat()
-        });
-        for (left, judged) in judged {
+        for (left, judged) in at_once(&states, |(left, state)| (*left, scene.judge(state, *left))) {
             let judged = judged.map_err(|violation| format!("node {}, {kind} {left}: {violation}", at + 1));
             self.judged(kind, left, judged);
         }
     }
+}
+
+/// Several of them at a time.
+pub(crate) fn at_once<T: Sync, U: Clone + Send>(all: &[T], act: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let turns = std::iter::repeat_with(|| all.get(next.fetch_add(1, Ordering::Relaxed)));
+        turns.map_while(|one| one.map(&act)).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let workers = [(); AT_ONCE].map(|()| scope.spawn(some));
+        workers.map(|worker| worker.join().expect("nothing panics")).concat()
+    })
 }
 
 impl Scene<'_> {
@@ -224,8 +227,8 @@ fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<BTree
     contents(&node)
 }
 
-/// All nodes come back: they elect a leader, hold what was acknowledged, take one more write, admit who joins, and hold the same.
-fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
+/// The nodes elect a leader, hold what was acknowledged, take one more write, admit who joins, and hold the same.
+pub(crate) fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
     reopened.elect();
     for (key, may_hold) in reopened.held.clone() {
         let found = reopened.get(key);

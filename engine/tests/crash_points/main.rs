@@ -16,6 +16,7 @@ mod creation;
 mod deployment;
 mod judge;
 mod node;
+mod performing;
 mod report;
 mod scripts;
 mod snapshot;
@@ -72,6 +73,11 @@ fn a_core_crashes_anywhere_while_its_log_is_reclaimed() {
 fn nodes_crash_anywhere_while_a_wiped_one_is_replaced() {
     let found = scripts::replace(Stride(2));
     conclude("a wiped node", &found, ["write", "admit", "copies", "install", "commit", "prepare", "rotate"]);
+}
+
+#[test]
+fn one_node_crashes_anywhere_while_a_wiped_one_is_replaced_and_the_others_go_on() {
+    conclude("a wiped node, one crash", &scripts::replace_alone(), ["effect"]);
 }
 
 #[test]

@@ -166,6 +166,14 @@ impl Node {
         Ok(node)
     }
 
+    /// Its name among peers.
+    pub(crate) fn name(&self) -> PeerName {
+        PeerName {
+            node: self.config.log.node,
+            core: self.config.log.core,
+        }
+    }
+
     /// Starts a node without a change to its log's files.
     pub(crate) fn look(root: &Path, config: &CoreConfig) -> Result<Self, String> {
         let (node, _, _) = Self::replay(root, config.clone(), Ledger::default())?;

@@ -1,8 +1,9 @@
 //! What deployments live through while their crashes are enumerated.
 
 use super::deployment::{Deployment, Lag};
+use super::judge::{at_once, check_deployment};
 use super::report::Enumerator;
-use super::states::Stride;
+use super::states::{Left, Stride};
 
 /// Long enough for the overlay to go to the index.
 const OVERLAY_MS: u64 = 6_000;
@@ -64,6 +65,45 @@ pub(crate) fn reclaim(nodes: u16, lag: Lag, stride: Stride) -> Enumerator {
 
 /// Three nodes, one of which loses its data directory: it is admitted under a new replica id, takes an image and votes.
 pub(crate) fn replace(stride: Stride) -> Enumerator {
+    let mut deployment = wiped();
+    deployment.watch(Enumerator::new(stride));
+    // Entries come between the pieces of the image, and after it.
+    for key in ["alpha", "beta", "alpha", "gamma"] {
+        (0..3).for_each(|_| deployment.tick());
+        deployment.set(key, 20);
+    }
+    let whole = deployment.tick_until(|deployment| deployment.is_whole() && deployment.is_level());
+    assert!(whole, "the wiped node was not replaced");
+    deployment.pass(OVERLAY_MS);
+    assert_replaced(&deployment);
+    deployment.unwatch()
+}
+
+/// The same, but for every effect only the node crashes whose effect it is; the others go on.
+pub(crate) fn replace_alone() -> Enumerator {
+    let mut undisturbed = wiped();
+    assert!(undisturbed.tick_until(|deployment| deployment.is_whole() && deployment.is_level()));
+    assert_replaced(&undisturbed);
+    let lefts = [Left::Lost, Left::Torn, Left::Clean];
+    let crashes: Vec<_> = (1..=undisturbed.effects).flat_map(|effect| lefts.map(|left| (effect, left))).collect();
+    let mut enumerator = Enumerator::new(Stride::NONE);
+    let judged = at_once(&crashes, |(effect, left)| {
+        let mut deployment = wiped();
+        deployment.crash = Some((*effect, *left));
+        deployment.tick_until(|deployment| deployment.crash.is_none());
+        let judged = match deployment.crash {
+            None => check_deployment(deployment),
+            Some(_) => Err("it never came to this effect".to_owned()),
+        };
+        (*left, judged.map_err(|violation| format!("effect {effect} {left}: {violation}")))
+    });
+    (0..undisturbed.effects).for_each(|_| enumerator.point("effect"));
+    judged.into_iter().for_each(|(left, judged)| enumerator.judged("effect", left, judged));
+    enumerator
+}
+
+/// Three nodes with values longer than a piece of an image; one node's data directory is new.
+fn wiped() -> Deployment {
     let mut deployment = Deployment::create(3, Lag(0));
     deployment.elect();
     for (key, bytes) in [("alpha", 14_000), ("beta", HALF_SEGMENT_BYTES), ("omega", 3_000), ("zeta", 90)] {
@@ -73,13 +113,12 @@ pub(crate) fn replace(stride: Stride) -> Enumerator {
     deployment.delete("gone");
     deployment.pass(OVERLAY_MS);
     deployment.wipe(2);
-    deployment.watch(Enumerator::new(stride));
-    let whole = deployment.tick_until(|deployment| deployment.is_whole() && deployment.is_level());
-    assert!(whole, "the wiped node was not replaced");
-    deployment.set("alpha", 20);
-    deployment.pass(OVERLAY_MS);
-    let (leader, joined) = (&deployment.nodes[0].core, &deployment.nodes[2].core);
-    assert_eq!(leader.counters().transferred.images_sent, 1, "one image was sent");
-    assert_eq!(joined.counters().transferred.images_installed, 1, "one image came into force");
-    deployment.unwatch()
+    deployment.effects = 0;
+    deployment
+}
+
+fn assert_replaced(deployment: &Deployment) {
+    let transferred = |node: usize| deployment.nodes[node].core.counters().transferred;
+    assert_eq!(transferred(0).images_sent, 1, "one image was sent");
+    assert_eq!(transferred(2).images_installed, 1, "one image came into force");
 }
