@@ -46,6 +46,8 @@ pub(crate) struct Deployment {
     pub(crate) effects: usize,
     /// The effect with which one node crashes while the others go on, and what is left of it.
     pub(crate) crash: Option<(usize, Left)>,
+    /// The kind of effect with which it crashed.
+    pub(crate) crashed: Option<&'static str>,
     _folder: TempDir,
 }
 
@@ -107,6 +109,7 @@ impl Deployment {
             early: false,
             effects: 0,
             crash: None,
+            crashed: None,
             _folder: folder,
         }
     }

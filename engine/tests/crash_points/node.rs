@@ -31,7 +31,7 @@ use super::judge::found;
 /// Bytes of a segment: a change of segment comes after a few batches.
 const SEGMENT_BYTES: u32 = 32 << 10;
 /// Bytes of the index's map.
-const MAP_BYTES: usize = 4 << 20;
+const MAP_BYTES: usize = 1 << 20;
 /// Ticks without a leader before an election.
 const ELECTION_TICKS: u32 = 10;
 

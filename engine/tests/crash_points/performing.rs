@@ -6,6 +6,7 @@ use margate_net::ids::Incarnation;
 use super::deployment::Deployment;
 use super::judge::found;
 use super::node::{Deed, Node};
+use super::report::kind;
 use super::snapshot::Snapshot;
 use super::states::{Left, Stride, crash_states};
 
@@ -34,15 +35,18 @@ impl Deployment {
         self.nodes[at].events.push_back(event);
     }
 
-    /// A node crashes with an effect, and starts again on what is left of it. What was said to it meanwhile is lost.
+    /// A node crashes with an effect, if that may leave this, and starts again on it. What was said to it meanwhile is lost.
     fn crash_one(&mut self, at: usize, deed: &Deed, left: Left) {
         let mut node = self.nodes.remove(at);
         let before = Snapshot::take(&node.folders.root);
-        node.perform(deed);
-        let after = Snapshot::take(&node.folders.root);
-        let states = crash_states(&before, &after, Stride::NONE);
-        let of_kind: Vec<_> = states.into_iter().filter(|(kind, _)| *kind == left).collect();
-        let state = of_kind.get(of_kind.len() / 2).map_or(before, |(_, state)| state.clone());
+        let event = node.perform(deed);
+        let states = crash_states(&before, &Snapshot::take(&node.folders.root), Stride::NONE);
+        let states: Vec<_> = states.into_iter().filter(|(kind, _)| *kind == left).collect();
+        let Some((_, state)) = states.get(states.len() / 2) else {
+            node.events.push_back(event);
+            return self.nodes.insert(at, node);
+        };
+        self.crashed = Some(kind(&node, deed));
         let (root, config, incarnation) = (node.folders.root.clone(), node.config.clone(), node.incarnation);
         // It must be gone before its index is opened anew.
         drop(node);
