@@ -11,9 +11,10 @@ use margate_engine::runtime::directory::DataDirectory;
 use margate_engine::runtime::node::create_log;
 use margate_net::ids::{CoreId, DirectoryId, NodeId};
 
-use super::deployment::{folder, map};
+use super::deployment::map;
 use super::judge::found;
 use super::node::{Node, config};
+use super::place::Places;
 use super::report::Enumerator;
 use super::snapshot::{Item, Snapshot};
 use super::states::{Left, Stride, crash_states};
@@ -25,7 +26,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// Creates a node, perhaps one that joins, and judges every crash on the way.
 pub(crate) fn enumerate(joined: bool) -> Enumerator {
-    let home = folder();
+    let home = Places::default().take();
     let config = CoreConfig {
         joined,
         ..config(&map(1), NODE)
@@ -104,7 +105,7 @@ fn create(root: &Path, config: &CoreConfig) -> Result<(), String> {
 
 /// A start goes on where the creation ended, and ends with a node that runs.
 fn check(state: &Snapshot, config: &CoreConfig) -> Result<(), String> {
-    let crashed = folder();
+    let crashed = Places::default().take();
     let root = crashed.path().join("data");
     state.put(&root);
     let (directory, mut identity) = open(&root)?;

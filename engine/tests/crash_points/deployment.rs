@@ -13,10 +13,10 @@ use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, DirectoryId, Incarnation, NodeId};
 use margate_net::map::{Map, MapNode};
 use margate_net::message::Success;
-use tempfile::TempDir;
 
 use super::client::Held;
 use super::node::{Deed, Ledger, Node, Seen, config};
+use super::place::{Place, Places};
 use super::report::Enumerator;
 use super::states::Left;
 
@@ -48,12 +48,7 @@ pub(crate) struct Deployment {
     pub(crate) crash: Option<(usize, Left)>,
     /// The kind of effect with which it crashed.
     pub(crate) crashed: Option<&'static str>,
-    _folder: TempDir,
-}
-
-/// A folder on the disk the build lies on, not in memory.
-pub(crate) fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
+    _place: Place,
 }
 
 /// A map of so many nodes, each with a core and a replica of the one shard.
@@ -70,18 +65,18 @@ pub(crate) fn map(nodes: u16) -> Map {
 impl Deployment {
     /// Created and started, on new folders.
     pub(crate) fn create(nodes: u16, lag: Lag) -> Self {
-        let (map, folder) = (map(nodes), folder());
-        let nodes = (1..=u64::from(nodes)).map(|id| Node::create(&folder.path().join(id.to_string()), config(&map, NodeId(id))));
+        let (map, place) = (map(nodes), Places::default().take());
+        let nodes = (1..=u64::from(nodes)).map(|id| Node::create(&place.path().join(id.to_string()), config(&map, NodeId(id))));
         let nodes = nodes.collect();
         Self {
             lag,
-            ..Self::new(folder, &map, nodes)
+            ..Self::new(place, &map, nodes)
         }
     }
 
-    /// Started on what a crash of all nodes left in these folders.
+    /// Started on what a crash of all nodes left in this place.
     pub(crate) fn reopen(
-        folder: TempDir,
+        place: Place,
         map: &Map,
         nodes: Vec<(&Path, CoreConfig, Ledger)>,
         (held, now): (Held, Nanos),
@@ -91,11 +86,11 @@ impl Deployment {
         Ok(Self {
             held,
             now,
-            ..Self::new(folder, map, nodes)
+            ..Self::new(place, map, nodes)
         })
     }
 
-    fn new(folder: TempDir, map: &Map, nodes: Vec<Node>) -> Self {
+    fn new(place: Place, map: &Map, nodes: Vec<Node>) -> Self {
         Self {
             map: map.clone(),
             nodes,
@@ -110,7 +105,7 @@ impl Deployment {
             effects: 0,
             crash: None,
             crashed: None,
-            _folder: folder,
+            _place: place,
         }
     }
 

@@ -17,8 +17,9 @@ use margate_net::map::Map;
 
 use super::client::Held;
 use super::contents::{Contents, compare, contents};
-use super::deployment::{Deployment, folder};
+use super::deployment::Deployment;
 use super::node::{Batch, Deed, Folders, Ledger, Node, open_index};
+use super::place::Places;
 use super::report::{Enumerator, kind};
 use super::snapshot::Snapshot;
 use super::states::{Left, crash_states};
@@ -39,6 +40,7 @@ struct Scene<'a> {
     /// The node that crashes in the midst of one, and what its ledger says once that is done.
     at: usize,
     whole: Ledger,
+    places: &'a Places,
 }
 
 impl Enumerator {
@@ -54,6 +56,7 @@ impl Enumerator {
             before,
             at,
             whole: node.ledger.with(deed),
+            places: &self.places.clone(),
         };
         self.point(kind);
         let states = crash_states(&before[at], &after, self.stride);
@@ -79,7 +82,7 @@ pub(crate) fn at_once<T: Sync, U: Clone + Send>(all: &[T], act: impl Fn(&T) -> U
 
 impl Scene<'_> {
     fn judge(&self, state: &Snapshot, left: Left) -> Result<(), String> {
-        let (crashed, (config, known)) = (folder(), &self.nodes[self.at]);
+        let (crashed, (config, known)) = (self.places.take(), &self.nodes[self.at]);
         let roots: Vec<_> = (0..self.nodes.len()).map(|node| crashed.path().join(node.to_string())).collect();
         for (node, root) in roots.iter().enumerate() {
             if node == self.at { state } else { &self.before[node] }.put(root);
@@ -92,7 +95,7 @@ impl Scene<'_> {
             (root.as_path(), config.clone(), ledger.clone())
         });
         let nodes = nodes.collect();
-        // The folder lives as long as the deployment in it.
+        // Nobody else uses the place as long as there is a deployment in it.
         let reopened = Deployment::reopen(crashed, &self.map, nodes, self.held.clone())?;
         check_deployment(reopened)
     }

@@ -17,6 +17,7 @@ mod deployment;
 mod judge;
 mod node;
 mod performing;
+mod place;
 mod report;
 mod scripts;
 mod snapshot;

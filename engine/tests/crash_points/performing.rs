@@ -50,7 +50,6 @@ impl Deployment {
         let (root, config, incarnation) = (node.folders.root.clone(), node.config.clone(), node.incarnation);
         // It must be gone before its index is opened anew.
         drop(node);
-        std::fs::remove_dir_all(&root).expect("its folder can be removed");
         state.put(&root);
         let ledger = found(&root, &config).expect("a crash damages nothing");
         let mut node = Node::open(&root, config, ledger).expect("a node starts after a crash");

@@ -9,6 +9,7 @@ use margate_engine::runtime::segments::SegmentFiles;
 use margate_engine::types::Position;
 
 use super::node::{Deed, Node};
+use super::place::Places;
 use super::states::{Left, Stride};
 
 /// Everything that was judged.
@@ -17,6 +18,8 @@ pub(crate) struct Enumerator {
     violations: Vec<String>,
     /// Which cuts are looked at.
     pub(crate) stride: Stride,
+    /// Where states are judged.
+    pub(crate) places: Places,
 }
 
 /// Effects, and the states they may leave.
@@ -35,6 +38,7 @@ impl Enumerator {
             kinds: BTreeMap::new(),
             violations: Vec::new(),
             stride,
+            places: Places::default(),
         }
     }
 
