@@ -145,10 +145,16 @@ impl Deployment {
 
     /// One tick of every node, and all that follows from it.
     pub(crate) fn tick(&mut self) {
+        self.tick_into(|_| false);
+    }
+
+    /// One tick of every node, and what follows from it until something is so.
+    pub(crate) fn tick_into(&mut self, so: impl Fn(&Self) -> bool) {
         for node in &mut self.nodes {
             node.events.push_back(Event::Tick);
         }
-        self.pass(50);
+        self.now = self.now.plus(Nanos::from_millis(50));
+        self.settle_until(so);
     }
 
     /// Ticks until something is so; whether it became so.
@@ -234,6 +240,10 @@ impl Deployment {
             }
         }
         for deed in deeds {
+            if self.nodes[at].incarnation != incarnation {
+                // It crashed, and what it wanted died with it.
+                return;
+            }
             match deed {
                 Deed::Write(_) => {
                     self.perform(at, &deed);

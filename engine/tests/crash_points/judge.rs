@@ -103,6 +103,11 @@ impl Scene<'_> {
 
 /// What a log holds, as a scan finds it.
 pub(crate) fn found(root: &Path, config: &CoreConfig) -> Result<Ledger, String> {
+    Ok(found_and_torn(root, config)?.0)
+}
+
+/// The same, and the bytes of a torn tail.
+fn found_and_torn(root: &Path, config: &CoreConfig) -> Result<(Ledger, u64), String> {
     let mut files = SegmentFiles::list(&Folders { root: root.to_owned() }.log()).map_err(|error| error.to_string())?;
     let mut batches = Vec::new();
     let end = scan(&mut files, &config.log, None, &mut |batch| {
@@ -117,10 +122,11 @@ pub(crate) fn found(root: &Path, config: &CoreConfig) -> Result<Ledger, String> 
         position,
         bytes: read(&mut files, position, padded).into(),
     });
-    Ok(Ledger {
+    let ledger = Ledger {
         batches: batches.collect(),
         ..Ledger::default()
-    })
+    };
+    Ok((ledger, end.torn.map_or(0, |torn| torn.bytes)))
 }
 
 fn read(files: &mut SegmentFiles, at: Position, bytes: usize) -> Vec<u8> {
@@ -135,7 +141,10 @@ fn read(files: &mut SegmentFiles, at: Position, bytes: usize) -> Vec<u8> {
 /// One node's files: the log holds exactly what it held before or after what was under way; so does the index; the index is
 /// not ahead of the log. Says what is there.
 fn check_node(root: &Path, config: &CoreConfig, (known, whole): (&Ledger, &Ledger), left: Left) -> Result<Ledger, String> {
-    let found = found(root, config)?;
+    let (found, torn_bytes) = found_and_torn(root, config)?;
+    if torn_bytes > 0 && left != Left::Torn {
+        return Err(format!("{torn_bytes} bytes are taken for a torn tail and nothing was torn"));
+    }
     let same = |ledger: &Ledger| {
         let fits = |(known, found): (&Batch, &Batch)| {
             (known.sequence, known.position) == (found.sequence, found.position) && found.bytes.starts_with(&known.bytes)

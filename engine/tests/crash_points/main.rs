@@ -88,7 +88,7 @@ fn three_cores_crash_anywhere_while_their_logs_are_reclaimed() {
 
 #[test]
 fn nodes_crash_anywhere_while_a_wiped_one_is_replaced() {
-    let found = scripts::replace(Stride(8));
+    let found = scripts::replace(Stride::NONE);
     conclude("a wiped node", &found, ["write", "admit", "copies", "install", "commit", "prepare", "rotate"]);
 }
 

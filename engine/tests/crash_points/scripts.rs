@@ -13,6 +13,8 @@ const VALUE_BYTES: [usize; 5] = [20, 700, 3_000, 90, 14_000];
 const HALF_SEGMENT_BYTES: usize = 11_900;
 /// Ticks in which reclaim comes to its end.
 const RECLAIM_TICKS: usize = 60;
+/// Ticks in which an image begins.
+const IMAGE_TICKS: usize = 40;
 /// Keys whose values fill a log.
 const BULK: [&str; 12] = ["b01", "b02", "b03", "b04", "b05", "b06", "b07", "b08", "b09", "b10", "b11", "b12"];
 
@@ -64,29 +66,29 @@ pub(crate) fn reclaim(deployment: &mut Deployment, stride: Stride, rounds: usize
 pub(crate) fn replace(stride: Stride) -> Enumerator {
     let mut deployment = wiped();
     deployment.watch(Enumerator::new(stride));
-    // Entries come between the pieces of the image, and after it.
-    for key in ["alpha", "beta", "alpha", "gamma"] {
-        (0..3).for_each(|_| deployment.tick());
+    take_image(&mut deployment);
+    // Entries come before it votes, and after it.
+    for key in ["alpha", "beta", "gamma"] {
         deployment.set(key, 20);
+        deployment.tick();
     }
-    let whole = deployment.tick_until(|deployment| deployment.is_whole() && deployment.is_level());
-    assert!(whole, "the wiped node was not replaced");
+    assert_replaced(&mut deployment);
     deployment.pass(OVERLAY_MS);
-    assert_replaced(&deployment);
     deployment.unwatch()
 }
 
 /// The same, but for every effect only the node crashes whose effect it is; the others go on.
 pub(crate) fn replace_alone() -> Enumerator {
     let mut undisturbed = wiped();
-    assert!(undisturbed.tick_until(|deployment| deployment.is_whole() && deployment.is_level()));
-    assert_replaced(&undisturbed);
+    take_image(&mut undisturbed);
+    assert_replaced(&mut undisturbed);
     let lefts = [Left::Lost, Left::Torn, Left::Clean];
     let crashes: Vec<_> = (1..=undisturbed.effects).flat_map(|effect| lefts.map(|left| (effect, left))).collect();
     let mut enumerator = Enumerator::new(Stride::NONE);
     let judged = at_once(&crashes, |(effect, left)| {
         let mut deployment = wiped();
         deployment.crash = Some((*effect, *left));
+        take_image(&mut deployment);
         deployment.tick_until(|deployment| deployment.crash.is_none());
         let (comes_to_it, crashed) = (deployment.crash.is_none(), deployment.crashed);
         let judged = match crashed {
@@ -125,7 +127,21 @@ fn wiped() -> Deployment {
     deployment
 }
 
-fn assert_replaced(deployment: &Deployment) {
+/// An image begins, and is held up so long that the index takes some of it before the rest comes.
+fn take_image(deployment: &mut Deployment) {
+    let comes = |deployment: &Deployment| deployment.nodes[2].core.index().overlay_rows() > 0;
+    for _ in 0..IMAGE_TICKS {
+        deployment.tick_into(comes);
+        if comes(deployment) {
+            break;
+        }
+    }
+    deployment.pass(OVERLAY_MS);
+}
+
+fn assert_replaced(deployment: &mut Deployment) {
+    let whole = deployment.tick_until(|deployment| deployment.is_whole() && deployment.is_level());
+    assert!(whole, "the wiped node was not replaced");
     let transferred = |node: usize| deployment.nodes[node].core.counters().transferred;
     assert_eq!(transferred(0).images_sent, 1, "one image was sent");
     assert_eq!(transferred(2).images_installed, 1, "one image came into force");
