@@ -3,11 +3,9 @@
 //! Not here, on purpose: its client (`client`), what a crash leaves (`states`), judging it (`judge`).
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use margate_engine::config::static_map;
 use margate_engine::core::event::{Event, PeerName};
-use margate_engine::core::replay::CoreConfig;
 use margate_engine::types::Nanos;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, DirectoryId, Incarnation, NodeId};
@@ -15,7 +13,7 @@ use margate_net::map::{Map, MapNode};
 use margate_net::message::Success;
 
 use super::client::Held;
-use super::node::{Deed, Ledger, Node, Seen, config};
+use super::node::{Deed, Node, Seen, config};
 use super::place::{Place, Places};
 use super::report::Enumerator;
 use super::states::Left;
@@ -74,20 +72,13 @@ impl Deployment {
         }
     }
 
-    /// Started on what a crash of all nodes left in this place.
-    pub(crate) fn reopen(
-        place: Place,
-        map: &Map,
-        nodes: Vec<(&Path, CoreConfig, Ledger)>,
-        (held, now): (Held, Nanos),
-    ) -> Result<Self, String> {
-        let opened = nodes.into_iter().map(|(root, config, ledger)| Node::open(root, config, ledger));
-        let nodes = opened.collect::<Result<_, _>>()?;
-        Ok(Self {
+    /// Of nodes that have started on what a crash of all left in this place.
+    pub(crate) fn reopened(place: Place, map: &Map, nodes: Vec<Node>, (held, now): (Held, Nanos)) -> Self {
+        Self {
             held,
             now,
             ..Self::new(place, map, nodes)
-        })
+        }
     }
 
     fn new(place: Place, map: &Map, nodes: Vec<Node>) -> Self {

@@ -8,6 +8,7 @@ use std::thread;
 
 use margate_engine::core::replay::CoreConfig;
 use margate_engine::index::IndexReader;
+use margate_engine::limits::OVERLAY_FREEZE_MS;
 use margate_engine::log::record::RecordBody;
 use margate_engine::log::scan::{ReadSegments, scan};
 use margate_engine::runtime::segments::SegmentFiles;
@@ -19,7 +20,7 @@ use super::client::Held;
 use super::contents::{Contents, compare, contents};
 use super::deployment::Deployment;
 use super::node::{Batch, Deed, Folders, Ledger, Node, open_index};
-use super::place::Places;
+use super::place::{Place, Places};
 use super::report::{Enumerator, kind};
 use super::snapshot::Snapshot;
 use super::states::{Left, crash_states};
@@ -81,24 +82,56 @@ pub(crate) fn at_once<T: Sync, U: Clone + Send>(all: &[T], act: impl Fn(&T) -> U
 }
 
 impl Scene<'_> {
+    /// A start takes what is left, with the index as it is and with none: both times every replica ends with its last entry,
+    /// they hold the same, and the deployment goes on.
     fn judge(&self, state: &Snapshot, left: Left) -> Result<(), String> {
-        let (crashed, (config, known)) = (self.places.take(), &self.nodes[self.at]);
-        let roots: Vec<_> = (0..self.nodes.len()).map(|node| crashed.path().join(node.to_string())).collect();
-        for (node, root) in roots.iter().enumerate() {
-            if node == self.at { state } else { &self.before[node] }.put(root);
+        let (config, known) = &self.nodes[self.at];
+        let (crashed, root) = self.put(state);
+        let there = check_node(&root, config, (known, &self.whole), left)?;
+        let started = check_start(&root, config, &there)?;
+        let reopened = self.reopen(crashed, &there)?;
+        check_deployment(reopened)?;
+        self.judge_rebuilt(state, left, &there, &started)
+            .map_err(|violation| format!("without its index: {violation}"))
+    }
+
+    fn judge_rebuilt(&self, state: &Snapshot, left: Left, there: &Ledger, started: &BTreeMap<ShardId, Contents>) -> Result<(), String> {
+        let index = Folders { root: PathBuf::new() }.index();
+        let (crashed, root) = self.put(&state.without(&index));
+        let rebuilt = check_start(&root, &self.nodes[self.at].0, there)?;
+        compare(started, &rebuilt)?;
+        if left == Left::Torn {
+            // It holds the same as one that goes on.
+            return Ok(());
         }
-        let there = check_node(&roots[self.at], config, (known, &self.whole), left)?;
-        check_rebuild(&roots[self.at], &crashed.path().join("rebuilt"), (state, &there), config)?;
-        let nodes = self.nodes.iter().zip(&roots).enumerate();
-        let nodes = nodes.map(|(node, ((config, ledger), root))| {
-            let ledger = if node == self.at { &there } else { ledger };
-            (root.as_path(), config.clone(), ledger.clone())
-        });
-        let nodes = nodes.collect();
-        // Nobody else uses the place as long as there is a deployment in it.
-        let reopened = Deployment::reopen(crashed, &self.map, nodes, self.held.clone())?;
+        let mut reopened = self.reopen(crashed, there)?;
+        // Its first generation.
+        reopened.pass(2 * OVERLAY_FREEZE_MS);
         check_deployment(reopened)
     }
+
+    /// The nodes' files, and where those of the crashed one are.
+    fn put(&self, state: &Snapshot) -> (Place, PathBuf) {
+        let place = self.places.take();
+        for (node, before) in self.before.iter().enumerate() {
+            if node == self.at { state } else { before }.put(&root(&place, node));
+        }
+        let crashed = root(&place, self.at);
+        (place, crashed)
+    }
+
+    fn reopen(&self, place: Place, there: &Ledger) -> Result<Deployment, String> {
+        let nodes = self.nodes.iter().enumerate().map(|(node, (config, ledger))| {
+            let ledger = if node == self.at { there } else { ledger };
+            Node::open(&root(&place, node), config.clone(), ledger.clone())
+        });
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        Ok(Deployment::reopened(place, &self.map, nodes, self.held.clone()))
+    }
+}
+
+fn root(place: &Place, node: usize) -> PathBuf {
+    place.path().join(node.to_string())
 }
 
 /// What a log holds, as a scan finds it.
@@ -210,16 +243,6 @@ fn check_index(root: &Path, config: &CoreConfig, (known, whole): (u64, u64), lef
         }
     }
     Ok(generation)
-}
-
-/// A start takes all of it, with the index as it is and with none: both times every replica ends with its last entry, and they
-/// hold the same.
-fn check_rebuild(root: &Path, elsewhere: &Path, (state, there): (&Snapshot, &Ledger), config: &CoreConfig) -> Result<(), String> {
-    let started = check_start(root, config, there)?;
-    let index = Folders { root: PathBuf::new() }.index();
-    state.without(&index).put(elsewhere);
-    let rebuilt = check_start(elsewhere, config, there).map_err(|violation| format!("without its index: {violation}"))?;
-    compare(&started, &rebuilt).map_err(|violation| format!("with its index and without it {violation}"))
 }
 
 /// A start finds every replica's last entry.
