@@ -46,6 +46,10 @@ pub(super) struct Rows {
     up_to: LogIndex,
     /// Entries not known to be committed, as the log held them at this point of the scan.
     tail: VecDeque<(Entry, Place)>,
+    /// Where each term began among the committed entries met, and the index after them: without them reclaim would take what they
+    /// hold for entries that were replaced.
+    runs: Vec<(LogIndex, Term)>,
+    next: LogIndex,
 }
 
 impl Checkpoints {
@@ -104,7 +108,24 @@ impl Rows {
         Self {
             up_to,
             tail: VecDeque::new(),
+            runs: Vec::new(),
+            next: LogIndex(0),
         }
+    }
+
+    /// Where each term began, from the first entry the log holds to the checkpoint; nothing if the log holds none of these.
+    pub(super) fn into_runs(self) -> Vec<(LogIndex, Term)> {
+        if self.next == self.up_to.next() { self.runs } else { Vec::new() }
+    }
+
+    fn met(&mut self, index: LogIndex, term: Term) {
+        if index != self.next {
+            self.runs.clear();
+        }
+        if self.runs.last().is_none_or(|(_, last)| *last < term) {
+            self.runs.push((index, term));
+        }
+        self.next = index.next();
     }
 
     /// An entry met by the scan: it cuts what stood at its index and after it.
@@ -135,6 +156,7 @@ impl Rows {
         let mut count = 0;
         while let Some((entry, place)) = self.tail.pop_front_if(|(entry, _)| entry.index <= commit.0) {
             count += 1;
+            self.met(LogIndex(entry.index), Term(entry.term));
             if convert::entry_kind(&entry) == Some(EntryKind::Membership) {
                 continue;
             }

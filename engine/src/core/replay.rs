@@ -292,7 +292,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                             batch: self.last_batch,
                         },
                     );
-                    if index > replica.truncated() {
+                    if index > replica.truncated() || replica.is_rebuilt() {
                         self.positions.note(name, index, self.last_batch.position);
                     }
                 }

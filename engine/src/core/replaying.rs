@@ -111,7 +111,7 @@ impl Replaying {
         Ok(Self {
             applied,
             applied_term,
-            // What the log may still hold of older entries is not offered to anyone.
+            // Until the scan has met what the log still holds of older entries.
             truncated: applied,
             term_runs: if applied > LogIndex(0) {
                 vec![(applied, applied_term)]
@@ -285,7 +285,19 @@ impl Replaying {
             tracing::error!(name = %self.name, commit = %self.commit, %last, "committed entries are missing: the replica is not started");
             self.broken = true;
         }
-        self.apply_rows(index) + self.apply(index)
+        let count = self.apply_rows(index) + self.apply(index);
+        if let Some(mut runs) = self.rows.take().map(Rows::into_runs)
+            && let (Some((first, _)), Some((_, last))) = (runs.first().copied(), runs.last().copied())
+        {
+            runs.extend(self.term_runs.iter().filter(|(_, term)| *term > last));
+            (self.truncated, self.term_runs) = (first, runs);
+        }
+        count
+    }
+
+    /// Whether the index is made anew for it.
+    pub(super) fn is_rebuilt(&self) -> bool {
+        self.rows.is_some()
     }
 
     /// Rows of committed entries up to the mark, where the index has lost them.

@@ -1,6 +1,7 @@
-//! Reclaim of a log whose segments end early.
+//! Reclaim of logs whose segments end early, and after the index was made anew.
 
 use super::driven::Driven;
+use crate::index::memory::MemoryStore;
 
 /// Bytes of a segment that takes two of the values, and then has a tail too short for a third.
 const SEGMENT_BYTES: u32 = 32 << 10;
@@ -22,4 +23,31 @@ fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
     let mut core = core.restarted();
     core.tick(25);
     assert_eq!(core.stale(1, "key").as_deref(), Ok(&VALUE[..]));
+}
+
+/// A checkpoint is newer than entries the log still holds; without its index the core knew their terms no more, so reclaim took
+/// them for replaced and their values were lost.
+#[test]
+fn what_lives_is_copied_though_the_index_was_made_anew() {
+    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
+    core.tick(25);
+    let keys = ["a", "b", "c", "d"];
+    // The first segments hold what is overwritten, the next ones what lives.
+    (0..4).for_each(|_| core.set(1, "z", &VALUE));
+    keys.iter().for_each(|key| core.set(1, key, &VALUE));
+    (0..6).for_each(|_| core.set(1, "z", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    assert!(core.core.counters().reclaimed.segments >= 1, "a checkpoint was written");
+    core.index = MemoryStore::new();
+    let mut core = core.restarted();
+    core.tick(25);
+    (0..20).for_each(|_| core.set(1, "z", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    let reclaimed = core.core.counters().reclaimed;
+    assert!(reclaimed.segments >= 5, "what was there is reclaimed: {reclaimed:?}");
+    for key in keys {
+        assert_eq!(core.stale(1, key).as_deref(), Ok(&VALUE[..]), "{key} {reclaimed:?}");
+    }
 }
