@@ -1,6 +1,6 @@
 //! What replay needs where the index is lost: each replica's newest checkpoint, and the rows of the entries before it.
 //!
-//! The state is the checkpoint's, so of older entries only the rows count, those of them that were committed: a log may hold
+//! The state is the checkpoint's, so of older entries only the rows and terms count, those of them that were committed: a log may hold
 //! entries that others replaced. Copies stand in the log before the commit of anything newer (`reclaim`), so applying
 //! all of it in log order ends with each key's newest version.
 

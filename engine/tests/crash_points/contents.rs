@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use margate_engine::log::effects::{ExpectedEffect, effect_bytes, read_effect};
 use margate_engine::index::row::Row;
+use margate_engine::log::effects::{ExpectedEffect, effect_bytes, read_effect};
 use margate_engine::shard::replica::Replica;
 use margate_engine::types::ValueHash;
 use margate_net::ids::{LogIndex, ShardId, Version};
@@ -24,13 +24,20 @@ pub(crate) struct Contents {
 /// What a node holds of each shard; every value was read.
 pub(crate) fn contents(node: &Node) -> Result<BTreeMap<ShardId, Contents>, String> {
     let replicas = node.core.replicas();
-    replicas.map(|replica| Ok((replica.name().shard, of_replica(node, replica)?))).collect()
+    replicas
+        .map(|replica| Ok((replica.name().shard, of_replica(node, replica)?)))
+        .collect()
 }
 
 /// What differs between two, in words.
 pub(crate) fn compare(one: &BTreeMap<ShardId, Contents>, other: &BTreeMap<ShardId, Contents>) -> Result<(), String> {
     let versions = |all: &BTreeMap<ShardId, Contents>| {
-        let one = |contents: &Contents| (contents.applied, contents.rows.iter().map(|(key, row)| (key.clone(), row.0)).collect());
+        let one = |contents: &Contents| {
+            (
+                contents.applied,
+                contents.rows.iter().map(|(key, row)| (key.clone(), row.0)).collect(),
+            )
+        };
         all.values().map(one).collect::<Vec<(LogIndex, Vec<_>)>>()
     };
     if one == other {

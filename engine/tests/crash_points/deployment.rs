@@ -171,7 +171,11 @@ impl Deployment {
 
     /// Whether all replicas have applied as much.
     pub(crate) fn is_level(&self) -> bool {
-        let mut applied = self.nodes.iter().flat_map(|node| node.core.replicas()).map(|replica| replica.applied());
+        let mut applied = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.core.replicas())
+            .map(|replica| replica.applied());
         let first = applied.next();
         applied.all(|other| Some(other) == first)
     }
@@ -220,11 +224,7 @@ impl Deployment {
                     self.replies.insert(reply.id, reply.outcome);
                 }
                 Seen::Send(to, batch) => {
-                    let event = Event::Peer {
-                        from,
-                        incarnation,
-                        batch,
-                    };
+                    let event = Event::Peer { from, incarnation, batch };
                     self.arrive(to, event);
                 }
                 Seen::SendMember(to, message) => self.arrive(to, Event::Member { from, message }),

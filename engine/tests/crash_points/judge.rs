@@ -53,7 +53,11 @@ impl Enumerator {
         let scene = Scene {
             map: deployment.map.clone(),
             held: (deployment.held.clone(), deployment.now),
-            nodes: deployment.nodes.iter().map(|node| (node.config.clone(), node.ledger.clone())).collect(),
+            nodes: deployment
+                .nodes
+                .iter()
+                .map(|node| (node.config.clone(), node.ledger.clone()))
+                .collect(),
             before,
             at,
             whole: node.ledger.with(deed),
@@ -281,6 +285,6 @@ pub(crate) fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
     }
     let first = contents(&reopened.nodes[0])?;
     let differs = |violation| format!("two nodes differ: {violation}");
-    let others = reopened.nodes.iter().skip(1);
-    others.map(|node| compare(&first, &contents(node)?).map_err(differs)).collect()
+    let mut others = reopened.nodes.iter().skip(1);
+    others.try_for_each(|node| compare(&first, &contents(node)?).map_err(differs))
 }

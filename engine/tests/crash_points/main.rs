@@ -1,5 +1,5 @@
 //! Every place where the power may go, on real files: after each effect of a core on its disk, before it, and at each sector
-//! inside it. What a crash leaves there is opened as a node opens it, and judged.
+//! inside it. What a crash leaves there is opened as a node opens it, with its index and without, and judged.
 //!
 //! ```text
 //!   script ─► deployment ─effect─► files ──snapshots before, after──► crash states ─► opened, judged, run on
@@ -89,12 +89,20 @@ fn three_cores_crash_anywhere_while_their_logs_are_reclaimed() {
 #[test]
 fn nodes_crash_anywhere_while_a_wiped_one_is_replaced() {
     let found = scripts::replace(Stride::NONE);
-    conclude("a wiped node", &found, ["write", "admit", "copies", "install", "commit", "prepare", "rotate"]);
+    conclude(
+        "a wiped node",
+        &found,
+        ["write", "admit", "copies", "install", "commit", "prepare", "rotate"],
+    );
 }
 
 #[test]
 fn one_node_crashes_anywhere_while_a_wiped_one_is_replaced_and_the_others_go_on() {
-    conclude("a wiped node, one crash", &scripts::replace_alone(), ["write", "copies", "install", "commit"]);
+    conclude(
+        "a wiped node, one crash",
+        &scripts::replace_alone(),
+        ["write", "copies", "install", "commit"],
+    );
 }
 
 #[test]

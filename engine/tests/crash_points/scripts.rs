@@ -83,7 +83,9 @@ pub(crate) fn replace_alone() -> Enumerator {
     take_image(&mut undisturbed);
     assert_replaced(&mut undisturbed);
     let lefts = [Left::Lost, Left::Torn, Left::Clean];
-    let crashes: Vec<_> = (1..=undisturbed.effects).flat_map(|effect| lefts.map(|left| (effect, left))).collect();
+    let crashes: Vec<_> = (1..=undisturbed.effects)
+        .flat_map(|effect| lefts.map(|left| (effect, left)))
+        .collect();
     let mut enumerator = Enumerator::new(Stride::NONE);
     let judged = at_once(&crashes, |(effect, left)| {
         let mut deployment = wiped();
@@ -96,7 +98,11 @@ pub(crate) fn replace_alone() -> Enumerator {
             None if comes_to_it => Ok(()),
             None => Err("it is never come to".to_owned()),
         };
-        (*left, crashed, judged.map_err(|violation| format!("effect {effect} {left}: {violation}")))
+        (
+            *left,
+            crashed,
+            judged.map_err(|violation| format!("effect {effect} {left}: {violation}")),
+        )
     });
     for (left, crashed, judged) in judged {
         // Effects of one sector are never torn.

@@ -59,7 +59,9 @@ impl Snapshot {
                 Item::File(bytes) => {
                     let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(name));
                     let file = file.expect("a file that is ours");
-                    file.write_all_at(bytes, 0).and_then(|()| file.set_len(bytes.len() as u64)).expect("the disk takes it");
+                    file.write_all_at(bytes, 0)
+                        .and_then(|()| file.set_len(bytes.len() as u64))
+                        .expect("the disk takes it");
                 }
             }
         }

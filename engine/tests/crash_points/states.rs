@@ -130,7 +130,11 @@ fn phases(before: &Snapshot, after: &Snapshot) -> Vec<Vec<Step>> {
 fn former_name<'a>(gone: &BTreeSet<&'a PathBuf>, before: &Snapshot, after: &[u8]) -> Option<&'a PathBuf> {
     let contents = after.get(SEGMENT_HEADER_BYTES..).filter(|contents| !contents.is_empty())?;
     let mut gone = gone.iter().copied();
-    gone.find(|name| before.file(name).is_some_and(|old| old.get(SEGMENT_HEADER_BYTES..) == Some(contents)))
+    gone.find(|name| {
+        before
+            .file(name)
+            .is_some_and(|old| old.get(SEGMENT_HEADER_BYTES..) == Some(contents))
+    })
 }
 
 /// The steps in one file: its length, the sectors that may come in any order, those that come after them.

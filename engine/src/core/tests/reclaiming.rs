@@ -39,7 +39,10 @@ fn what_lives_is_copied_though_the_index_was_made_anew() {
     core.fill_index();
     core.tick(60);
     let reclaimed = core.core.counters().reclaimed;
-    assert!(reclaimed.segments >= 1 && reclaimed.values < 3, "most of what lives is where it was: {reclaimed:?}");
+    assert!(
+        reclaimed.segments >= 1 && reclaimed.values < 3,
+        "most of what lives is where it was: {reclaimed:?}"
+    );
     core.index = MemoryStore::new();
     let mut core = core.restarted();
     core.tick(25);
