@@ -336,7 +336,8 @@ impl Replica {
     }
 
     /// The range its rows must lie in.
-    pub(crate) fn owned(&self) -> OwnedRange {
+    #[must_use]
+    pub fn owned(&self) -> OwnedRange {
         OwnedRange {
             space: self.space,
             low: self.state.low.clone(),

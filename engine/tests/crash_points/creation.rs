@@ -1,5 +1,5 @@
-//! A node's creation, step by step: its identity, its folders, the first segment with its replicas' checkpoints, and the
-//! identity that says that all of it is there.
+//! A node's creation, step by step: its identity, its folders, the first segment with its replicas' checkpoints (none where it
+//! joins a deployment), and the identity that says that all of it is there.
 //!
 //! A start that finds no such identity begins the creation of its logs anew, for nobody has voted on them.
 
@@ -11,22 +11,28 @@ use margate_engine::runtime::directory::DataDirectory;
 use margate_engine::runtime::node::create_log;
 use margate_net::ids::{CoreId, DirectoryId, NodeId};
 
-use super::deployment::{folder, map};
-use super::judge::{Enumerator, found};
+use super::deployment::map;
+use super::judge::found;
 use super::node::{Node, config};
+use super::place::Places;
+use super::report::Enumerator;
 use super::snapshot::{Item, Snapshot};
-use super::states::{Left, crash_states};
+use super::states::{Left, Stride, crash_states};
 
 const NODE: NodeId = NodeId(1);
 const DIRECTORY: DirectoryId = DirectoryId(1);
 /// Bytes a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 
-/// Creates a node and judges every crash on the way.
-pub(crate) fn enumerate() -> Enumerator {
-    let (home, config) = (folder(), config(&map(1), NODE));
+/// Creates a node, perhaps one that joins, and judges every crash on the way.
+pub(crate) fn enumerate(joined: bool) -> Enumerator {
+    let home = Places::default().take();
+    let config = CoreConfig {
+        joined,
+        ..config(&map(1), NODE)
+    };
     let root = home.path().join("data");
-    let mut enumerator = Enumerator::default();
+    let mut enumerator = Enumerator::new(Stride::NONE);
     std::fs::create_dir_all(&root).expect("a new folder");
     let mut step = |name, act: &dyn Fn()| {
         let before = Snapshot::take(&root);
@@ -34,9 +40,9 @@ pub(crate) fn enumerate() -> Enumerator {
         let after = Snapshot::take(&root);
         enumerator.point(name);
         let renames = half_written(&before, &after).map(|state| (Left::Torn, state));
-        for (left, state) in crash_states(&before, &after).into_iter().chain(renames) {
+        for (left, state) in crash_states(&before, &after, Stride::NONE).into_iter().chain(renames) {
             let judged = check(&state, &config).map_err(|violation| format!("{name} {left}: {violation}"));
-            enumerator.judged(left, judged);
+            enumerator.judged(name, left, judged);
         }
     };
     let member = |created| member(&config, created);
@@ -86,19 +92,20 @@ fn member(config: &CoreConfig, cores_created: bool) -> Identity {
         membership: Membership::Member {
             creation,
             cores_created,
-            joined: false,
+            joined: config.joined,
         },
     }
 }
 
 fn create(root: &Path, config: &CoreConfig) -> Result<(), String> {
     let (directory, _) = open(root)?;
-    create_log(&directory.log(CoreId(0)), config.log, Some(&config.map)).map_err(|error| error.to_string())
+    let map = (!config.joined).then_some(&config.map);
+    create_log(&directory.log(CoreId(0)), config.log, map).map_err(|error| error.to_string())
 }
 
 /// A start goes on where the creation ended, and ends with a node that runs.
 fn check(state: &Snapshot, config: &CoreConfig) -> Result<(), String> {
-    let crashed = folder();
+    let crashed = Places::default().take();
     let root = crashed.path().join("data");
     state.put(&root);
     let (directory, mut identity) = open(&root)?;
@@ -119,9 +126,9 @@ fn check(state: &Snapshot, config: &CoreConfig) -> Result<(), String> {
     }
     let ledger = found(&root, config)?;
     let node = Node::open(&root, config.clone(), ledger)?;
-    if node.core.replicas().count() == 1 {
-        Ok(())
-    } else {
-        Err("its replica was not started".to_owned())
+    match node.core.replicas().count() {
+        0 if config.joined => Ok(()),
+        1 if !config.joined => Ok(()),
+        count => Err(format!("{count} replicas were started")),
     }
 }

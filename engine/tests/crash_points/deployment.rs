@@ -1,39 +1,31 @@
-//! A deployment of one core per node and one shard, driven by hand: what was acknowledged to its client is noted.
+//! A deployment of one core per node and one shard, driven by hand.
 //!
-//! Not here, on purpose: what a crash leaves (`states`), judging it (`judge`).
+//! Not here, on purpose: its client (`client`), what a crash leaves (`states`), judging it (`judge`).
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use bytes::Bytes;
 use margate_engine::config::static_map;
 use margate_engine::core::event::{Event, PeerName};
-use margate_engine::runtime::directory::DataDirectory;
-use margate_engine::runtime::node::create_log;
-use margate_engine::shard::answer::ConnectionId;
 use margate_engine::types::Nanos;
-use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
-use margate_net::ids::{ClusterId, CoreId, Incarnation, NodeId, RangeEpoch};
+use margate_net::ids::{ClusterId, DirectoryId, Incarnation, NodeId};
 use margate_net::map::{Map, MapNode};
-use margate_net::message::{Consistency, Operation, Precondition, ReadVersion, Request, Returning, Success};
-use tempfile::TempDir;
+use margate_net::message::Success;
 
-use super::judge::Enumerator;
-use super::node::{Batch, Deed, Ledger, Node, Seen, config};
-use super::snapshot::Snapshot;
+use super::client::Held;
+use super::node::{Deed, Node, Seen, config};
+use super::place::{Place, Places};
+use super::report::Enumerator;
+use super::states::Left;
 
 /// Turns after which a deployment is called restless.
 const TURNS_MAX: usize = 5_000;
-/// Ticks after which a shard has a leader.
-const TICKS_MAX: usize = 200;
+/// Ticks after which a shard has a leader, and whatever else is waited for is there: several times an image's patience.
+const TICKS_MAX: usize = 800;
 
 /// Log writes that go before an index commit or a segment that is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lag(pub(crate) usize);
-
-/// What a key holds, as the client knows: its value, nothing, or not known to be either of several.
-pub(crate) type Held = BTreeMap<&'static str, Vec<Option<Bytes>>>;
 
 /// See the module's text.
 pub(crate) struct Deployment {
@@ -44,16 +36,17 @@ pub(crate) struct Deployment {
     pub(crate) now: Nanos,
     lag: Lag,
     writes_since: usize,
-    requests: u64,
-    replies: BTreeMap<u64, Result<Success, Refusal>>,
-    enumerator: Option<Enumerator>,
-    early: bool,
-    _folder: TempDir,
-}
-
-/// A folder on the disk the build lies on, not in memory.
-pub(crate) fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder")
+    pub(crate) requests: u64,
+    pub(crate) replies: BTreeMap<u64, Result<Success, Refusal>>,
+    pub(crate) enumerator: Option<Enumerator>,
+    pub(crate) early: bool,
+    /// Effects since the start of the script that counts them.
+    pub(crate) effects: usize,
+    /// The effect with which one node crashes while the others go on, and what is left of it.
+    pub(crate) crash: Option<(usize, Left)>,
+    /// The kind of effect with which it crashed.
+    pub(crate) crashed: Option<&'static str>,
+    _place: Place,
 }
 
 /// A map of so many nodes, each with a core and a replica of the one shard.
@@ -70,50 +63,53 @@ pub(crate) fn map(nodes: u16) -> Map {
 impl Deployment {
     /// Created and started, on new folders.
     pub(crate) fn create(nodes: u16, lag: Lag) -> Self {
-        let (map, folder) = (map(nodes), folder());
-        let nodes = (1..=u64::from(nodes)).map(|id| {
-            let root = folder.path().join(id.to_string());
-            let config = config(&map, NodeId(id));
-            let (directory, _) = DataDirectory::open(&root, NodeId(id), config.log.directory).expect("a new directory");
-            directory.make_core(CoreId(0)).expect("new folders");
-            create_log(&directory.log(CoreId(0)), config.log, Some(&map)).expect("a new log");
-            let ledger = super::judge::found(&root, &config).expect("a new log is whole");
-            Node::open(&root, config, ledger).expect("a new node starts")
-        });
+        let (map, place) = (map(nodes), Places::default().take());
+        let nodes = (1..=u64::from(nodes)).map(|id| Node::create(&place.path().join(id.to_string()), config(&map, NodeId(id))));
+        let nodes = nodes.collect();
         Self {
-            nodes: nodes.collect(),
-            held: Held::new(),
-            now: Nanos::from_millis(1_000),
             lag,
-            writes_since: 0,
-            requests: 0,
-            replies: BTreeMap::new(),
-            enumerator: None,
-            early: false,
-            map,
-            _folder: folder,
+            ..Self::new(place, &map, nodes)
         }
     }
 
-    /// Started on what a crash of all nodes left in these folders.
-    pub(crate) fn reopen(folder: TempDir, map: &Map, nodes: Vec<(&Path, Ledger)>, (held, now): (Held, Nanos)) -> Result<Self, String> {
-        let opened = nodes
-            .into_iter()
-            .zip(1..)
-            .map(|((root, ledger), id)| Node::open(root, config(map, NodeId(id)), ledger));
-        Ok(Self {
-            nodes: opened.collect::<Result<_, _>>()?,
-            map: map.clone(),
+    /// Of nodes that have started on what a crash of all left in this place.
+    pub(crate) fn reopened(place: Place, map: &Map, nodes: Vec<Node>, (held, now): (Held, Nanos)) -> Self {
+        Self {
             held,
             now,
+            ..Self::new(place, map, nodes)
+        }
+    }
+
+    fn new(place: Place, map: &Map, nodes: Vec<Node>) -> Self {
+        Self {
+            map: map.clone(),
+            nodes,
+            held: Held::new(),
+            now: Nanos::from_millis(1_000),
             lag: Lag(0),
             writes_since: 0,
             requests: 0,
             replies: BTreeMap::new(),
             enumerator: None,
             early: false,
-            _folder: folder,
-        })
+            effects: 0,
+            crash: None,
+            crashed: None,
+            _place: place,
+        }
+    }
+
+    /// A node loses its data directory and starts with a new one, as a node that joins.
+    pub(crate) fn wipe(&mut self, at: usize) {
+        // It must be gone before its index is opened anew.
+        let Node { folders, mut config, .. } = self.nodes.remove(at);
+        std::fs::remove_dir_all(&folders.root).expect("its folder can be removed");
+        config.joined = true;
+        config.log.directory = DirectoryId(config.log.directory.0 + 1_000);
+        let mut node = Node::create(&folders.root, config);
+        node.incarnation = Incarnation(2);
+        self.nodes.insert(at, node);
     }
 
     /// From now on every crash is judged.
@@ -134,16 +130,54 @@ impl Deployment {
     /// Ticks until the shard has a leader that answers.
     pub(crate) fn elect(&mut self) {
         let leads = |node: &Node| node.core.replicas().any(|replica| replica.leads());
-        for _ in 0..TICKS_MAX {
-            if self.nodes.iter().any(leads) {
-                return;
-            }
-            for node in &mut self.nodes {
-                node.events.push_back(Event::Tick);
-            }
-            self.pass(50);
+        let led = self.tick_until(|deployment| deployment.nodes.iter().any(leads));
+        assert!(led, "no leader after {TICKS_MAX} ticks");
+    }
+
+    /// One tick of every node, and all that follows from it.
+    pub(crate) fn tick(&mut self) {
+        self.tick_into(|_| false);
+    }
+
+    /// One tick of every node, and what follows from it until something is so.
+    pub(crate) fn tick_into(&mut self, so: impl Fn(&Self) -> bool) {
+        for node in &mut self.nodes {
+            node.events.push_back(Event::Tick);
         }
-        panic!("no leader after {TICKS_MAX} ticks");
+        self.now = self.now.plus(Nanos::from_millis(50));
+        self.settle_until(so);
+    }
+
+    /// Ticks until something is so; whether it became so.
+    pub(crate) fn tick_until(&mut self, done: impl Fn(&Self) -> bool) -> bool {
+        for _ in 0..TICKS_MAX {
+            if done(self) {
+                return true;
+            }
+            self.tick();
+        }
+        done(self)
+    }
+
+    /// Whether every node that joined votes, and no change of members is under way.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.nodes.iter().filter(|node| node.config.joined).all(|node| {
+            node.core.replicas().any(|replica| {
+                let members = &replica.state().members;
+                members.voters.contains(&replica.name().replica) && !members.is_joint()
+            })
+        })
+    }
+
+    /// Whether all replicas have applied as much.
+    pub(crate) fn is_level(&self) -> bool {
+        let mut applied = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.core.replicas())
+            .map(|replica| replica.applied());
+        let first = applied.next();
+        applied.all(|other| Some(other) == first)
     }
 
     /// Time passes, and all that follows from it.
@@ -152,87 +186,12 @@ impl Deployment {
         self.settle();
     }
 
-    /// Sets a key to a value of so many bytes, unlike any other.
-    pub(crate) fn set(&mut self, key: &'static str, bytes: usize) {
-        let mut value = format!("{key} {} ", self.requests).into_bytes();
-        value.resize(bytes.max(value.len()), b'.');
-        let value = Bytes::from(value);
-        let set = Operation::Set {
-            key: Bytes::from_static(key.as_bytes()),
-            value: value.clone(),
-            precondition: Precondition::Always,
-            returning: Returning::default(),
-        };
-        self.change(key, Some(value), set);
-    }
-
-    /// Deletes a key.
-    pub(crate) fn delete(&mut self, key: &'static str) {
-        let delete = Operation::Delete {
-            key: Bytes::from_static(key.as_bytes()),
-            at_version: None,
-            returning: Returning::default(),
-        };
-        self.change(key, None, delete);
-    }
-
-    /// What a key holds.
-    pub(crate) fn get(&mut self, key: &'static str) -> Option<Bytes> {
-        let get = Operation::Get {
-            key: Bytes::from_static(key.as_bytes()),
-            version: ReadVersion::Latest,
-            consistency: Consistency::Linearizable,
-            returning: Returning::default(),
-        };
-        match self.ask(get) {
-            Ok(Success::Found { value, .. }) => Some(value),
-            Err(Refusal::NotFound) => None,
-            other => panic!("a get is answered with {other:?}"),
-        }
-    }
-
-    fn change(&mut self, key: &'static str, value: Option<Bytes>, operation: Operation) {
-        self.held.entry(key).or_insert_with(|| vec![None]).push(value.clone());
-        let id = self.send(operation);
-        self.settle_until(|deployment| deployment.replies.contains_key(&id));
-        // The answer has left: from now on nothing else will do.
-        self.held.insert(key, vec![value]);
-        self.settle();
-        let answer = self.replies.remove(&id);
-        assert!(matches!(answer, Some(Ok(_))), "a write is answered with {answer:?}");
-    }
-
-    fn ask(&mut self, operation: Operation) -> Result<Success, Refusal> {
-        let id = self.send(operation);
-        self.settle();
-        self.replies.remove(&id).expect("it is answered")
-    }
-
-    fn send(&mut self, operation: Operation) -> u64 {
-        self.requests += 1;
-        let (id, shard) = (self.requests, self.map.shards()[0].id);
-        let request = Request {
-            id,
-            shard,
-            range_epoch: RangeEpoch(1),
-            timeout_ms: 60_000,
-            operation,
-        };
-        let leads = |node: &&mut Node| node.core.replicas().any(|replica| replica.leads());
-        let leader = self.nodes.iter_mut().find(leads).expect("it is led");
-        leader.events.push_back(Event::Requests {
-            connection: ConnectionId(1),
-            requests: vec![ReceivedRequest { id, request: Ok(request) }],
-        });
-        id
-    }
-
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.settle_until(|_| false);
     }
 
     /// Turns until nothing is left to do, or what is waited for is there.
-    fn settle_until(&mut self, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn settle_until(&mut self, done: impl Fn(&Self) -> bool) {
         for _ in 0..TURNS_MAX {
             if done(self) {
                 return;
@@ -256,10 +215,8 @@ impl Deployment {
 
     fn turn(&mut self, at: usize) {
         let events = self.nodes[at].events.drain(..).collect();
-        let from = PeerName {
-            node: NodeId(at as u64 + 1),
-            core: CoreId(0),
-        };
+        let from = self.nodes[at].name();
+        let incarnation = self.nodes[at].incarnation;
         let (seen, deeds) = self.nodes[at].turn(self.now, events);
         for seen in seen {
             match seen {
@@ -267,17 +224,17 @@ impl Deployment {
                     self.replies.insert(reply.id, reply.outcome);
                 }
                 Seen::Send(to, batch) => {
-                    let event = Event::Peer {
-                        from,
-                        incarnation: Incarnation(1),
-                        batch,
-                    };
+                    let event = Event::Peer { from, incarnation, batch };
                     self.arrive(to, event);
                 }
                 Seen::SendMember(to, message) => self.arrive(to, Event::Member { from, message }),
             }
         }
         for deed in deeds {
+            if self.nodes[at].incarnation != incarnation {
+                // It crashed, and what it wanted died with it.
+                return;
+            }
             match deed {
                 Deed::Write(_) => {
                     self.perform(at, &deed);
@@ -298,27 +255,5 @@ impl Deployment {
         while let Some(deed) = self.nodes[at].held.pop_front() {
             self.perform(at, &deed);
         }
-    }
-
-    /// Does something to a node's files; every crash around it is judged.
-    fn perform(&mut self, at: usize, deed: &Deed) {
-        let now = self.enumerator.as_ref().map(|_| {
-            let snapshots = self.nodes.iter().map(|node| Snapshot::take(&node.folders.root));
-            snapshots.collect::<Vec<_>>()
-        });
-        if self.early
-            && let Deed::Write(flush) = deed
-        {
-            self.nodes[at].ledger.batches.push(Batch::of(flush));
-        }
-        let event = self.nodes[at].perform(deed);
-        if let (Some(before), Some(mut enumerator)) = (now, self.enumerator.take()) {
-            enumerator.judge(self, at, deed, &before);
-            self.enumerator = Some(enumerator);
-        }
-        if !self.early {
-            self.nodes[at].ledger = self.nodes[at].ledger.with(deed);
-        }
-        self.nodes[at].events.push_back(event);
     }
 }

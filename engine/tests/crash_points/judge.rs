@@ -2,30 +2,46 @@
 //! and all nodes together still hold what their client was told, and go on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use margate_engine::core::replay::CoreConfig;
 use margate_engine::index::IndexReader;
+use margate_engine::limits::OVERLAY_FREEZE_MS;
+use margate_engine::log::record::RecordBody;
 use margate_engine::log::scan::{ReadSegments, scan};
 use margate_engine::runtime::segments::SegmentFiles;
-use margate_engine::types::{Position, ReplicaName};
-use margate_net::ids::LogIndex;
+use margate_engine::types::{Nanos, Position, ReplicaName};
+use margate_net::ids::{LogIndex, ShardId};
+use margate_net::map::Map;
 
-use super::deployment::{Deployment, folder};
-use super::node::{Batch, Deed, Folders, Ledger, Node, config, open_index};
+use super::client::Held;
+use super::contents::{Contents, compare, contents};
+use super::deployment::Deployment;
+use super::node::{Batch, Deed, Folders, Ledger, Node, open_index};
+use super::place::{Place, Places};
+use super::report::{Enumerator, kind};
 use super::snapshot::Snapshot;
 use super::states::{Left, crash_states};
 
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 4_096;
 
-/// Everything that was judged.
-#[derive(Default)]
-pub(crate) struct Enumerator {
-    points: BTreeMap<&'static str, u64>,
-    states: BTreeMap<&'static str, u64>,
-    violations: Vec<String>,
+/// What is done at once: what takes time is the disk.
+const AT_ONCE: usize = 6;
+
+/// A deployment at the moment of a crash: what its client knows, and what its nodes know.
+struct Scene<'a> {
+    map: Map,
+    held: (Held, Nanos),
+    nodes: Vec<(CoreConfig, Ledger)>,
+    /// The nodes' files before the effect.
+    before: &'a [Snapshot],
+    /// The node that crashes in the midst of one, and what its ledger says once that is done.
+    at: usize,
+    whole: Ledger,
+    places: &'a Places,
 }
 
 impl Enumerator {
@@ -33,89 +49,102 @@ impl Enumerator {
     /// throughout.
     pub(crate) fn judge(&mut self, deployment: &Deployment, at: usize, deed: &Deed, before: &[Snapshot]) {
         let node = &deployment.nodes[at];
-        let after = Snapshot::take(&node.folders.root);
-        let whole = node.ledger.with(deed);
-        self.point(deed.name());
-        for (left, state) in crash_states(&before[at], &after) {
-            let judged = self.judge_state(deployment, (at, deed), (&state, left), before, &whole);
-            self.judged(
-                left,
-                judged.map_err(|violation| format!("node {}, {} {left}: {violation}", at + 1, deed.name())),
-            );
-        }
-    }
-
-    /// One more effect is enumerated.
-    pub(crate) fn point(&mut self, name: &'static str) {
-        *self.points.entry(name).or_default() += 1;
-    }
-
-    /// One more state is judged.
-    pub(crate) fn judged(&mut self, left: Left, judged: Result<(), String>) {
-        let name = match left {
-            Left::Clean => "clean",
-            Left::Torn => "torn",
-            Left::Lost => "lost",
+        let (after, kind) = (Snapshot::take(&node.folders.root), kind(node, deed));
+        let scene = Scene {
+            map: deployment.map.clone(),
+            held: (deployment.held.clone(), deployment.now),
+            nodes: deployment
+                .nodes
+                .iter()
+                .map(|node| (node.config.clone(), node.ledger.clone()))
+                .collect(),
+            before,
+            at,
+            whole: node.ledger.with(deed),
+            places: &self.places.clone(),
         };
-        *self.states.entry(name).or_default() += 1;
-        self.violations.extend(judged.err());
-    }
-
-    /// Everything found.
-    pub(crate) fn violations(&self) -> &[String] {
-        &self.violations
-    }
-
-    /// The run had effects of all these kinds, and states of every kind.
-    pub(crate) fn assert_covers<const N: usize>(&self, names: [&'static str; N]) {
-        for name in names {
-            assert!(self.points.contains_key(name), "no effect called {name} was enumerated");
+        self.point(kind);
+        let states = crash_states(&before[at], &after, self.stride);
+        for (left, judged) in at_once(&states, |(left, state)| (*left, scene.judge(state, *left))) {
+            let judged = judged.map_err(|violation| format!("node {}, {kind} {left}: {violation}", at + 1));
+            self.judged(kind, left, judged);
         }
-        assert_eq!(self.states.len(), 3, "clean, torn and lost: {:?}", self.states);
-    }
-
-    fn judge_state(
-        &self,
-        deployment: &Deployment,
-        (at, deed): (usize, &Deed),
-        (state, left): (&Snapshot, Left),
-        before: &[Snapshot],
-        whole: &Ledger,
-    ) -> Result<(), String> {
-        let crashed = folder();
-        let roots: Vec<_> = (0..before.len()).map(|node| crashed.path().join(node.to_string())).collect();
-        for (node, root) in roots.iter().enumerate() {
-            if node == at { state } else { &before[node] }.put(root);
-        }
-        let (known, config) = (
-            &deployment.nodes[at].ledger,
-            config(&deployment.map, deployment.nodes[at].config.log.node),
-        );
-        let there = check_node(&roots[at], &config, known, whole, (deed, left))?;
-        let ledgers = deployment.nodes.iter().enumerate();
-        let ledgers = ledgers.map(|(node, running)| if node == at { there.clone() } else { running.ledger.clone() });
-        let nodes = roots.iter().map(std::path::PathBuf::as_path).zip(ledgers).collect();
-        let held = (deployment.held.clone(), deployment.now);
-        // The folder lives as long as the deployment in it.
-        let reopened = Deployment::reopen(crashed, &deployment.map, nodes, held)?;
-        check_deployment(reopened)
     }
 }
 
-impl fmt::Display for Enumerator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let points: u64 = self.points.values().sum();
-        write!(
-            f,
-            "crash points {points} × {{clean, torn, lost}}: violations {}",
-            self.violations.len()
-        )?;
-        write!(f, " (effects {:?}, states {:?})", self.points, self.states)
+/// Several of them at a time.
+pub(crate) fn at_once<T: Sync, U: Clone + Send>(all: &[T], act: impl Fn(&T) -> U + Sync) -> Vec<U> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let turns = std::iter::repeat_with(|| all.get(next.fetch_add(1, Ordering::Relaxed)));
+        turns.map_while(|one| one.map(&act)).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let workers = [(); AT_ONCE].map(|()| scope.spawn(some));
+        workers.map(|worker| worker.join().expect("nothing panics")).concat()
+    })
+}
+
+impl Scene<'_> {
+    /// A start takes what is left, with the index as it is and with none: both times every replica ends with its last entry,
+    /// they hold the same, and the deployment goes on.
+    fn judge(&self, state: &Snapshot, left: Left) -> Result<(), String> {
+        let (config, known) = &self.nodes[self.at];
+        let (crashed, root) = self.put(state);
+        let there = check_node(&root, config, (known, &self.whole), left)?;
+        let started = check_start(&root, config, &there)?;
+        let reopened = self.reopen(crashed, &there)?;
+        check_deployment(reopened)?;
+        self.judge_rebuilt(state, left, &there, &started)
+            .map_err(|violation| format!("without its index: {violation}"))
     }
+
+    fn judge_rebuilt(&self, state: &Snapshot, left: Left, there: &Ledger, started: &BTreeMap<ShardId, Contents>) -> Result<(), String> {
+        let index = Folders { root: PathBuf::new() }.index();
+        let (crashed, root) = self.put(&state.without(&index));
+        let rebuilt = check_start(&root, &self.nodes[self.at].0, there)?;
+        compare(started, &rebuilt)?;
+        if left == Left::Torn {
+            // It holds the same as one that goes on.
+            return Ok(());
+        }
+        let mut reopened = self.reopen(crashed, there)?;
+        // Its first generation.
+        reopened.pass(2 * OVERLAY_FREEZE_MS);
+        check_deployment(reopened)
+    }
+
+    /// The nodes' files, and where those of the crashed one are.
+    fn put(&self, state: &Snapshot) -> (Place, PathBuf) {
+        let place = self.places.take();
+        for (node, before) in self.before.iter().enumerate() {
+            if node == self.at { state } else { before }.put(&root(&place, node));
+        }
+        let crashed = root(&place, self.at);
+        (place, crashed)
+    }
+
+    fn reopen(&self, place: Place, there: &Ledger) -> Result<Deployment, String> {
+        let nodes = self.nodes.iter().enumerate().map(|(node, (config, ledger))| {
+            let ledger = if node == self.at { there } else { ledger };
+            Node::open(&root(&place, node), config.clone(), ledger.clone())
+        });
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        Ok(Deployment::reopened(place, &self.map, nodes, self.held.clone()))
+    }
+}
+
+fn root(place: &Place, node: usize) -> PathBuf {
+    place.path().join(node.to_string())
 }
 
 /// What a log holds, as a scan finds it.
 pub(crate) fn found(root: &Path, config: &CoreConfig) -> Result<Ledger, String> {
+    Ok(found_and_torn(root, config)?.0)
+}
+
+/// The same, and the bytes of a torn tail.
+fn found_and_torn(root: &Path, config: &CoreConfig) -> Result<(Ledger, u64), String> {
     let mut files = SegmentFiles::list(&Folders { root: root.to_owned() }.log()).map_err(|error| error.to_string())?;
     let mut batches = Vec::new();
     let end = scan(&mut files, &config.log, None, &mut |batch| {
@@ -128,13 +157,13 @@ pub(crate) fn found(root: &Path, config: &CoreConfig) -> Result<Ledger, String> 
     let batches = batches.into_iter().map(|(sequence, position, padded)| Batch {
         sequence,
         position,
-        bytes: read(&mut files, position, padded),
-        last: BTreeMap::new(),
+        bytes: read(&mut files, position, padded).into(),
     });
-    Ok(Ledger {
+    let ledger = Ledger {
         batches: batches.collect(),
-        generation: 0,
-    })
+        ..Ledger::default()
+    };
+    Ok((ledger, end.torn.map_or(0, |torn| torn.bytes)))
 }
 
 fn read(files: &mut SegmentFiles, at: Position, bytes: usize) -> Vec<u8> {
@@ -146,29 +175,26 @@ fn read(files: &mut SegmentFiles, at: Position, bytes: usize) -> Vec<u8> {
     whole
 }
 
-/// One node's files: the log holds exactly what was acknowledged, or that and the write under way; so does the index; the index is
-/// not ahead of the log; a start takes all of it. Says what is there.
-pub(crate) fn check_node(
-    root: &Path,
-    config: &CoreConfig,
-    known: &Ledger,
-    whole: &Ledger,
-    (deed, left): (&Deed, Left),
-) -> Result<Ledger, String> {
-    let mut there = found(root, config)?;
-    let same = |ledger: &Ledger| {
-        let one = |batch: &Batch| (batch.sequence, batch.position, batch.bytes.clone());
-        ledger.batches.iter().map(one).eq(there.batches.iter().map(one))
-    };
-    let written = matches!(deed, Deed::Write(_)) && same(whole);
-    match left {
-        _ if !same(known) && !written => return Err(log_differs(known, &there)),
-        Left::Clean if !same(whole) => return Err(log_differs(whole, &there)),
-        Left::Clean | Left::Torn | Left::Lost => {}
+/// One node's files: the log holds exactly what it held before or after what was under way; so does the index; the index is
+/// not ahead of the log. Says what is there.
+fn check_node(root: &Path, config: &CoreConfig, (known, whole): (&Ledger, &Ledger), left: Left) -> Result<Ledger, String> {
+    let (found, torn_bytes) = found_and_torn(root, config)?;
+    if torn_bytes > 0 && left != Left::Torn {
+        return Err(format!("{torn_bytes} bytes are taken for a torn tail and nothing was torn"));
     }
-    there = if written { whole.clone() } else { known.clone() };
+    let same = |ledger: &Ledger| {
+        let fits = |(known, found): (&Batch, &Batch)| {
+            (known.sequence, known.position) == (found.sequence, found.position) && found.bytes.starts_with(&known.bytes)
+        };
+        ledger.batches.len() == found.batches.len() && ledger.batches.iter().zip(&found.batches).all(fits)
+    };
+    let mut there = match left {
+        Left::Clean | Left::Torn if same(whole) => whole.clone(),
+        Left::Lost | Left::Torn if same(known) => known.clone(),
+        Left::Clean => return Err(log_differs(whole, &found)),
+        Left::Lost | Left::Torn => return Err(log_differs(known, &found)),
+    };
     there.generation = check_index(root, config, (known.generation, whole.generation), left)?;
-    check_start(root, config, &there)?;
     Ok(there)
 }
 
@@ -192,7 +218,15 @@ fn check_index(root: &Path, config: &CoreConfig, (known, whole): (u64, u64), lef
     let mut files = SegmentFiles::list(&folders.log()).map_err(|error| error.to_string())?;
     let scanned = scan(&mut files, &config.log, None, &mut |batch| {
         begins.insert(batch.position, batch.sequence);
-        for (name, commit) in batch.commits() {
+        let checkpoints = batch.records().filter_map(|record| match record.body {
+            RecordBody::Checkpoint { applied, .. } => Some((record.name, applied)),
+            RecordBody::Entry { .. }
+            | RecordBody::HardState(_)
+            | RecordBody::Relocation { .. }
+            | RecordBody::ReplicaEnd
+            | RecordBody::Unknown { .. } => None,
+        });
+        for (name, commit) in batch.commits().chain(checkpoints) {
             let highest = commits.entry(name).or_default();
             *highest = commit.max(*highest);
         }
@@ -216,25 +250,24 @@ fn check_index(root: &Path, config: &CoreConfig, (known, whole): (u64, u64), lef
 }
 
 /// A start finds every replica's last entry.
-fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<(), String> {
-    let node = Node::open(root, config.clone(), there.clone())?;
-    let mut last = BTreeMap::new();
-    there.batches.iter().for_each(|batch| last.extend(batch.last.clone()));
+fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<BTreeMap<ShardId, Contents>, String> {
+    let node = Node::look(root, config)?;
     for replica in node.core.replicas() {
-        let expected = last.get(&replica.name()).copied().unwrap_or_default();
-        let found = replica.group().last();
+        let (found, name) = (replica.group().last(), replica.name());
+        // Where it has no entry of its own, an image may have brought it further.
+        let expected = there.last.get(&name).copied().unwrap_or(replica.group().truncated());
         if found != expected {
-            return Err(format!("{} ends at entry {found}, acknowledged up to {expected}", replica.name()));
+            return Err(format!("{name} ends at entry {found}, acknowledged up to {expected}"));
         }
     }
-    if node.core.replicas().next().is_none() {
+    if node.core.replicas().next().is_none() && !config.joined {
         return Err("no replica was started".to_owned());
     }
-    Ok(())
+    contents(&node)
 }
 
-/// All nodes come back: they elect a leader, hold what was acknowledged, and take one more write.
-fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
+/// The nodes elect a leader, hold what was acknowledged, take one more write, admit who joins, and hold the same.
+pub(crate) fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
     reopened.elect();
     for (key, may_hold) in reopened.held.clone() {
         let found = reopened.get(key);
@@ -244,8 +277,14 @@ fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
         }
     }
     reopened.set("afterwards", 600);
-    match reopened.get("afterwards") {
-        Some(_) => Ok(()),
-        None => Err("what was written after the crash is not there".to_owned()),
+    if reopened.get("afterwards").is_none() {
+        return Err("what was written after the crash is not there".to_owned());
     }
+    if !reopened.tick_until(|deployment| deployment.is_whole() && deployment.is_level()) {
+        return Err("not every node votes and has applied the same".to_owned());
+    }
+    let first = contents(&reopened.nodes[0])?;
+    let differs = |violation| format!("two nodes differ: {violation}");
+    let mut others = reopened.nodes.iter().skip(1);
+    others.try_for_each(|node| compare(&first, &contents(node)?).map_err(differs))
 }

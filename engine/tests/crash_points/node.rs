@@ -16,18 +16,22 @@ use margate_engine::index::{Generation, IndexWriter};
 use margate_engine::log::flush::Flush;
 use margate_engine::log::segment::LogConfig;
 use margate_engine::planted::Planted;
+use margate_engine::runtime::directory::DataDirectory;
 use margate_engine::runtime::index_reader::HeedReader;
 use margate_engine::runtime::index_store::{HeedIndex, HeedWriter};
+use margate_engine::runtime::node::create_log;
 use margate_engine::runtime::segments::{self, Pace, SegmentFiles};
 use margate_engine::types::{Nanos, Position, ReplicaName};
-use margate_net::ids::{CoreId, DirectoryId, LogIndex, NodeId};
+use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
 use margate_net::map::Map;
 use margate_net::message::{MemberMessage, PeerBatch, Reply};
+
+use super::judge::found;
 
 /// Bytes of a segment: a change of segment comes after a few batches.
 const SEGMENT_BYTES: u32 = 32 << 10;
 /// Bytes of the index's map.
-const MAP_BYTES: usize = 4 << 20;
+const MAP_BYTES: usize = 1 << 20;
 /// Ticks without a leader before an election.
 const ELECTION_TICKS: u32 = 10;
 
@@ -52,15 +56,15 @@ pub(crate) enum Seen {
 pub(crate) struct Batch {
     pub(crate) sequence: u64,
     pub(crate) position: Position,
-    pub(crate) bytes: Vec<u8>,
-    /// Its last entry of each replica.
-    pub(crate) last: BTreeMap<ReplicaName, LogIndex>,
+    pub(crate) bytes: Bytes,
 }
 
 /// What is durable on a node, as its core was told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) batches: Vec<Batch>,
+    /// The last entry of each replica that was ever among them.
+    pub(crate) last: BTreeMap<ReplicaName, LogIndex>,
     /// The index's generation; 0 before the first.
     pub(crate) generation: u64,
 }
@@ -81,6 +85,7 @@ pub(crate) struct Node {
     /// What is to be done to the files, later.
     pub(crate) held: VecDeque<Deed>,
     pub(crate) config: CoreConfig,
+    pub(crate) incarnation: Incarnation,
     writer: HeedWriter,
 }
 
@@ -98,14 +103,15 @@ impl Batch {
     pub(crate) fn of(flush: &Flush) -> Self {
         let mut bytes = vec![0; flush.length];
         flush.encode_into(&mut bytes);
+        // A write that was cut in the padding is whole.
+        bytes.truncate(flush.used);
         Self {
             sequence: flush.sequence,
             position: Position {
                 segment: flush.segment,
                 offset: flush.offset,
             },
-            bytes,
-            last: flush.entries.iter().map(|entry| (entry.name, entry.index)).collect(),
+            bytes: bytes.into(),
         }
     }
 }
@@ -141,8 +147,40 @@ pub(crate) fn open_index(folder: &Path, config: &CoreConfig) -> Result<(HeedRead
 }
 
 impl Node {
+    /// Makes a node's files, as its creation does, and starts it.
+    pub(crate) fn create(root: &Path, config: CoreConfig) -> Self {
+        let log = config.log;
+        let (directory, _) = DataDirectory::open(root, log.node, log.directory).expect("a new directory");
+        directory.make_core(log.core).expect("new folders");
+        let map = (!config.joined).then_some(&config.map);
+        create_log(&directory.log(log.core), log, map).expect("a new log");
+        let ledger = found(root, &config).expect("a new log is whole");
+        Self::open(root, config, ledger).expect("a new node starts")
+    }
+
     /// Starts a node on its files, of which the ledger says what is in them.
     pub(crate) fn open(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
+        let (node, mut files, discard) = Self::replay(root, config, ledger)?;
+        let finish = files.discard(&discard).and_then(|()| files.sync());
+        finish.map_err(|error| error.to_string())?;
+        Ok(node)
+    }
+
+    /// Its name among peers.
+    pub(crate) fn name(&self) -> PeerName {
+        PeerName {
+            node: self.config.log.node,
+            core: self.config.log.core,
+        }
+    }
+
+    /// Starts a node without a change to its log's files.
+    pub(crate) fn look(root: &Path, config: &CoreConfig) -> Result<Self, String> {
+        let (node, _, _) = Self::replay(root, config.clone(), Ledger::default())?;
+        Ok(node)
+    }
+
+    fn replay(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<(Self, SegmentFiles, Vec<u32>), String> {
         let folders = Folders { root: root.to_owned() };
         let mut files = SegmentFiles::list(&folders.log()).map_err(|error| error.to_string())?;
         let (reader, mut writer) = open_index(&folders.index(), &config)?;
@@ -150,17 +188,17 @@ impl Node {
         if !replayed.found.damaged.is_empty() {
             return Err(format!("{:?} are taken for damaged", replayed.found.damaged));
         }
-        let finish = files.discard(&replayed.found.discard).and_then(|()| files.sync());
-        finish.map_err(|error| error.to_string())?;
-        Ok(Self {
+        let node = Self {
             core: replayed.core,
             folders,
             ledger,
             events: VecDeque::new(),
             held: VecDeque::new(),
             config,
+            incarnation: Incarnation(1),
             writer,
-        })
+        };
+        Ok((node, files, replayed.found.discard))
     }
 
     /// One turn with these events. What is to be done to files is left to the caller.
@@ -218,7 +256,7 @@ impl Node {
         }
     }
 
-    fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
+    pub(crate) fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
         let mut bytes = vec![0; length];
         let path = segments::path(&self.folders.log(), position.segment);
         let read = File::open(path).and_then(|file| file.read_exact_at(&mut bytes, position.offset.into()));
@@ -230,28 +268,18 @@ impl Node {
     }
 }
 
-impl Deed {
-    /// What the enumeration calls it.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Commit(_) => "commit",
-            Self::Delete(_) => "delete",
-            Self::Prepare(_) => "prepare",
-            Self::Recycle(..) => "recycle",
-            Self::Write(flush) if flush.segment > 1 && flush.offset == 4_096 => "rotate",
-            Self::Write(_) => "write",
-        }
-    }
-}
-
 impl Ledger {
     /// What it will say once a deed is done.
     pub(crate) fn with(&self, deed: &Deed) -> Self {
         let mut ledger = self.clone();
         match deed {
             Deed::Commit(generation) => ledger.generation = generation.number,
-            Deed::Delete(_) | Deed::Prepare(_) | Deed::Recycle(..) => {}
-            Deed::Write(flush) => ledger.batches.push(Batch::of(flush)),
+            Deed::Delete(gone) | Deed::Recycle(gone, _) => ledger.batches.retain(|batch| batch.position.segment != *gone),
+            Deed::Prepare(_) => {}
+            Deed::Write(flush) => {
+                ledger.batches.push(Batch::of(flush));
+                ledger.last.extend(flush.entries.iter().map(|entry| (entry.name, entry.index)));
+            }
         }
         ledger
     }

@@ -3,7 +3,8 @@
 //! Not here, on purpose: lock files, which mean nothing once their process is gone.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What stands under a name.
@@ -42,16 +43,34 @@ impl Snapshot {
         }
     }
 
-    /// Makes a folder that is like it.
+    /// Makes a folder like it, whatever was there.
     pub(crate) fn put(&self, folder: &Path) {
         fs::create_dir_all(folder).expect("a new folder");
-        for (name, item) in &self.0 {
-            let path = folder.join(name);
+        let there = Self::take(folder);
+        for (name, item) in there.0.iter().rev().filter(|(name, _)| !self.0.contains_key(*name)) {
             match item {
-                Item::Folder => fs::create_dir_all(path).expect("a new folder"),
-                Item::File(bytes) => fs::write(path, bytes).expect("a new file"),
+                Item::Folder => fs::remove_dir_all(folder.join(name)).expect("a folder that is ours"),
+                Item::File(_) => fs::remove_file(folder.join(name)).expect("a file that is ours"),
             }
         }
+        for (name, item) in self.0.iter().filter(|(name, item)| there.0.get(*name) != Some(item)) {
+            match item {
+                Item::Folder => fs::create_dir_all(folder.join(name)).expect("a new folder"),
+                Item::File(bytes) => {
+                    let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join(name));
+                    let file = file.expect("a file that is ours");
+                    file.write_all_at(bytes, 0)
+                        .and_then(|()| file.set_len(bytes.len() as u64))
+                        .expect("the disk takes it");
+                }
+            }
+        }
+    }
+
+    /// All but what lies in a folder.
+    pub(crate) fn without(&self, folder: &Path) -> Self {
+        let items = self.0.iter().filter(|(name, _)| *name == folder || !name.starts_with(folder));
+        Self(items.map(|(name, item)| (name.clone(), item.clone())).collect())
     }
 
     /// A file's bytes; nothing if there is none.

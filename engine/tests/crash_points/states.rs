@@ -2,7 +2,7 @@
 //!
 //! An effect is cut into steps that are whole or not there: a name, a file's length, a sector. Steps stand in phases; a sync
 //! stands between two phases, so that one is durable before the next begins. Inside a phase a crash keeps the
-//! first or the last so many steps.
+//! first or the last so many steps; of long phases a script may look at some of these numbers only.
 //!
 //! Not here, on purpose: what the bytes mean.
 
@@ -46,6 +46,8 @@ enum What {
     /// A file's length; new bytes are zero.
     Length(usize),
     Remove,
+    /// The file that had this name has it no more; its bytes are what they were.
+    Rename(PathBuf),
     Sector(Range<usize>),
 }
 
@@ -59,13 +61,26 @@ impl fmt::Display for Left {
     }
 }
 
+/// Steps between two cuts of a phase that are looked at; the first cuts and the last one always are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stride(pub(crate) usize);
+
+impl Stride {
+    /// Every cut.
+    pub(crate) const NONE: Self = Self(1);
+
+    fn takes(self, cut: usize, steps: usize) -> bool {
+        cut <= 1 || cut + 1 >= steps || cut.is_multiple_of(self.0)
+    }
+}
+
 /// Everything a crash may leave of the effect that led from one snapshot to the other, each state once.
-pub(crate) fn crash_states(before: &Snapshot, after: &Snapshot) -> Vec<(Left, Snapshot)> {
+pub(crate) fn crash_states(before: &Snapshot, after: &Snapshot, stride: Stride) -> Vec<(Left, Snapshot)> {
     let mut states = vec![(Left::Lost, before.clone()), (Left::Clean, after.clone())];
     let mut known: BTreeSet<u64> = states.iter().map(|(_, state)| hash(state)).collect();
     let mut durable = before.clone();
     for phase in phases(before, after) {
-        for cut in 0..=phase.len() {
+        for cut in (0..=phase.len()).filter(|cut| stride.takes(*cut, phase.len())) {
             for kept in [&phase[..cut], &phase[cut..]] {
                 let mut state = durable.clone();
                 kept.iter().for_each(|step| step.take(&mut state, after));
@@ -93,17 +108,33 @@ fn phases(before: &Snapshot, after: &Snapshot) -> Vec<Vec<Step>> {
         what,
     };
     let mut phases = Vec::new();
+    let mut gone: BTreeSet<&PathBuf> = before.0.keys().filter(|name| !after.0.contains_key(*name)).collect();
     for (name, item) in &after.0 {
         match (before.0.get(name), item) {
             (Some(old), new) if old == new => {}
             (_, Item::Folder) => phases.push(vec![step(name, What::Whole)]),
-            (_, Item::File(_)) if is_renamed(name) => phases.push(vec![step(name, What::Whole)]),
+            (_, Item::File(_)) if is_replaced(name) => phases.push(vec![step(name, What::Whole)]),
+            (None, Item::File(bytes)) if let Some(from) = former_name(&gone, before, bytes) => {
+                gone.remove(from);
+                phases.push(vec![step(name, What::Rename(from.clone()))]);
+                phases.extend(file_phases(name, before.file(from), bytes));
+            }
             (_, Item::File(bytes)) => phases.extend(file_phases(name, before.file(name), bytes)),
         }
     }
-    let gone = before.0.keys().filter(|name| !after.0.contains_key(*name));
-    phases.extend(gone.map(|name| vec![step(name, What::Remove)]));
+    phases.extend(gone.into_iter().map(|name| vec![step(name, What::Remove)]));
     phases
+}
+
+/// The name a segment had that got a new life: a file that is gone and had the same bytes after its header.
+fn former_name<'a>(gone: &BTreeSet<&'a PathBuf>, before: &Snapshot, after: &[u8]) -> Option<&'a PathBuf> {
+    let contents = after.get(SEGMENT_HEADER_BYTES..).filter(|contents| !contents.is_empty())?;
+    let mut gone = gone.iter().copied();
+    gone.find(|name| {
+        before
+            .file(name)
+            .is_some_and(|old| old.get(SEGMENT_HEADER_BYTES..) == Some(contents))
+    })
 }
 
 /// The steps in one file: its length, the sectors that may come in any order, those that come after them.
@@ -142,7 +173,7 @@ fn written_last(name: &Path) -> usize {
 }
 
 /// Whether a file is written elsewhere and renamed.
-fn is_renamed(name: &Path) -> bool {
+fn is_replaced(name: &Path) -> bool {
     name.ends_with("IDENTITY")
 }
 
@@ -155,6 +186,10 @@ impl Step {
             }
             What::Remove => {
                 state.0.remove(&self.name);
+            }
+            What::Rename(from) => {
+                let file = state.0.remove(from).expect("it had that name before");
+                state.0.insert(self.name.clone(), file);
             }
             What::Length(length) => self.file(state).resize(*length, 0),
             What::Sector(sector) => {

@@ -1,0 +1,57 @@
+//! Reclaim of logs whose segments end early, and after the index was made anew.
+
+use super::driven::Driven;
+use crate::index::memory::MemoryStore;
+
+/// Bytes of a segment that takes two of the values, and then has a tail too short for a third.
+const SEGMENT_BYTES: u32 = 32 << 10;
+/// A value.
+const VALUE: [u8; 11_900] = [7; 11_900];
+
+/// The piece that holds the first batch after the reclaimed segment, the proof that it was read to its end, holds that next
+/// segment's unused tail too. That was once taken for damage, and nothing was reclaimed ever after.
+#[test]
+fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
+    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
+    core.tick(25);
+    (0..20).for_each(|_| core.set(1, "key", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    let reclaimed = core.core.counters().reclaimed;
+    assert!(reclaimed.segments >= 5, "of ten segments one is needed: {reclaimed:?}");
+    assert_eq!(core.stale(1, "key").as_deref(), Ok(&VALUE[..]));
+    let mut core = core.restarted();
+    core.tick(25);
+    assert_eq!(core.stale(1, "key").as_deref(), Ok(&VALUE[..]));
+}
+
+/// A checkpoint is newer than entries the log still holds; without its index the core knew their terms no more, so reclaim took
+/// them for replaced and their values were lost.
+#[test]
+fn what_lives_is_copied_though_the_index_was_made_anew() {
+    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
+    core.tick(25);
+    let keys = ["a", "b", "c", "d"];
+    // The first segments hold what is overwritten, the next ones what lives.
+    (0..6).for_each(|_| core.set(1, "z", &VALUE));
+    keys.iter().for_each(|key| core.set(1, key, &VALUE));
+    (0..2).for_each(|_| core.set(1, "z", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    let reclaimed = core.core.counters().reclaimed;
+    assert!(
+        reclaimed.segments >= 1 && reclaimed.values < 3,
+        "most of what lives is where it was: {reclaimed:?}"
+    );
+    core.index = MemoryStore::new();
+    let mut core = core.restarted();
+    core.tick(25);
+    (0..20).for_each(|_| core.set(1, "z", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    let reclaimed = core.core.counters().reclaimed;
+    assert!(reclaimed.segments >= 5, "what was there is reclaimed: {reclaimed:?}");
+    for key in keys {
+        assert_eq!(core.stale(1, key).as_deref(), Ok(&VALUE[..]), "{key} {reclaimed:?}");
+    }
+}
