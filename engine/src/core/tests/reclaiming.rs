@@ -31,7 +31,7 @@ fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
 fn what_lives_is_copied_though_the_index_was_made_anew() {
     let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
     core.tick(25);
-    let keys = ["a", "b", "c", "d"];
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
     // The first segments hold what is overwritten, the next ones what lives.
     (0..6).for_each(|_| core.set(1, "z", &VALUE));
     keys.iter().for_each(|key| core.set(1, key, &VALUE));
@@ -40,8 +40,8 @@ fn what_lives_is_copied_though_the_index_was_made_anew() {
     core.tick(60);
     let reclaimed = core.core.counters().reclaimed;
     assert!(
-        reclaimed.segments >= 1 && reclaimed.values < 3,
-        "most of what lives is where it was: {reclaimed:?}"
+        reclaimed.segments >= 1 && reclaimed.values <= 4,
+        "half of what lives is where it was: {reclaimed:?}"
     );
     core.index = MemoryStore::new();
     let mut core = core.restarted();
