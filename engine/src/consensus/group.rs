@@ -416,6 +416,14 @@ impl Group {
         self.raw.store().take_behind()
     }
 
+    /// A leader is about to send an image of what is applied here: raft tells it so, by the answer to a snapshot that comes too late.
+    pub fn refuse_image(&mut self, leader: ReplicaId, image: (LogIndex, Term), members: &Members) {
+        if self.leader() == Some(leader) {
+            let taken = self.step_image(leader, self.term(), image, members);
+            assert!(!taken, "{}: raft takes an image older than what it has committed", self.name);
+        }
+    }
+
     /// A whole image is durable here, rows and all: raft takes it, or goes on with the log it has. Which of the two; if
     /// it takes it, the next progress says so.
     pub fn step_image(&mut self, leader: ReplicaId, term: Term, (applied, applied_term): (LogIndex, Term), members: &Members) -> bool {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
-use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId};
+use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId, Space};
 use margate_net::map::Map;
 use margate_net::message::{CoreStatus, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
 
@@ -519,9 +519,13 @@ impl<R: IndexReader> Core<R> {
                     running.installing = Some(progress.number);
                 }
                 let vote_kept = !self.planted.vote_not_persisted();
-                log_progress(replica, &progress, vote_kept, moment, &mut self.log, |pushed| {
-                    running.waiting.queued(pushed)
-                });
+                // What follows an image is in its space, though that is not in force before all of this is durable.
+                let space = match running.installing {
+                    Some(_) => self.transfers.installing(replica.name().shard).space,
+                    None => replica.space,
+                };
+                let to = (replica.name(), space, moment.wall);
+                log_progress(to, &progress, vote_kept, &mut self.log, |pushed| running.waiting.queued(pushed));
                 let mut once_durable = progress.once_durable;
                 if progress.installed.is_some() && self.planted.image_acknowledged_early() {
                     once_durable.drain(..).for_each(|message| self.peers.send(message));
@@ -666,8 +670,13 @@ impl<R: IndexReader> Core<R> {
 /// Progress taken from one replica in one turn; what is left comes with the next.
 const PROGRESS_PER_TURN_MAX: usize = 4;
 
-fn log_progress(replica: &Replica, progress: &Progress, vote_kept: bool, moment: Moment, log: &mut LogWriter, mut queued: impl FnMut(u64)) {
-    let (name, space, timestamp) = (replica.name(), replica.space, moment.wall);
+fn log_progress(
+    (name, space, timestamp): (ReplicaName, Space, Nanos),
+    progress: &Progress,
+    vote_kept: bool,
+    log: &mut LogWriter,
+    mut queued: impl FnMut(u64),
+) {
     if let Some(state) = progress.hard_state.filter(|_| vote_kept) {
         log.push(Record::HardState {
             name,

@@ -367,7 +367,9 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn image_begins(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {
-        let MemberBody::Begin { applied, .. } = &message.body else { return };
+        let MemberBody::Begin { applied, applied_term, .. } = &message.body else {
+            return;
+        };
         let shard = message.shard;
         let known = self.transfers.receiving.get(&shard);
         if known.is_some_and(|known| (known.peer, known.attempt) == (from, message.attempt)) {
@@ -379,6 +381,11 @@ impl<R: IndexReader> Core<R> {
         let full = known.is_none() && self.transfers.receiving.len() >= limits::IMAGES_MAX;
         let useful = |replica: &&Replica| replica.name().replica == message.to && replica.applied() < *applied && !replica.leads();
         let Some(replica) = replica.filter(useful).filter(|_| !settled && !full) else {
+            let running = self.running.get_mut(&shard).map(|running| &mut running.replica);
+            if let Some(replica) = running.filter(|replica| replica.name().replica == message.to && replica.applied() >= *applied) {
+                let members = replica.state().members.clone();
+                replica.group.refuse_image(message.from, (*applied, *applied_term), &members);
+            }
             let (from_replica, to) = (message.to, message.from);
             let message = MemberMessage {
                 from: from_replica,

@@ -210,7 +210,9 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
         }
         self.rebuilt_from = Some(BatchPlace::default());
-        let from = (kept_from > 1).then_some(first_batch(kept_from));
+        // It may be gone, if the checkpoints that let it go are lost: the scan then meets what lost them, and names whom that hurts.
+        let is_there = segments.segments().contains(&kept_from);
+        let from = (kept_from > 1 && is_there).then_some(first_batch(kept_from));
         match scan(segments, &config.log, from, &mut |batch| self.batch(batch)) {
             Err(ScanError::StartNotFound { position }) => {
                 tracing::error!(%position, "the first batch that the checkpoints rest on cannot be read");
@@ -374,6 +376,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             replica.broken |= self.planted.torn_taken_for_damage() && end.torn.is_some();
         }
         self.add_lost(config)?;
+        self.forget_what_is_gone(end.resume.oldest_segment())?;
         let mut resume = end.resume;
         // The scan met only commits that grew after its start.
         self.replicas
@@ -418,6 +421,17 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             core: Core::new(parts),
             found,
         })
+    }
+
+    /// An index that went back to an older generation may think that entries still are where they were reclaimed since.
+    fn forget_what_is_gone(&mut self, oldest: u32) -> Result<(), IndexError> {
+        for replica in self.replicas.values_mut() {
+            let at = self.positions.find(replica.name, replica.truncated().next(), &self.index)?;
+            if at.is_none_or(|at| at.segment < oldest) {
+                replica.truncate();
+            }
+        }
+        Ok(())
     }
 
     /// Replicas that were created here and of which the log says nothing because it is damaged.

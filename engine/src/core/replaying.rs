@@ -241,6 +241,11 @@ impl Replaying {
         Ok(())
     }
 
+    /// No applied entry is offered to anyone.
+    pub(super) fn truncate(&mut self) {
+        self.truncated = self.applied;
+    }
+
     fn owned(&self) -> OwnedRange {
         OwnedRange {
             space: self.space,
