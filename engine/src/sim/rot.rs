@@ -28,6 +28,8 @@ const RECENT_PER_MILLE: u64 = 600;
 const RECENT: usize = 6;
 /// Rot that hits a segment's header.
 const HEADER_PER_MILLE: u64 = 100;
+/// Rot that hits a batch and what follows it in its segment.
+const RUN_PER_MILLE: u64 = 100;
 /// Sectors in a row that rot.
 const SECTORS_MAX: u64 = 4;
 
@@ -106,13 +108,26 @@ impl Host {
             let Some(batch) = proven(&before, dice) else { return false };
             (batch.position, batch.bytes)
         };
-        let changed = if dice.chance(500) {
+        let changed = if dice.chance(RUN_PER_MILLE) {
+            self.spoil_run(&before, at)
+        } else if dice.chance(500) {
             self.flip_bit((at, bytes), dice)
         } else {
             self.spoil_sectors((at, bytes), dice)
         };
         self.note_lost(before);
         changed
+    }
+
+    /// All batches of a segment from one on but the log's last, as a lost erase block takes them.
+    fn spoil_run(&mut self, batches: &Batches, from: Position) -> bool {
+        let last = batches.keys().next_back().copied();
+        let run = batches
+            .iter()
+            .filter(|(sequence, batch)| Some(**sequence) != last && batch.position.segment == from.segment && batch.position >= from);
+        run.fold(false, |changed, (_, batch)| {
+            self.disk.change(batch.position, SECTOR_BYTES, |byte| *byte = 0) | changed
+        })
     }
 
     fn flip_bit(&mut self, (at, bytes): (Position, usize), dice: &mut Dice) -> bool {
