@@ -351,7 +351,7 @@ impl<R: IndexReader> Core<R> {
         let settled = known.is_some_and(Receiving::is_settled);
         let useless = replica.applied() >= *applied || replica.leads() || settled;
         let full = known.is_none() && self.transfers.receiving.len() >= limits::IMAGES_MAX;
-        if useless || full {
+        if useless || full || self.room.is_low() {
             let body = MemberBody::GiveUp;
             let (from_replica, to) = (message.to, message.from);
             let message = MemberMessage {
@@ -373,6 +373,10 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn image_goes_on(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {
+        if self.room.is_full() && self.transfers.receiving.get(&message.shard).is_some_and(|one| !one.is_settled()) {
+            // Reclaim must go on, and it does not while an image is under way.
+            return self.end_receiving(message.shard);
+        }
         // What is not taken now is sent again.
         let busy = !self.log.has_room() || self.index.active_bytes() >= 2 * limits::OVERLAY_FREEZE_BYTES;
         let shard = message.shard;

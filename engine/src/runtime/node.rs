@@ -47,6 +47,7 @@ use crate::core::creation::{checkpoints, creation_flushes};
 use crate::core::event::PeerName;
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
+use crate::core::room::DiskLimits;
 use crate::index::error::IndexError;
 use crate::index::marks;
 use crate::log::scan::ReadSegments;
@@ -54,8 +55,8 @@ use crate::log::segment::LogConfig;
 use crate::planted::Planted;
 use crate::types::Nanos;
 
-/// Segments kept prewritten beside the one in use.
-const READY_SEGMENTS: usize = 2;
+/// Segments kept prewritten beside the one in use; the last is there for reclaim when the disk is full.
+const READY_SEGMENTS: usize = 3;
 /// Registered buffer memory per ring; three rings per core must fit a limit of 8 MiB for a few nodes of one user.
 const IO_MEMORY_BYTES: usize = 256 << 10;
 /// How late a busy executor may notice the ring and other threads.
@@ -307,6 +308,12 @@ impl Start {
         Ok((0..count).map(CoreId))
     }
 
+    fn disk_limits(&self) -> Result<DiskLimits, NodeError> {
+        let (segment_bytes, cores) = (self.config.segment_bytes, self.own()?.cores.len());
+        let usual = DiskLimits::usual_reserve(segment_bytes, cores);
+        Ok(DiskLimits::new(self.config.reserve_bytes.unwrap_or(usual), segment_bytes, cores))
+    }
+
     fn log_config(&self, identity: &Identity, cluster: ClusterId, core: CoreId) -> LogConfig {
         LogConfig {
             cluster,
@@ -488,6 +495,7 @@ impl CoreStart {
             map: self.map.clone(),
             election_ticks: self.start.config.election_ticks,
             tick: Nanos::from_millis(u64::from(self.start.config.tick_ms)),
+            disk: self.start.disk_limits()?,
             seed: rand::rng().next_u64(),
             planted: Planted::NONE,
         };

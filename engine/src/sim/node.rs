@@ -21,6 +21,7 @@ use crate::core::creation;
 use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
+use crate::core::room::DiskLimits;
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::store::IndexReader;
 use crate::log::segment::{LogConfig, ReadySegment};
@@ -237,6 +238,7 @@ impl Host {
             map: map.clone(),
             election_ticks: 10,
             tick,
+            disk: DiskLimits::new(2 * u64::from(self.log.segment_bytes), self.log.segment_bytes, 1),
             seed,
             planted,
         }

@@ -4,6 +4,7 @@ use margate_engine::core::creation::{checkpoints, creation_flushes};
 use margate_engine::core::event::{Effect, Effects, Event, Halt, Moment};
 use margate_engine::core::machine::Core;
 use margate_engine::core::replay::{CoreConfig, replay};
+use margate_engine::core::room::DiskLimits;
 use margate_engine::index::{Generation, MemoryReader, MemoryStore};
 use margate_engine::log::segment::LogConfig;
 use margate_engine::planted::Planted;
@@ -19,6 +20,8 @@ use crate::show;
 pub(crate) const ELECTION_TICKS: u32 = 10;
 /// Bytes of a segment.
 const SEGMENT_BYTES: u32 = 4 << 20;
+/// Bytes that the log leaves of the disk; the watermark is two segments above.
+const RESERVE_BYTES: u64 = 8 << 20;
 /// Turns a core may ask for at one moment before it is spinning.
 const TURNS_AT_ONCE_MAX: usize = 1_000;
 
@@ -70,6 +73,7 @@ impl Node {
             map: map.clone(),
             election_ticks: ELECTION_TICKS,
             tick,
+            disk: DiskLimits::new(RESERVE_BYTES, SEGMENT_BYTES, 1),
             seed: id.0,
             planted: Planted::NONE,
         };
