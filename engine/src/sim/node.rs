@@ -14,6 +14,7 @@ use super::dice::Dice;
 use super::disk::{Disk, Remains};
 use super::disk_faults::Armed;
 use super::faults::{Fault, FaultCounts};
+use super::full::Fullness;
 use super::hurt::Hurt;
 use super::options::Options;
 use super::violation::Violation;
@@ -51,6 +52,7 @@ pub(crate) struct Node {
     /// How many times slower than usual.
     pub(crate) disk_slower: u64,
     pub(crate) index_slower: u64,
+    pub(crate) fullness: Fullness,
 }
 
 /// What a core leaves behind, and the core while it runs.
@@ -133,6 +135,7 @@ impl Node {
             clock,
             disk_slower: 1,
             index_slower: 1,
+            fullness: Fullness::default(),
         }
     }
 
@@ -334,6 +337,8 @@ impl Process {
         faults.add(Fault::ValueRelocated, counters.reclaimed.values);
         faults.add(Fault::DeleteCopied, counters.reclaimed.deletes);
         faults.add(Fault::SlowDiskFled, counters.slow_disk_handovers);
+        faults.add(Fault::FullDiskFled, counters.full_disk_handovers);
+        faults.add(Fault::AppendDroppedFull, counters.appends_dropped);
         faults.add(Fault::SegmentWaited, self.core.status().segment_waits);
     }
 }
