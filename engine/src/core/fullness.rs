@@ -21,8 +21,10 @@ impl<R: IndexReader> Core<R> {
         let before = self.room.state().room;
         self.room.measured(bytes, self.log.room());
         let after = self.room.state().room;
-        if before != after {
-            tracing::warn!(free_bytes = bytes, room = ?after, "the disk has another room than before");
+        if after > before {
+            tracing::warn!(free_bytes = bytes, room = ?after, "the disk is nearly full: free space, or delete keys");
+        } else if after < before {
+            tracing::info!(free_bytes = bytes, room = ?after, "the disk has room again");
         }
     }
 
@@ -86,6 +88,10 @@ impl<R: IndexReader> Core<R> {
     /// Asks for segments as far as the disk has room for them.
     pub(super) fn want_segments(&mut self, now: Nanos, out: &mut Effects) {
         let most = self.room.segments(now);
+        if most > 0 && !self.log.lacks_segments() {
+            // Whatever was refused, old segments have taken its place.
+            self.room.made();
+        }
         let wanted = self.log.segments_wanted(most).into_iter();
         wanted.for_each(|number| out.push(Effect::PrepareSegment { number }));
         if most == 0

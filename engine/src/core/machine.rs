@@ -207,7 +207,10 @@ impl<R: IndexReader> Core<R> {
             Event::SegmentDeleted => self.reclaim.released(None),
             Event::SegmentReady(segment) => {
                 self.log.segment_ready(segment);
-                self.room.made();
+                // An old one under another number says nothing about the disk.
+                if segment.life == 1 {
+                    self.room.made();
+                }
                 self.reclaim.released(Some(segment.number));
             }
             Event::SegmentRefused { number } => self.segment_refused(moment.now, number),

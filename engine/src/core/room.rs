@@ -88,7 +88,7 @@ impl Room {
         self.judge(log_room);
     }
 
-    /// A segment is ready.
+    /// A new segment is ready, or none is wanted any more.
     pub(super) fn made(&mut self) {
         self.refused = None;
     }

@@ -64,6 +64,11 @@ impl SegmentPool {
         missing.take(allowed).collect()
     }
 
+    /// Whether fewer are ready than should be.
+    pub(super) fn lacks(&self) -> bool {
+        self.ready.len() < self.ready_min
+    }
+
     /// A segment that was in the making is not to be had now.
     pub(super) fn refused(&mut self, number: u32) {
         self.requested.remove(&number);

@@ -177,6 +177,12 @@ impl LogWriter {
         self.pool.wanted(most)
     }
 
+    /// Whether fewer segments are ready than should be.
+    #[must_use]
+    pub fn lacks_segments(&self) -> bool {
+        self.pool.lacks()
+    }
+
     /// The disk has no space for a segment that was wanted; it will be wanted again.
     pub fn segment_refused(&mut self, number: u32) {
         self.pool.refused(number);

@@ -71,10 +71,18 @@ struct FailingReads<'a> {
 }
 
 impl DiskFaults {
-    /// Draws what a seed's disks do. Only every third seed's disks do anything; the others are the same runs whatever disks can do.
+    /// Draws what a seed's disks do. Every third seed's fail, rot and fill up, every third's only fill up; the others are the same runs
+    /// whatever disks can do.
     pub(crate) fn draw(seed: u64) -> Self {
-        if !seed.is_multiple_of(3) {
-            return Self::default();
+        match seed % 3 {
+            0 => {}
+            1 => {
+                return Self {
+                    kinds: vec![Fault::DiskFull],
+                    ..Self::default()
+                };
+            }
+            _ => return Self::default(),
         }
         let mut dice = Dice::new(!seed);
         let share = *dice.pick(&[250, 500, 1_000]);

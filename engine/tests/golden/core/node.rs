@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) incarnation: Incarnation,
     pub(crate) disk: Disk,
     pub(crate) core: Option<Core<MemoryReader>>,
+    /// Whether its disk has no space for segments.
+    pub(crate) refuses_segments: bool,
     config: CoreConfig,
     store: MemoryStore,
     committing: Option<Generation>,
@@ -82,6 +84,7 @@ impl Node {
             incarnation: Incarnation(0),
             disk,
             core: None,
+            refuses_segments: false,
             config,
             store: MemoryStore::new(),
             committing: None,
@@ -191,6 +194,10 @@ impl Node {
                     followed.push(Event::SegmentDeleted);
                 }
                 Effect::RecycleSegment { from, to } => followed.push(Event::SegmentReady(self.disk.recycle(from, to))),
+                Effect::PrepareSegment { number } if self.refuses_segments => {
+                    seen.push(Seen::Disk(format!("has no space for segment {number}")));
+                    followed.push(Event::SegmentRefused { number });
+                }
                 Effect::PrepareSegment { number } => followed.push(Event::SegmentReady(self.disk.prewrite(number))),
                 Effect::Read { ticket, position, length } => {
                     seen.push(Seen::Disk(format!("reads {length} bytes of segment {}", position.segment)));
