@@ -44,7 +44,7 @@ use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
 use crate::core::creation::{checkpoints, creation_flushes};
-use crate::core::event::PeerName;
+use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::core::room::DiskLimits;
@@ -555,6 +555,9 @@ impl CoreStart {
     async fn serve(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
+        // Before anything is written: later measurements come from the thread that makes segments.
+        let bytes = segments::free_bytes(&self.log).map_err(|source| NodeError::Log { core: self.core, source })?;
+        shared.push(Event::DiskFree { bytes });
         let core = Rc::new(RefCell::new(opened.core));
         let clients = Rc::new(Clients::default());
         let links = self.links(&shared);
