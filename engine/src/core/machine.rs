@@ -9,7 +9,7 @@ use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
+use margate_net::message::{CoreStatus, DiskRoom, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
 
 use super::copies::Copies;
 use super::durability::{Durability, WaitingQueue};
@@ -120,6 +120,8 @@ pub struct Core<R: IndexReader> {
     pub(super) room: Room,
     /// Whether a leader here may take less than all writes.
     pub(super) writes_limited: bool,
+    /// What was said of the disk last.
+    pub(super) room_told: DiskRoom,
     pub(super) counters: Counters,
 }
 
@@ -181,6 +183,7 @@ impl<R: IndexReader> Core<R> {
             last_end,
             room,
             writes_limited: false,
+            room_told: DiskRoom::Ample,
             counters: Counters::default(),
         }
     }
@@ -244,7 +247,7 @@ impl<R: IndexReader> Core<R> {
         }
         self.commit_index(moment, out);
         self.flush(moment, out);
-        self.room.settle(self.log.room());
+        self.settle_room();
         self.peers.flush(self.room.state(), out);
         self.want_segments(moment.now, out);
         Ok(())
@@ -442,23 +445,6 @@ impl<R: IndexReader> Core<R> {
             answers
                 .drain(..)
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
-        }
-    }
-
-    /// Judged once per tick and after all events of the turn: the flush may have returned with them.
-    fn flee_slow_disk(&mut self, now: Nanos) {
-        let patience = self.flush_patience;
-        let since = self.flushing_since.filter(|since| now.since(*since) >= patience);
-        let Some(since) = since.filter(|_| patience > Nanos(0)) else {
-            return;
-        };
-        for (shard, running) in &mut self.running {
-            let works = |replica| self.peers.has_written_since(*shard, replica, since);
-            if running.replica.flee_disk(works) {
-                let name = running.replica.name();
-                tracing::warn!(%name, "the disk does not answer: leadership is handed over");
-                self.counters.slow_disk_handovers += 1;
-            }
         }
     }
 

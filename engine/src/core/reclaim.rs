@@ -381,10 +381,7 @@ impl Scan {
                     Some(_) | None => continue,
                 },
                 RecordBody::Relocation { data, data_position } => (data, data_position, true),
-                RecordBody::HardState(_)
-                | RecordBody::Checkpoint { .. }
-                | RecordBody::ReplicaEnd
-                | RecordBody::Unknown { .. } => continue,
+                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => continue,
             };
             let Ok(entry) = EntryData::parse(data) else { continue };
             self.candidates.extend(entry.effects().map(|(offset, effect)| Candidate {

@@ -6,7 +6,7 @@
 //! The log leaves the reserve of the file system to the index. Segments that are prewritten belong to the log whatever becomes of
 //! the rest of the disk: of those, the last one and a quarter are kept for reclaim, which frees a segment for each it fills.
 //!
-//! Not here, on purpose: measuring (`runtime`), what leaders make of it (`fullness`).
+//! Not here, on purpose: measuring (`runtime`), what leaders make of it (`disks`).
 
 use margate_net::message::{DiskRoom, DiskState};
 

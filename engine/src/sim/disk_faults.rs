@@ -1,7 +1,7 @@
 //! Disks and indexes that fail: which faults a seed may have, and those that answer with an error (EIO).
 //!
-//! A log write, a segment or an index commit that fails, other than for want of space (`full`), ends its core at once, and the core's node with it. A read
-//! that fails is refused or tried again. A read that fails during a start refuses the start.
+//! A log write, a segment or an index commit that fails, other than for want of space (`full`), ends its core at once, and the
+//! core's node with it. A read that fails is refused or tried again. A read that fails during a start refuses the start.
 //!
 //! Not here, on purpose: bytes that change or go astray (`rot`), what a crash leaves (`disk`).
 

@@ -3,7 +3,7 @@
 //! A full disk ends no core. What it may bring about is that writes are refused as such, and that is held against it: a refusal
 //! without a disk that was full lately is a violation.
 //!
-//! Not here, on purpose: when it happens (`nemesis`), what leaders and followers do then (`core::fullness`).
+//! Not here, on purpose: when it happens (`nemesis`), what leaders and followers do then (`core::disks`).
 
 use margate_net::error::Refusal;
 

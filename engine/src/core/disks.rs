@@ -1,4 +1,4 @@
-//! What a core does about disks that are full, its own and its peers'.
+//! What a core does about disks that are full, its own and its peers', and about its own when it does not answer.
 //!
 //! A leader takes all writes while a quorum is above its watermarks, deletes while a quorum can append anything, and none beyond that.
 //! A member that is full takes no more entries (its leader sends them again) and no image; its reclaim goes on. A leader that is low
@@ -18,13 +18,18 @@ use crate::types::Nanos;
 impl<R: IndexReader> Core<R> {
     /// The file system has so many free bytes.
     pub(super) fn disk_measured(&mut self, bytes: u64) {
-        let before = self.room.state().room;
         self.room.measured(bytes, self.log.room());
-        let after = self.room.state().room;
-        if after > before {
-            tracing::warn!(free_bytes = bytes, room = ?after, "the disk is nearly full: free space, or delete keys");
-        } else if after < before {
-            tracing::info!(free_bytes = bytes, room = ?after, "the disk has room again");
+    }
+
+    /// All that was taken is queued or written; says so if the disk has become shorter of room, or not short any more.
+    pub(super) fn settle_room(&mut self) {
+        self.room.settle(self.log.room());
+        let DiskState { free_bytes, room } = self.room.state();
+        let before = std::mem::replace(&mut self.room_told, room);
+        if room > before {
+            tracing::warn!(free_bytes, ?room, "the disk is nearly full: free space, or delete keys");
+        } else if room < before {
+            tracing::info!(free_bytes, ?room, "the disk has more room again");
         }
     }
 
@@ -33,7 +38,10 @@ impl<R: IndexReader> Core<R> {
         self.log.segment_refused(number);
         self.reclaim.released(Some(number));
         if !self.room.is_low() {
-            tracing::warn!(segment = number, "the disk has no space for a segment; trying again");
+            tracing::warn!(
+                segment = number,
+                "the disk has no space for a segment, whatever is free; trying again"
+            );
         }
         self.room.refused(now, self.log.room());
     }
@@ -67,6 +75,23 @@ impl<R: IndexReader> Core<R> {
             answers
                 .drain(..)
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
+        }
+    }
+
+    /// Judged once per tick and after all events of the turn: the flush may have returned with them.
+    pub(super) fn flee_slow_disk(&mut self, now: Nanos) {
+        let patience = self.flush_patience;
+        let since = self.flushing_since.filter(|since| now.since(*since) >= patience);
+        let Some(since) = since.filter(|_| patience > Nanos(0)) else {
+            return;
+        };
+        for (shard, running) in &mut self.running {
+            let works = |replica| self.peers.has_written_since(*shard, replica, since);
+            if running.replica.flee_disk(works) {
+                let name = running.replica.name();
+                tracing::warn!(%name, "the disk does not answer: leadership is handed over");
+                self.counters.slow_disk_handovers += 1;
+            }
         }
     }
 
