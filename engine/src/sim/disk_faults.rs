@@ -71,7 +71,7 @@ struct FailingReads<'a> {
 }
 
 impl DiskFaults {
-    /// Draws what a seed's disks do. Every third seed's fail and rot, half of those fill up too, and every sixth seed's only fill up; the
+    /// Draws what a seed's disks do. Every third seed's fail and rot, some of those fill up too, and every sixth seed's only fill up; the
     /// others are the same runs whatever disks can do.
     pub(crate) fn draw(seed: u64) -> Self {
         match seed % 6 {
@@ -91,7 +91,7 @@ impl DiskFaults {
         let mut rate = |usual: u64| if dice.chance(500) { usual } else { 0 };
         let (start_error_per_mille, index_reverted_per_mille, rot_at_rest_per_mille) = (rate(150), rate(150), rate(150));
         let losses_left = dice.between(1, LOSSES_MAX);
-        if seed % 6 == 3 {
+        if seed % 18 == 15 {
             kinds.push(Fault::DiskFull);
         }
         Self {
