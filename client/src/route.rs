@@ -208,6 +208,7 @@ impl Members {
             Refusal::AlreadyExists { .. }
             | Refusal::Busy { .. }
             | Refusal::DeadlineExceeded
+            | Refusal::DiskFull { .. }
             | Refusal::InvalidArgument(_)
             | Refusal::InvalidKey { .. }
             | Refusal::NoSuchVersion

@@ -36,6 +36,8 @@ pub struct NodeConfig {
     pub election_ticks: u32,
     /// Bytes of each log segment.
     pub segment_bytes: u32,
+    /// Free bytes of the data directory's file system that the logs leave to the indexes; by default what all cores need together.
+    pub reserve_bytes: Option<u64>,
     /// Bytes each core's index may grow to.
     pub index_map_bytes: usize,
 }

@@ -80,6 +80,13 @@ pub const HEARTBEAT_TICKS: usize = 1;
 pub const CLOCK_DRIFT_PER_MILLE: u64 = 10;
 /// Milliseconds a client is told to wait when a queue is full: about one group commit under full load.
 pub const BUSY_RETRY_MS: u32 = 5;
+/// Milliseconds a client is told to wait when disks are full: they are measured every second.
+pub const DISK_FULL_RETRY_MS: u32 = 250;
+/// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed while the disk is low: what batches' headers,
+/// their padding and the ends of segments take is not worth copying everything for.
+pub const RECLAIM_PRESSED_PER_MILLE: u64 = 1_200;
+/// Segments a log has before anything is reclaimed while the disk is low.
+pub const RECLAIM_PRESSED_SEGMENTS_MIN: u64 = 1;
 /// Milliseconds a client is told to wait when the index lags behind: commits take tens of milliseconds.
 pub const OVERLAY_RETRY_MS: u32 = 50;
 /// Milliseconds a client is told to wait while leadership is being handed over.

@@ -4,7 +4,7 @@ use margate_engine::planted::Bug;
 use margate_engine::sim::{Fault, FaultCounts, Violation, run_caught};
 
 /// Seeds of the first test.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
 /// Seeds within which every planted bug must be found here; the program searches further.
 const PLANTED_WITHIN: u64 = 60;
 /// Bugs that show only where disks lose something, which every third seed's do.
@@ -39,6 +39,8 @@ fn seeds_hold_and_faults_happen() {
         Fault::CommitError,
         Fault::ReadError,
         Fault::DamageFound,
+        Fault::DiskFull,
+        Fault::WriteRefusedFull,
     ] {
         assert!(faults.of(fault) > 0, "{} never happened", fault.name());
     }

@@ -81,6 +81,17 @@ pub enum Refusal {
         /// When to come back, in milliseconds.
         retry_after_ms: u32,
     },
+    /// The disks of too many members of the shard are nearly full. Deletes are the last to be refused.
+    #[error(
+        "the disk is full: no quorum of the shard's members has room for this write (the fullest has {free_bytes} bytes free); \
+         free disk space or delete keys; try again after {retry_after_ms} ms"
+    )]
+    DiskFull {
+        /// Free bytes of the file system of the member that has least.
+        free_bytes: u64,
+        /// When to come back, in milliseconds.
+        retry_after_ms: u32,
+    },
     /// The operation waited longer than its deadline and was taken out of the queue unexecuted.
     #[error("the deadline passed before the operation was executed")]
     DeadlineExceeded,
@@ -199,7 +210,9 @@ impl Refusal {
             Self::NotLeader { .. } | Self::WrongRange { .. } | Self::NoSuchShard | Self::ShuttingDown | Self::Damaged => {
                 RetryClass::NowWithNewMap
             }
-            Self::Busy { retry_after_ms, .. } | Self::NotReady { retry_after_ms } => RetryClass::AfterMs(retry_after_ms),
+            Self::Busy { retry_after_ms, .. } | Self::NotReady { retry_after_ms } | Self::DiskFull { retry_after_ms, .. } => {
+                RetryClass::AfterMs(retry_after_ms)
+            }
             Self::OutcomeUnknown => RetryClass::OutcomeUnknown,
         }
     }
@@ -211,7 +224,12 @@ impl Refusal {
             Self::InvalidKey { .. } | Self::ValueTooLarge { .. } | Self::InvalidArgument(_) | Self::DeadlineExceeded => Fault::Caller,
             Self::NotFound | Self::AlreadyExists { .. } | Self::VersionMismatch { .. } | Self::NoSuchVersion => Fault::State,
             Self::NotLeader { .. } | Self::WrongRange { .. } | Self::NoSuchShard => Fault::Route,
-            Self::Busy { .. } | Self::NotReady { .. } | Self::ShuttingDown | Self::Damaged | Self::OutcomeUnknown => Fault::Server,
+            Self::Busy { .. }
+            | Self::NotReady { .. }
+            | Self::DiskFull { .. }
+            | Self::ShuttingDown
+            | Self::Damaged
+            | Self::OutcomeUnknown => Fault::Server,
         }
     }
 
@@ -237,6 +255,10 @@ impl Refusal {
             Self::ShuttingDown => (14, 0, 0),
             Self::Damaged => (15, 0, 0),
             Self::OutcomeUnknown => (16, 0, 0),
+            Self::DiskFull {
+                free_bytes,
+                retry_after_ms,
+            } => (17, free_bytes, u64::from(retry_after_ms)),
         };
         WireRefusal { code, a, b }
     }
@@ -275,6 +297,10 @@ impl Refusal {
             14 => Self::ShuttingDown,
             15 => Self::Damaged,
             16 => Self::OutcomeUnknown,
+            17 => Self::DiskFull {
+                free_bytes: a,
+                retry_after_ms: millis(b)?,
+            },
             _ => return Err(unknown),
         })
     }
@@ -346,7 +372,7 @@ mod tests {
 
     #[test]
     fn only_an_unknown_outcome_forbids_a_retry_for_the_sake_of_exactly_once() {
-        for code in 1..=16 {
+        for code in 1..=17 {
             let refusal = Refusal::from_wire(WireRefusal { code, a: 1, b: 1 }).expect("codes are dense");
             assert_eq!(refusal.retry() == RetryClass::OutcomeUnknown, refusal == Refusal::OutcomeUnknown);
         }

@@ -253,8 +253,45 @@ pub struct PeerBatch {
     pub round: u64,
     /// The highest round the sender has received from the receiver; tenure will rest on it.
     pub echo: u64,
+    /// The sender's disk: what its acknowledgements carry.
+    pub disk: DiskState,
     /// One message per replica and purpose, in the order they must be stepped.
     pub messages: Vec<PeerMessage>,
+}
+
+/// What a core's disk has left, as the core judges it by its own settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskState {
+    /// Free bytes of its file system, as last measured; 0 before.
+    pub free_bytes: u64,
+    /// What that means.
+    pub room: DiskRoom,
+}
+
+/// Whether a core's disk has room for more. Later is less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum DiskRoom {
+    /// For anything.
+    #[default]
+    Ample = 0,
+    /// It is under its watermark: what frees space may go on.
+    Low = 1,
+    /// Only what is kept for reclaim is left: nothing more is appended.
+    Full = 2,
+}
+
+/// Which writes a leader takes, by the disks of its shard's members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum WritesTaken {
+    /// All.
+    #[default]
+    All = 0,
+    /// Deletes: no quorum is above its watermark.
+    Deletes = 1,
+    /// None: no quorum can append anything, or this node cannot.
+    None = 2,
 }
 
 /// One Raft message. The field names are the raft crate's.
@@ -417,6 +454,10 @@ pub struct CoreStatus {
     pub overlay_rows: u64,
     /// Times the log had to wait for a prewritten segment.
     pub segment_waits: u64,
+    /// Its disk.
+    pub disk: DiskState,
+    /// Writes refused because disks are full, since the node's start.
+    pub writes_refused: u64,
     /// Its replicas.
     pub replicas: Vec<ReplicaStatus>,
 }
@@ -440,6 +481,8 @@ pub struct ReplicaStatus {
     pub applied: LogIndex,
     /// Highest index in the log.
     pub last: LogIndex,
+    /// Which writes it takes, if it leads.
+    pub writes: WritesTaken,
 }
 
 /// What a replica is doing.
@@ -481,6 +524,34 @@ impl PeerMessageKind {
         ]
         .into_iter()
         .find(|kind| *kind as u8 == code)
+    }
+}
+
+impl DiskRoom {
+    /// The room with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Ample, Self::Low, Self::Full].into_iter().find(|room| *room as u8 == code)
+    }
+}
+
+impl WritesTaken {
+    /// The writes with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::All, Self::Deletes, Self::None]
+            .into_iter()
+            .find(|writes| *writes as u8 == code)
+    }
+
+    /// Whether an operation is among them; one that reads always is.
+    #[must_use]
+    pub fn include(self, operation: &Operation) -> bool {
+        match operation {
+            Operation::Get { .. } | Operation::List { .. } | Operation::Size { .. } => true,
+            Operation::Delete { .. } => self < Self::None,
+            Operation::CompareExchange { .. } | Operation::Set { .. } => self == Self::All,
+        }
     }
 }
 

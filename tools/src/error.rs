@@ -158,6 +158,7 @@ impl From<&Refusal> for Exit {
             | Refusal::WrongRange { .. }
             | Refusal::NoSuchShard
             | Refusal::Busy { .. }
+            | Refusal::DiskFull { .. }
             | Refusal::NotReady { .. }
             | Refusal::ShuttingDown
             | Refusal::Damaged => Self::Unavailable,

@@ -330,6 +330,8 @@ fn status(node: NodeId) -> CoreStatus {
         index_bytes: 4,
         overlay_rows: 5,
         segment_waits: 6,
+        disk: margate_net::message::DiskState::default(),
+        writes_refused: 0,
         replicas: Vec::new(),
     }
 }

@@ -229,6 +229,7 @@ fn some_batch() -> PeerBatch {
     PeerBatch {
         round: 8,
         echo: 7,
+        disk: margate_net::message::DiskState::default(),
         messages: vec![message],
     }
 }
@@ -267,6 +268,7 @@ fn some_status() -> CoreStatus {
         applied: LogIndex(3),
         last: LogIndex(4),
         role: ReplicaRole::Leader,
+        writes: margate_net::message::WritesTaken::All,
     };
     CoreStatus {
         node: NodeId(1),
@@ -277,6 +279,8 @@ fn some_status() -> CoreStatus {
         index_bytes: 3,
         overlay_rows: 4,
         segment_waits: 5,
+        disk: margate_net::message::DiskState::default(),
+        writes_refused: 6,
         replicas: vec![replica],
     }
 }

@@ -128,7 +128,7 @@ fn go_on(mut disk: Disk, end: ScanEnd, last: u64) {
     end.discard.iter().for_each(|segment| disk.remove(*segment));
     let mut log = LogWriter::new(config, end.resume);
     end.ready.iter().for_each(|segment| log.segment_ready(*segment));
-    for number in log.segments_wanted() {
+    for number in log.segments_wanted(usize::MAX) {
         log.segment_ready(disk.prewrite(&config, number));
     }
     log.push(hard_state(3));
@@ -179,7 +179,7 @@ fn write() -> Disk {
 }
 
 fn append(disk: &mut Disk, config: &LogConfig, log: &mut LogWriter) {
-    for number in log.segments_wanted() {
+    for number in log.segments_wanted(usize::MAX) {
         log.segment_ready(disk.prewrite(config, number));
     }
     let FlushStep::Write(flush) = log.flush(Nanos(1), Nanos(1_700_000_000_000_000_000)) else {

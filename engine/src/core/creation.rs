@@ -53,7 +53,7 @@ pub fn checkpoints(map: &Map, node: NodeId, core: CoreId, wall: Nanos) -> Vec<Re
 #[must_use]
 pub fn creation_flushes(config: LogConfig, first: ReadySegment, records: Vec<Record>, wall: Nanos) -> Vec<Flush> {
     let mut log = LogWriter::new(config, Resume::fresh());
-    log.segments_wanted();
+    log.segments_wanted(usize::MAX);
     log.segment_ready(first);
     records.into_iter().for_each(|record| log.push(record));
     let mut flushes = Vec::new();

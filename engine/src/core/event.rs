@@ -51,6 +51,11 @@ pub struct LogReadFault {
 /// What happens to a core.
 #[derive(Debug)]
 pub enum Event {
+    /// The file system of the log was measured.
+    DiskFree {
+        /// Bytes that may still be written to it.
+        bytes: u64,
+    },
     /// The generation handed to the index is durable.
     IndexDone {
         /// Its number.
@@ -100,6 +105,11 @@ pub enum Event {
     SegmentDeleted,
     /// A segment is prewritten, or an old one ready for a new life.
     SegmentReady(ReadySegment),
+    /// The disk has no space for a segment; what was there of it is gone. Nothing else was harmed.
+    SegmentRefused {
+        /// The number it was to have.
+        number: u32,
+    },
     /// Take no more operations, hand leadership over.
     Stop,
     /// One tick of the deployment's length has passed. Missed ones are dropped.
@@ -116,12 +126,13 @@ pub enum Effect {
         /// Its number.
         number: u32,
     },
-    /// Prewrite this segment and answer with [`Event::SegmentReady`].
+    /// Prewrite this segment and answer with [`Event::SegmentReady`], or with [`Event::SegmentRefused`] where the disk is full.
     PrepareSegment {
         /// Its number.
         number: u32,
     },
-    /// Give the file of a segment that nobody reads any more a new life and answer with [`Event::SegmentReady`].
+    /// Give the file of a segment that nobody reads any more a new life and answer with [`Event::SegmentReady`], or delete it and
+    /// answer with [`Event::SegmentRefused`] where the disk is too full even for that.
     RecycleSegment {
         /// The number it has.
         from: u32,

@@ -9,7 +9,7 @@ use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId, Space};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
+use margate_net::message::{CoreStatus, DiskRoom, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
 
 use super::copies::Copies;
 use super::durability::{Durability, WaitingQueue};
@@ -19,6 +19,7 @@ use super::laggards::Laggards;
 use super::members::{Nursery, Transferred, Transfers};
 use super::peers::Peers;
 use super::reclaim::{Ground, Reclaim, Reclaimed};
+use super::room::{DiskLimits, Room};
 use super::values::{Owner, Tickets, Values};
 use crate::consensus::group::{Progress, StepFault, entry_parts};
 use crate::consensus::window::{BatchPlace, Place};
@@ -58,6 +59,8 @@ pub struct CoreParts<R: IndexReader> {
     pub nursery: Nursery,
     /// For how long a flush may be under way before this core hands over what it leads; zero for ever.
     pub flush_patience: Nanos,
+    /// When its disk is low.
+    pub disk: DiskLimits,
     /// The bug to show, [`Planted::NONE`] in production.
     pub planted: Planted,
 }
@@ -114,6 +117,11 @@ pub struct Core<R: IndexReader> {
     pub(super) ticked: bool,
     /// The last end of a replica among the records queued: no generation that knows of it goes before it.
     pub(super) last_end: u64,
+    pub(super) room: Room,
+    /// Whether a leader here may take less than all writes.
+    pub(super) writes_limited: bool,
+    /// What was said of the disk last.
+    pub(super) room_told: DiskRoom,
     pub(super) counters: Counters,
 }
 
@@ -130,6 +138,12 @@ pub struct Counters {
     pub transferred: Transferred,
     /// Leaderships handed over because the disk did not answer.
     pub slow_disk_handovers: u64,
+    /// Leaderships handed over because the disk was nearly full.
+    pub full_disk_handovers: u64,
+    /// Messages with entries that were dropped because the disk was full.
+    pub appends_dropped: u64,
+    /// Writes refused because disks were full.
+    pub writes_refused: u64,
 }
 
 impl<R: IndexReader> Core<R> {
@@ -141,6 +155,7 @@ impl<R: IndexReader> Core<R> {
             .replicas
             .into_iter()
             .map(|(replica, durable_hard_state)| (replica.name().shard, Running::new(replica, durable_hard_state)));
+        let room = Room::new(parts.disk, parts.log_config.segment_bytes);
         Self {
             cluster: parts.cluster,
             log_config: parts.log_config,
@@ -166,6 +181,9 @@ impl<R: IndexReader> Core<R> {
             ticked: false,
             // What replay queued before anything else.
             last_end,
+            room,
+            writes_limited: false,
+            room_told: DiskRoom::Ample,
             counters: Counters::default(),
         }
     }
@@ -176,11 +194,12 @@ impl<R: IndexReader> Core<R> {
     /// [`Halt`]: the core cannot go on, its node must stop.
     pub fn handle(&mut self, moment: Moment, event: Event, out: &mut Effects) -> Result<(), Halt> {
         match event {
+            Event::DiskFree { bytes } => self.disk_measured(bytes),
             Event::IndexDone { generation } => self.generations.done(generation, &mut self.index)?,
             Event::Flushed { sequence } => self.flushed(moment, sequence, out)?,
             Event::Member { from, message } => self.member(moment, from, message, out)?,
             Event::Peer { from, incarnation, batch } => {
-                if self.peers.received(from, incarnation, batch.round) {
+                if self.peers.received(from, incarnation, (batch.round, batch.disk)) {
                     let messages = batch.messages.into_iter();
                     messages.for_each(|message| self.step(moment, from, message, out));
                 }
@@ -188,13 +207,16 @@ impl<R: IndexReader> Core<R> {
             Event::PeerLost { peer } => self.peer_lost(peer),
             Event::ReadDone { ticket, result } => self.read_done(moment.now, ticket, result, out)?,
             Event::Requests { connection, requests } => self.admit(moment.now, connection, requests, out)?,
-            Event::SegmentDeleted => self.reclaim.released(),
+            Event::SegmentDeleted => self.reclaim.released(None),
             Event::SegmentReady(segment) => {
                 self.log.segment_ready(segment);
-                if segment.life > 1 {
-                    self.reclaim.released();
+                // An old one under another number says nothing about the disk.
+                if segment.life == 1 {
+                    self.room.made();
                 }
+                self.reclaim.released(Some(segment.number));
             }
+            Event::SegmentRefused { number } => self.segment_refused(moment.now, number),
             Event::Stop => self.stop(),
             Event::Tick => {
                 self.tick(moment.now, out);
@@ -210,22 +232,24 @@ impl<R: IndexReader> Core<R> {
     /// [`Halt`]: the core cannot go on, its node must stop.
     pub fn end_turn(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
         self.settle_images(out);
+        self.judge_writes(out);
         // While a flush is in flight operations gather: one entry per shard and flush, not one per turn.
         if !self.log.in_flight() && self.log.has_room() {
             self.reclaim(moment, out)?;
-            self.propose(moment, out)?;
+            if !self.room.is_full() {
+                self.propose(moment, out)?;
+            }
         }
         self.collect(moment, out)?;
         if std::mem::take(&mut self.ticked) {
             self.flee_slow_disk(moment.now);
+            self.flee_full_disk();
         }
         self.commit_index(moment, out);
         self.flush(moment, out);
-        self.peers.flush(out);
-        self.log
-            .segments_wanted()
-            .into_iter()
-            .for_each(|number| out.push(Effect::PrepareSegment { number }));
+        self.settle_room();
+        self.peers.flush(self.room.state(), out);
+        self.want_segments(moment.now, out);
         Ok(())
     }
 
@@ -260,6 +284,8 @@ impl<R: IndexReader> Core<R> {
             index_bytes: self.index.reader().bytes_used().unwrap_or(0),
             overlay_rows: self.index.overlay_rows() as u64,
             segment_waits: self.log.segment_waits(),
+            disk: self.room.state(),
+            writes_refused: self.counters().writes_refused,
             replicas: running.chain(damaged).collect(),
         }
     }
@@ -287,6 +313,7 @@ impl<R: IndexReader> Core<R> {
             entries_fetched: self.laggards.fetched(),
             reclaimed: self.reclaim.done(),
             transferred: self.transfers.counters,
+            writes_refused: self.running.values().map(|running| running.replica.disk_refused).sum(),
             ..self.counters
         }
     }
@@ -338,6 +365,13 @@ impl<R: IndexReader> Core<R> {
             }
             return;
         }
+        let entry_bytes = message.entries.iter().map(|entry| entry.data.len()).sum();
+        if !self.takes_entries(entry_bytes) {
+            return;
+        }
+        let Some(running) = self.running.get_mut(&shard) else {
+            return;
+        };
         let acknowledged = message.kind == PeerMessageKind::AppendResponse && !message.reject;
         if acknowledged && message.index > running.replica.group.matched(message.from) {
             self.peers.wrote(from, moment.now);
@@ -391,6 +425,7 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn peer_lost(&mut self, peer: PeerName) {
+        self.forget_disk(peer);
         for (shard, replica) in self.peers.replicas_on(peer) {
             if let Some(running) = self.running.get_mut(&shard) {
                 running.replica.group.unreachable(replica);
@@ -410,23 +445,6 @@ impl<R: IndexReader> Core<R> {
             answers
                 .drain(..)
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
-        }
-    }
-
-    /// Judged once per tick and after all events of the turn: the flush may have returned with them.
-    fn flee_slow_disk(&mut self, now: Nanos) {
-        let patience = self.flush_patience;
-        let since = self.flushing_since.filter(|since| now.since(*since) >= patience);
-        let Some(since) = since.filter(|_| patience > Nanos(0)) else {
-            return;
-        };
-        for (shard, running) in &mut self.running {
-            let works = |replica| self.peers.has_written_since(*shard, replica, since);
-            if running.replica.flee_slow_disk(works) {
-                let name = running.replica.name();
-                tracing::warn!(%name, "the disk does not answer: leadership is handed over");
-                self.counters.slow_disk_handovers += 1;
-            }
         }
     }
 
@@ -484,6 +502,7 @@ impl<R: IndexReader> Core<R> {
             values: &self.values,
             durability: &self.durability,
             held: self.transfers.are_under_way(),
+            pressed: self.room.is_low(),
             planted: self.planted,
         };
         act(&mut self.reclaim, &mut ground)
@@ -737,7 +756,7 @@ pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribu
     }
 }
 
-fn owner(replica: &Replica) -> Owner {
+pub(super) fn owner(replica: &Replica) -> Owner {
     Owner {
         shard: replica.name().shard,
         space: replica.space,
@@ -766,5 +785,6 @@ fn damaged_status(name: ReplicaName) -> ReplicaStatus {
         commit: none,
         applied: none,
         last: none,
+        writes: margate_net::message::WritesTaken::None,
     }
 }

@@ -380,7 +380,7 @@ impl<R: IndexReader> Core<R> {
         let settled = known.is_some_and(Receiving::is_settled);
         let full = known.is_none() && self.transfers.receiving.len() >= limits::IMAGES_MAX;
         let useful = |replica: &&Replica| replica.name().replica == message.to && replica.applied() < *applied && !replica.leads();
-        let Some(replica) = replica.filter(useful).filter(|_| !settled && !full) else {
+        let Some(replica) = replica.filter(useful).filter(|_| !settled && !full && !self.room.is_low()) else {
             let running = self.running.get_mut(&shard).map(|running| &mut running.replica);
             if let Some(replica) = running.filter(|replica| replica.name().replica == message.to && replica.applied() >= *applied) {
                 let members = replica.state().members.clone();
@@ -406,6 +406,10 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn image_goes_on(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {
+        if self.room.is_full() && self.transfers.receiving.get(&message.shard).is_some_and(|one| !one.is_settled()) {
+            // Reclaim must go on, and it does not while an image is under way.
+            return self.end_receiving(message.shard);
+        }
         // What is not taken now is sent again.
         let busy = !self.log.has_room() || self.index.active_bytes() >= 2 * limits::OVERLAY_FREEZE_BYTES;
         let shard = message.shard;

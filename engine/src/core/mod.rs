@@ -20,12 +20,14 @@
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
 //! - `members`: admission of members, images sent and taken. `copies`: records of copies under way.
 //! - [`reclaim`]: old segments come free.
+//! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 
 mod copies;
 pub mod creation;
+mod disks;
 pub mod durability;
 pub mod event;
 pub mod generations;
@@ -37,6 +39,7 @@ mod rebuilding;
 pub mod reclaim;
 pub mod replay;
 mod replaying;
+pub mod room;
 pub mod values;
 
 #[cfg(test)]

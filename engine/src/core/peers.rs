@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use margate_net::ids::{Incarnation, NodeId, ReplicaId, ShardId};
 use margate_net::map::Map;
-use margate_net::message::{PeerBatch, PeerMessage};
+use margate_net::message::{DiskRoom, DiskState, PeerBatch, PeerMessage};
 
 use super::event::{Effect, Effects, PeerName};
 use crate::types::Nanos;
@@ -19,6 +19,8 @@ struct Link {
     round_sent: u64,
     round_seen: u64,
     outgoing: Vec<PeerMessage>,
+    /// What it said of its disk, while it can be reached.
+    disk: Option<DiskState>,
     /// When its disk was last known to have written something new.
     wrote: Nanos,
     /// When something it said was complained about last.
@@ -68,13 +70,38 @@ impl Peers {
     }
 
     /// A batch arrived. Whether its sender is a peer at all.
-    pub fn received(&mut self, from: PeerName, incarnation: Incarnation, round: u64) -> bool {
+    pub fn received(&mut self, from: PeerName, incarnation: Incarnation, (round, disk): (u64, DiskState)) -> bool {
         let Some(link) = self.links.get_mut(&from) else { return false };
         if link.incarnation != incarnation {
             (link.incarnation, link.round_seen) = (incarnation, 0);
         }
-        link.round_seen = link.round_seen.max(round);
+        // Frames may be overtaken: the newest says how the disk is.
+        if round >= link.round_seen {
+            (link.round_seen, link.disk) = (round, Some(disk));
+        }
         true
+    }
+
+    /// A core cannot be reached: its disk is not known.
+    pub fn forget_disk(&mut self, of: PeerName) {
+        if let Some(link) = self.links.get_mut(&of) {
+            link.disk = None;
+        }
+    }
+
+    /// What the core of a replica said of its disk.
+    #[must_use]
+    pub fn disk_of(&self, shard: ShardId, replica: ReplicaId) -> Option<DiskState> {
+        let home = self.homes.get(&(shard, replica));
+        home.and_then(|home| self.links.get(home)).and_then(|link| link.disk)
+    }
+
+    /// Whether any peer's disk is short of room.
+    #[must_use]
+    pub fn any_is_short(&self) -> bool {
+        self.links
+            .values()
+            .any(|link| link.disk.is_some_and(|disk| disk.room != DiskRoom::Ample))
     }
 
     /// Whether something that a core said may be complained about, so that a faulty peer does not fill the journal.
@@ -134,8 +161,8 @@ impl Peers {
             .map(|(replica, _)| *replica)
     }
 
-    /// Sends what is queued.
-    pub fn flush(&mut self, out: &mut Effects) {
+    /// Sends what is queued, and with it how this core's disk is.
+    pub fn flush(&mut self, disk: DiskState, out: &mut Effects) {
         for (to, link) in &mut self.links {
             if !link.outgoing.is_empty() {
                 link.round_sent += 1;
@@ -145,6 +172,7 @@ impl Peers {
                     batch: PeerBatch {
                         round: link.round_sent,
                         echo: link.round_seen,
+                        disk,
                         messages,
                     },
                 });

@@ -56,6 +56,8 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) durability: &'a Durability,
     /// Whether something else still reads from old segments.
     pub(super) held: bool,
+    /// Whether the disk is low, so that less garbage is worth the copying.
+    pub(super) pressed: bool,
     pub(super) planted: Planted,
 }
 
@@ -76,13 +78,24 @@ pub struct Reclaimed {
 #[derive(Debug, Default)]
 pub(super) struct Reclaim {
     state: State,
-    /// The generation and the newest segment for which nothing was due: neither has changed, nothing is.
-    checked: Option<(u64, u32)>,
+    /// The generation, the newest segment and the pressure for which nothing was due: none has changed, nothing is.
+    checked: Option<(u64, u32, bool)>,
     /// The newest segment when a generation was asked for, so that one that cannot help is not asked for again and again.
     hurried: u32,
     /// A segment that did not read whole: it is kept, with all after it.
     damaged: Option<u32>,
+    /// Bytes copied out of the segment that is being reclaimed.
+    copied: u64,
+    barren: Barren,
     done: Reclaimed,
+}
+
+/// Segments reclaimed one after the other that freed next to nothing. Under pressure only a whole round of the log is worth that.
+#[derive(Clone, Copy, Debug, Default)]
+struct Barren {
+    segments: u32,
+    /// Bytes that lived when the last of them was met.
+    live: u64,
 }
 
 #[derive(Debug, Default)]
@@ -98,8 +111,10 @@ enum State {
     Closing {
         records: u64,
     },
-    /// Until the driver says that the file is gone, or ready under another number.
-    Releasing,
+    /// Until the driver says that the file is gone, or ready under another number: this one.
+    Releasing {
+        to: Option<u32>,
+    },
 }
 
 /// How far the segment is read.
@@ -151,7 +166,7 @@ impl Reclaim {
     pub(super) fn is_hungry(&self, log: &LogWriter) -> bool {
         match &self.state {
             State::Scanning(scan) => !scan.candidates.is_empty() && !log.in_flight(),
-            State::Idle | State::Settling { .. } | State::Closing { .. } | State::Releasing => false,
+            State::Idle | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. } => false,
         }
     }
 
@@ -169,7 +184,7 @@ impl Reclaim {
             State::Idle => self.begin(ground)?,
             State::Scanning(scan) => {
                 if !scan.candidates.is_empty() {
-                    scan.copy(moment.wall, ground, &mut self.done)?;
+                    self.copied += scan.copy(moment.wall, ground, &mut self.done)?;
                 }
                 scan.read_on(ground, out);
                 if scan.is_done(ground.copies) {
@@ -188,10 +203,10 @@ impl Reclaim {
             State::Closing { records } => {
                 let oldest = ground.log.oldest_segment();
                 if ground.durability.reached(false) >= *records && !ground.held && !is_needed(oldest, ground) {
-                    self.release(ground, out);
+                    self.release(ground, out)?;
                 }
             }
-            State::Releasing => {}
+            State::Releasing { .. } => {}
         }
         Ok(())
     }
@@ -217,22 +232,22 @@ impl Reclaim {
         }
     }
 
-    /// The driver is done with the file.
-    pub(super) fn released(&mut self) {
-        if matches!(self.state, State::Releasing) {
+    /// The driver is done with a file: it is gone, or it has, or should have had, this number.
+    pub(super) fn released(&mut self, number: Option<u32>) {
+        if matches!(self.state, State::Releasing { to } if to == number) {
             (self.state, self.checked) = (State::Idle, None);
         }
     }
 
     fn begin<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
         let newest = ground.log.position().segment;
-        let seen = (ground.generations.durable(), newest);
+        let seen = (ground.generations.durable(), newest, ground.pressed);
         if self.damaged.is_some() || ground.held || self.checked == Some(seen) {
             return Ok(());
         }
         self.checked = Some(seen);
         let segment = ground.log.oldest_segment();
-        if !is_due(segment, ground)? {
+        if !is_due(segment, self.barren, ground)? {
             return Ok(());
         }
         let needed_from = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment);
@@ -244,18 +259,28 @@ impl Reclaim {
             }
             return Ok(());
         }
-        self.state = State::Scanning(Scan::new(segment));
+        (self.state, self.copied) = (State::Scanning(Scan::new(segment)), 0);
         Ok(())
     }
 
-    fn release<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
+    fn release<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) -> Result<(), IndexError> {
         let from = ground.log.oldest_segment();
-        match ground.log.release_oldest() {
-            Some(to) => out.push(Effect::RecycleSegment { from, to }),
-            None => out.push(Effect::DeleteSegment { number: from }),
-        }
+        let to = ground.log.release_oldest();
+        out.push(match to {
+            Some(to) => Effect::RecycleSegment { from, to },
+            None => Effect::DeleteSegment { number: from },
+        });
         self.done.segments += 1;
-        self.state = State::Releasing;
+        self.barren = if self.copied >= u64::from(ground.config.segment_bytes) / 8 * 7 {
+            Barren {
+                segments: self.barren.segments.saturating_add(1),
+                live: ground.index.reader().live_bytes()?,
+            }
+        } else {
+            Barren::default()
+        };
+        self.state = State::Releasing { to };
+        Ok(())
     }
 }
 
@@ -377,9 +402,9 @@ impl Scan {
         }
     }
 
-    /// Looks at some candidates and queues copies of those that live.
-    fn copy<R: IndexReader>(&mut self, wall: Nanos, ground: &mut Ground<'_, R>, done: &mut Reclaimed) -> Result<(), IndexError> {
-        let mut budget = budget(ground)?;
+    /// Looks at some candidates and queues copies of those that live. Bytes of them.
+    fn copy<R: IndexReader>(&mut self, wall: Nanos, ground: &mut Ground<'_, R>, done: &mut Reclaimed) -> Result<u64, IndexError> {
+        let (mut budget, mut copied) = (budget(ground)?, 0);
         while budget.effects > 0
             && budget.bytes > 0
             && let Some(first) = self.candidates.front()
@@ -401,6 +426,7 @@ impl Scan {
                 budget.bytes = budget.bytes.saturating_sub(bytes);
                 if next.lives(ground)? {
                     next.add(&mut data, &mut rows, done);
+                    copied += bytes;
                 }
                 self.candidates.pop_front();
             }
@@ -417,7 +443,7 @@ impl Scan {
                 break;
             }
         }
-        Ok(())
+        Ok(copied)
     }
 
     /// All copies are durable and pointed to. The generation that holds all of it, and what raft may no longer ask for.
@@ -484,9 +510,15 @@ fn is_needed<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -> bool {
 }
 
 /// Whether the log is so much longer than what lives in it that its oldest segment should go.
-fn is_due<R: IndexReader>(oldest: u32, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+fn is_due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
     let newest = ground.log.position().segment;
-    Ok(newest > oldest && log_bytes(ground) > target_bytes(ground)?)
+    if newest <= oldest {
+        return Ok(false);
+    }
+    let (length, live) = (log_bytes(ground), ground.index.reader().live_bytes()?);
+    // Under pressure too the round after a barren one waits until something was deleted.
+    let fruitless = barren.segments > newest - oldest && live.saturating_add(u64::from(ground.config.segment_bytes) / 8) > barren.live;
+    Ok(length > target_bytes(live, false, ground) || (ground.pressed && !fruitless && length > target_bytes(live, true, ground)))
 }
 
 fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
@@ -494,16 +526,22 @@ fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
     u64::from(segments) * u64::from(ground.config.segment_bytes) + u64::from(ground.log.position().offset)
 }
 
-fn target_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError> {
-    let live = ground.index.reader().live_bytes()?;
-    let least = limits::RECLAIM_SEGMENTS_MIN * u64::from(ground.config.segment_bytes);
-    Ok(least.max(live.saturating_mul(limits::RECLAIM_PER_MILLE) / 1_000))
+fn target_bytes<R: IndexReader>(live: u64, pressed: bool, ground: &Ground<'_, R>) -> u64 {
+    let (segments, per_mille) = if pressed {
+        (limits::RECLAIM_PRESSED_SEGMENTS_MIN, limits::RECLAIM_PRESSED_PER_MILLE)
+    } else {
+        (limits::RECLAIM_SEGMENTS_MIN, limits::RECLAIM_PER_MILLE)
+    };
+    let least = segments * u64::from(ground.config.segment_bytes);
+    least.max(live.saturating_mul(per_mille) / 1_000)
 }
 
-/// The further the log is over its target, the more is looked at.
+/// The further the log is over its target, the more is looked at; most where the disk is low.
 fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
-    let excess = log_bytes(ground).saturating_mul(1_000) / target_bytes(ground)?.max(1);
+    let target = target_bytes(ground.index.reader().live_bytes()?, false, ground);
+    let excess = log_bytes(ground).saturating_mul(1_000) / target.max(1);
     let step = match excess {
+        _ if ground.pressed => 16,
         0..1_100 => 1,
         1_100..1_250 => 4,
         _ => 16,

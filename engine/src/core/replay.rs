@@ -23,6 +23,7 @@ use super::machine::{Core, CoreParts};
 use super::members::Nursery;
 use super::rebuilding::Checkpoints;
 use super::replaying::Replaying;
+use super::room::DiskLimits;
 use crate::consensus::convert;
 use crate::consensus::window::{BatchPlace, Place};
 use crate::index::error::IndexError;
@@ -51,6 +52,8 @@ pub struct CoreConfig {
     pub election_ticks: u32,
     /// Time between ticks, by which tenure is measured; zero for no tenure: every read asks a quorum.
     pub tick: Nanos,
+    /// When its disk is low.
+    pub disk: DiskLimits,
     /// Seed of all dice of this core.
     pub seed: u64,
     /// The bug to show, [`Planted::NONE`] in production.
@@ -415,6 +418,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             nursery: nursery(config),
             // One minimum election timeout: the other half of what design section 6 allows is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
+            disk: config.disk,
             planted: config.planted,
         };
         Ok(Replayed {

@@ -55,12 +55,42 @@ impl SegmentPool {
         }
     }
 
-    /// Numbers whose prewriting should start now.
-    pub(super) fn wanted(&mut self) -> Vec<u32> {
+    /// Numbers whose prewriting should start now, if so many segments may be in the making.
+    pub(super) fn wanted(&mut self, most: usize) -> Vec<u32> {
         let from = self.next_number();
         let to = from.saturating_add(length_u32(self.ready_min));
+        let allowed = most.saturating_sub(self.requested.len());
         let missing = (from..to).filter(|number| !self.ready.contains_key(number) && self.requested.insert(*number));
-        missing.collect()
+        missing.take(allowed).collect()
+    }
+
+    /// Whether fewer are ready than should be.
+    pub(super) fn lacks(&self) -> bool {
+        self.ready.len() < self.ready_min
+    }
+
+    /// A segment that was in the making is not to be had now.
+    pub(super) fn refused(&mut self, number: u32) {
+        self.requested.remove(&number);
+    }
+
+    /// A ready segment and the number it should get, where the next one is missing and nobody makes it.
+    pub(super) fn close_gap(&mut self) -> Option<(u32, u32)> {
+        let next = self.next_number();
+        if self.ready.contains_key(&next) || self.requested.contains(&next) {
+            return None;
+        }
+        let (from, _) = self.ready.pop_last()?;
+        self.requested.insert(next);
+        Some((from, next))
+    }
+
+    /// Bytes of batches that fit into what is left of the segment in use and the ready ones behind it.
+    pub(super) fn room(&self) -> u64 {
+        let left = self.open.map_or(0, |open| open.length.saturating_sub(open.end.offset));
+        let next = self.next_number();
+        let ready = self.ready.keys().zip(next..).take_while(|(ready, next)| *ready == next).count() as u64;
+        u64::from(left) + ready * u64::from(self.segment_bytes.saturating_sub(first_batch(next).offset))
     }
 
     pub(super) fn add(&mut self, segment: ReadySegment) {

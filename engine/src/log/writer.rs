@@ -178,9 +178,31 @@ impl LogWriter {
         }
     }
 
-    /// Numbers of segments whose prewriting should start now; each is returned once.
-    pub fn segments_wanted(&mut self) -> Vec<u32> {
-        self.pool.wanted()
+    /// Numbers of segments whose prewriting should start now, if so many may be in the making; each is returned once.
+    pub fn segments_wanted(&mut self, most: usize) -> Vec<u32> {
+        self.pool.wanted(most)
+    }
+
+    /// Whether fewer segments are ready than should be.
+    #[must_use]
+    pub fn lacks_segments(&self) -> bool {
+        self.pool.lacks()
+    }
+
+    /// The disk has no space for a segment that was wanted; it will be wanted again.
+    pub fn segment_refused(&mut self, number: u32) {
+        self.pool.refused(number);
+    }
+
+    /// A ready segment and the number it should get instead, where one before it is missing and nobody makes it; returned once.
+    pub fn close_gap(&mut self) -> Option<(u32, u32)> {
+        self.pool.close_gap()
+    }
+
+    /// Bytes that batches may still take without another segment, beyond what is queued.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.pool.room().saturating_sub(self.queued_bytes as u64)
     }
 
     /// A segment is prewritten, its header durable.

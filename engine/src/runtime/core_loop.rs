@@ -22,7 +22,7 @@ use super::index_reader::HeedReader;
 use super::index_thread::IndexThread;
 use super::links::{Lane, Link};
 use super::notify::Notify;
-use super::segments::{Job, Prewriter};
+use super::segments::{Done, Job, Prewriter};
 use super::server::Clients;
 use crate::core::event::{Effect, Effects, Event, Halt, PeerName};
 use crate::core::machine::Core;
@@ -35,8 +35,8 @@ pub enum CoreFailure {
     /// The log could not be written: nothing it holds in memory may be believed any more.
     #[error("writing the log failed: {0}; the node stops, its peers go on. Check the disk, then start it again")]
     LogWrite(#[source] io::Error),
-    /// A segment could not be prewritten.
-    #[error("preparing a log segment failed: {0}; the node stops, its peers go on. Check the disk and its free space, then start it again")]
+    /// A segment could not be prewritten, and not because the disk is full.
+    #[error("preparing a log segment failed: {0}; the node stops, its peers go on. Check the disk, then start it again")]
     Segment(#[source] io::Error),
     /// The index could not be committed.
     #[error("committing the index failed: {0}; the node stops, its peers go on")]
@@ -272,8 +272,10 @@ fn spawn_threads_results(hands: &Hands) {
     glommio::spawn_local(async move {
         while let Ok(result) = done.recv_async().await {
             let opened = match result {
-                Ok(Some(segment)) => disk.open_ahead(segment.number).await.map(|()| Event::SegmentReady(segment)),
-                Ok(None) => Ok(Event::SegmentDeleted),
+                Ok(Done::Deleted) => Ok(Event::SegmentDeleted),
+                Ok(Done::Free(bytes)) => Ok(Event::DiskFree { bytes }),
+                Ok(Done::Ready(segment)) => disk.open_ahead(segment.number).await.map(|()| Event::SegmentReady(segment)),
+                Ok(Done::Refused(number)) => Ok(Event::SegmentRefused { number }),
                 Err(error) => Err(error),
             };
             match opened {

@@ -1,4 +1,5 @@
-//! Allocates the index file ahead of commits, so that a full disk is a pause and not a broken commit.
+//! Allocates the index file ahead of commits, so that on a full disk there is still room for some of them. What meets the full disk
+//! all the same is undone and tried again.
 //!
 //! Not here, on purpose: the file's length, which stays LMDB's; only blocks behind its end are allocated.
 
@@ -8,7 +9,8 @@ use std::io;
 use heed::{Env, WithoutTls};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::index_store::{failed, is_no_space};
+use super::index_store::failed;
+use super::segments::is_no_space;
 use crate::index::{Generation, IndexError};
 use crate::limits::CLEARED_ROWS_MAX;
 
@@ -49,13 +51,15 @@ impl Growth {
         self.wanted = end + copied + 2 * rows.bytes() as u64 + SLACK_BYTES;
         // The map is the end: LMDB itself refuses what goes beyond.
         let map = info.map_size as u64;
-        if self.wanted.min(map) <= self.allocated {
+        // A step ahead: when the disk is full, deletes and reclaim still have to be noted.
+        let target = (self.wanted.next_multiple_of(STEP_BYTES) + STEP_BYTES).min(map);
+        if target <= self.allocated {
             return Ok(());
         }
-        let target = self.wanted.next_multiple_of(STEP_BYTES).min(map);
         match self.allocate(target) {
             Ok(()) => Ok(()),
-            Err(error) if is_no_space(&error) => Err(self.no_space()),
+            // Pages that came free may do: if not, the commit itself meets the full disk, and is undone.
+            Err(error) if is_no_space(&error) => Ok(()),
             Err(source) => Err(IndexError::Io {
                 doing: "allocating its file",
                 source,

@@ -13,6 +13,7 @@ use margate_net::ids::{LogIndex, Space};
 
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
+use super::segments::is_no_space;
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
 use crate::index::marks::{self, CORE_KEY, IDENTITY_KEY, Identity};
 use crate::index::row::{Slot, index_key_into, space_bounds, user_key};
@@ -274,11 +275,6 @@ impl IndexWriter for HeedWriter {
         self.committed = Some(generation.core);
         Ok(())
     }
-}
-
-/// Whether the file system said that it is full, or that this user's share is.
-pub(super) fn is_no_space(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// Says what was being done when LMDB failed.

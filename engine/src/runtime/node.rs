@@ -45,9 +45,10 @@ use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
 use crate::core::creation::{checkpoints, creation_flushes};
-use crate::core::event::PeerName;
+use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
+use crate::core::room::DiskLimits;
 use crate::index::error::IndexError;
 use crate::index::marks;
 use crate::log::scan::ReadSegments;
@@ -55,8 +56,8 @@ use crate::log::segment::LogConfig;
 use crate::planted::Planted;
 use crate::types::Nanos;
 
-/// Segments kept prewritten beside the one in use.
-const READY_SEGMENTS: usize = 2;
+/// Segments kept prewritten beside the one in use; the last is there for reclaim when the disk is full.
+const READY_SEGMENTS: usize = 3;
 /// Registered buffer memory per ring; three rings per core must fit a limit of 8 MiB for a few nodes of one user.
 const IO_MEMORY_BYTES: usize = 256 << 10;
 /// How late a busy executor may notice the ring and other threads.
@@ -308,6 +309,12 @@ impl Start {
         Ok((0..count).map(CoreId))
     }
 
+    fn disk_limits(&self) -> Result<DiskLimits, NodeError> {
+        let (segment_bytes, cores) = (self.config.segment_bytes, self.own()?.cores.len());
+        let usual = DiskLimits::usual_reserve(segment_bytes, cores);
+        Ok(DiskLimits::new(self.config.reserve_bytes.unwrap_or(usual), segment_bytes, cores))
+    }
+
     fn log_config(&self, identity: &Identity, cluster: ClusterId, core: CoreId) -> LogConfig {
         LogConfig {
             cluster,
@@ -490,6 +497,7 @@ impl CoreStart {
             map: self.map.clone(),
             election_ticks: self.start.config.election_ticks,
             tick: Nanos::from_millis(u64::from(self.start.config.tick_ms)),
+            disk: self.start.disk_limits()?,
             seed: rand::rng().next_u64(),
             planted: Planted::NONE,
         };
@@ -550,6 +558,9 @@ impl CoreStart {
         let _attached = pulse.attach().await;
         let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
+        // Before anything is written: later measurements come from the thread that makes segments.
+        let bytes = segments::free_bytes(&self.log).map_err(|source| NodeError::Log { core: self.core, source })?;
+        shared.push(Event::DiskFree { bytes });
         let core = Rc::new(RefCell::new(opened.core));
         let clients = Rc::new(Clients::default());
         let links = self.links(&shared);

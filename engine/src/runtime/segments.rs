@@ -6,6 +6,8 @@
 //! the folder's sync. So a valid header proves a fully prewritten file, and appending to it later changes no
 //! metadata.
 //!
+//! A full disk is no failure here: what was there of a new segment is deleted, and the core is told. Nothing in use was touched.
+//!
 //! Not here, on purpose: appends and reads while serving (`disk`).
 
 use std::fs::{self, File, OpenOptions};
@@ -30,6 +32,9 @@ const SYNCED_AT_START: usize = 5;
 /// Bytes per second at which segments are prewritten while the node serves: well above what a log appends,
 /// well below what a disk does.
 const PACE_BYTES_PER_SECOND: u64 = 256 << 20;
+
+/// Time between two measurements of the free space while nothing else happens.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes, zero at first, that start on a block boundary in memory, as direct writes need.
 struct Zeros {
@@ -174,11 +179,24 @@ pub enum Job {
     Recycle(u32, u32),
 }
 
-/// Works on segments of one core, in the order it is asked to, on a thread of its own.
+/// What the thread has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// A segment was deleted.
+    Deleted,
+    /// The file system of the log has so many free bytes.
+    Free(u64),
+    /// A segment is ready.
+    Ready(ReadySegment),
+    /// There is no space for a segment of this number, and nothing left of it.
+    Refused(u32),
+}
+
+/// Works on segments of one core, in the order it is asked to, on a thread of its own; measures the free space too.
 #[derive(Debug)]
 pub struct Prewriter {
     wanted: Option<flume::Sender<Job>>,
-    done: flume::Receiver<io::Result<Option<ReadySegment>>>,
+    done: flume::Receiver<io::Result<Done>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -188,21 +206,13 @@ impl Prewriter {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(log: PathBuf, config: LogConfig, name: &str) -> io::Result<Self> {
-        // A core wants at most its ready minimum at a time, and releases one old segment; both queues are bounded by that.
-        let (wanted, incoming) = flume::bounded::<Job>(config.ready_min + 2);
-        let (outgoing, done) = flume::bounded(config.ready_min + 2);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Ok(job) = incoming.recv() {
-                let result = match job {
-                    Job::Delete(number) => delete(&log, number).map(|()| None),
-                    Job::Prewrite(number) => prewrite(&log, &config, number, Pace::Limited).map(Some),
-                    Job::Recycle(from, to) => recycle(&log, &config, from, to).map(Some),
-                };
-                if outgoing.send(result).is_err() {
-                    return;
-                }
-            }
-        })?;
+        // A core wants at most its ready minimum at a time, releases one old segment and renumbers one that is ready; both queues are
+        // bounded by that. Each job is followed by a measurement.
+        let (wanted, incoming) = flume::bounded::<Job>(config.ready_min + 3);
+        let (outgoing, done) = flume::bounded(2 * (config.ready_min + 4));
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&log, &config, &incoming, &outgoing))?;
         Ok(Self {
             wanted: Some(wanted),
             done,
@@ -219,11 +229,65 @@ impl Prewriter {
         wanted.try_send(job).expect("the log never wants more segments than it keeps ready");
     }
 
-    /// Where finished segments arrive; nothing where one was deleted.
+    /// Where what was done arrives.
     #[must_use]
-    pub fn done(&self) -> flume::Receiver<io::Result<Option<ReadySegment>>> {
+    pub fn done(&self) -> flume::Receiver<io::Result<Done>> {
         self.done.clone()
     }
+}
+
+/// Until nobody asks any more.
+fn work(log: &Path, config: &LogConfig, incoming: &flume::Receiver<Job>, outgoing: &flume::Sender<io::Result<Done>>) {
+    loop {
+        if outgoing.send(free_bytes(log).map(Done::Free)).is_err() {
+            return;
+        }
+        let result = match incoming.recv_timeout(MEASURE_EVERY) {
+            Ok(job) => perform(log, config, job),
+            Err(flume::RecvTimeoutError::Timeout) => continue,
+            Err(flume::RecvTimeoutError::Disconnected) => return,
+        };
+        if outgoing.send(result).is_err() {
+            return;
+        }
+    }
+}
+
+fn perform(log: &Path, config: &LogConfig, job: Job) -> io::Result<Done> {
+    let (made, left, number) = match job {
+        Job::Delete(number) => return delete(log, number).map(|()| Done::Deleted),
+        Job::Prewrite(number) => (prewrite(log, config, number, Pace::Limited), number, number),
+        Job::Recycle(from, to) => (recycle(log, config, from, to), from, to),
+    };
+    match made {
+        Ok(ready) => Ok(Done::Ready(ready)),
+        Err(error) if is_no_space(&error) => {
+            // None of these is in use: a new one has no header yet, and nobody reads an old one any more.
+            for file in [path(log, left), path(log, number)] {
+                match fs::remove_file(file) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            sync_folder(log)?;
+            Ok(Done::Refused(number))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes that may still be written to the file system of a folder by whoever is not root.
+///
+/// # Errors
+/// What the system says.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(folder)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Whether the file system said that it is full, or that this user's share is.
+pub(super) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Drop for Prewriter {

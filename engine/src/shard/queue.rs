@@ -60,17 +60,26 @@ impl OperationQueue {
 
     /// Takes out all operations nobody waits for any more.
     pub fn expire(&mut self, now: Nanos) -> Vec<Ticket> {
-        let mut expired = Vec::new();
+        self.take_out(|queued| queued.deadline <= now)
+    }
+
+    /// Takes out all operations of some kind.
+    pub fn take_where(&mut self, which: impl Fn(&Operation) -> bool) -> Vec<Ticket> {
+        self.take_out(|queued| which(&queued.operation))
+    }
+
+    fn take_out(&mut self, which: impl Fn(&Queued) -> bool) -> Vec<Ticket> {
+        let mut taken = Vec::new();
         let bytes = &mut self.bytes;
         self.waiting.retain(|queued| {
-            let keep = queued.deadline > now;
-            if !keep {
+            let out = which(queued);
+            if out {
                 *bytes -= queued.operation.payload_bytes();
-                expired.push(queued.ticket);
+                taken.push(queued.ticket);
             }
-            keep
+            !out
         });
-        expired
+        taken
     }
 
     /// Takes out all operations.

@@ -12,7 +12,7 @@ use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, LogIndex, NodeId, ReplicaId, Space, Term, Version};
 use margate_net::limits::{LIST_BYTES_MAX, LIST_ROWS_MAX};
 use margate_net::message::{
-    Consistency, Direction, Operation, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Request, Row as ListedRow, Success,
+    Consistency, Direction, Operation, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Request, Row as ListedRow, Success, WritesTaken,
 };
 use raft::eraftpb::Entry;
 
@@ -90,6 +90,10 @@ pub struct Replica {
     stopping: bool,
     /// Tries to hand over that found nobody: raft forgets who is active once per election timeout, for a moment.
     lonely_stops: u32,
+    /// Which writes it takes, by the disks of its members, and the free bytes of the one that has least.
+    writes: (WritesTaken, u64),
+    /// Writes refused because disks are full.
+    pub(crate) disk_refused: u64,
 }
 
 impl Replica {
@@ -119,6 +123,8 @@ impl Replica {
             led_term: None,
             stopping: false,
             lonely_stops: 0,
+            writes: (WritesTaken::All, 0),
+            disk_refused: 0,
         }
     }
 
@@ -162,6 +168,7 @@ impl Replica {
             commit: self.group.commit(),
             applied: self.applied,
             last: self.group.last(),
+            writes: self.writes.0,
         }
     }
 
@@ -179,6 +186,7 @@ impl Replica {
     ) -> Result<(), IndexError> {
         let full = index.active_bytes() >= limits::OVERLAY_BYTES_MAX;
         if let Some(refusal) = self.refuse_route(&request).or_else(|| self.refuse_write(&request, full)) {
+            self.disk_refused += u64::from(matches!(refusal, Refusal::DiskFull { .. }));
             out.push(Answer::refused(ticket, refusal));
             return Ok(());
         }
@@ -311,9 +319,9 @@ impl Replica {
         }
     }
 
-    /// This node's disk has not answered for too long (design section 6): if it leads, leadership goes to a member that
-    /// has everything durable and whose disk works. Whether that was begun.
-    pub fn flee_slow_disk(&mut self, works: impl Fn(ReplicaId) -> bool) -> bool {
+    /// This node's disk has not answered for too long (design section 6), or is nearly full: if it leads, leadership goes to a member
+    /// that has everything durable and whose disk works. Whether that was begun.
+    pub fn flee_disk(&mut self, works: impl Fn(ReplicaId) -> bool) -> bool {
         if !self.leads() || self.group.handing_over() {
             return false;
         }
@@ -322,6 +330,26 @@ impl Replica {
             self.hand_over(successor);
         }
         successor.is_some()
+    }
+
+    /// Which writes it takes from now on, and the free bytes of the member that has least of them. Those that wait and are no more
+    /// among them are refused.
+    pub(crate) fn take_writes(&mut self, writes: WritesTaken, free_bytes: u64, out: &mut Vec<Answer>) {
+        let narrower = writes > self.writes.0;
+        self.writes = (writes, free_bytes);
+        if narrower {
+            let refused = self.queue.take_where(|operation| !writes.include(operation));
+            self.disk_refused += refused.len() as u64;
+            let refusal = self.disk_full();
+            out.extend(refused.into_iter().map(|ticket| Answer::refused(ticket, refusal)));
+        }
+    }
+
+    fn disk_full(&self) -> Refusal {
+        Refusal::DiskFull {
+            free_bytes: self.writes.1,
+            retry_after_ms: limits::DISK_FULL_RETRY_MS,
+        }
     }
 
     fn hand_over(&mut self, successor: ReplicaId) {
@@ -357,6 +385,7 @@ impl Replica {
         self.give_up_proposed(out);
         self.refuse_waiting(out);
         self.led_term = leads_in;
+        self.writes = (WritesTaken::All, 0);
     }
 
     /// The replica is stopped for good: nobody is left waiting.
@@ -492,6 +521,9 @@ impl Replica {
 
     /// Writes that would only wait in the queue are told so at once.
     fn refuse_write(&self, request: &Request, overlay_full: bool) -> Option<Refusal> {
+        if !self.writes.0.include(&request.operation) {
+            return Some(self.disk_full());
+        }
         (request.operation.is_write() && overlay_full).then_some(Refusal::Busy {
             queue: Queue::Overlay,
             retry_after_ms: limits::OVERLAY_RETRY_MS,

@@ -177,6 +177,10 @@ impl World {
                 RetryClass::OutcomeUnknown if is_write => self.end(client, call, Outcome::Unknown),
                 RetryClass::OutcomeUnknown => self.try_again(client, call, Nanos(0)),
                 RetryClass::NowWithNewMap if refusal == Refusal::Damaged => self.told_of_damage(client, call)?,
+                RetryClass::AfterMs(millis) if matches!(refusal, Refusal::DiskFull { .. }) => {
+                    self.explain_full(shard, refusal)?;
+                    self.try_again(client, call, Nanos::from_millis(u64::from(millis)));
+                }
                 RetryClass::AfterMs(millis) => self.try_again(client, call, Nanos::from_millis(u64::from(millis))),
                 RetryClass::NowWithNewMap => {
                     self.learn_leader(client, shard, refusal)?;

@@ -3,7 +3,7 @@
 //!
 //! Not here, on purpose: how long things take (`world`), the index's store (`index::memory`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -44,7 +44,7 @@ pub(crate) struct Disk {
     segments: BTreeMap<u32, Vec<u8>>,
     writing: Option<(Position, Vec<u8>)>,
     deleting: Option<u32>,
-    recycling: Option<(u32, ReadySegment)>,
+    recycling: VecDeque<(u32, ReadySegment)>,
     preparing: BTreeMap<u32, ReadySegment>,
 }
 
@@ -56,7 +56,7 @@ impl Disk {
             segments: BTreeMap::new(),
             writing: None,
             deleting: None,
-            recycling: None,
+            recycling: VecDeque::new(),
             preparing: BTreeMap::new(),
         }
     }
@@ -100,17 +100,23 @@ impl Disk {
         Some(segment)
     }
 
+    /// There is no space for a segment, and nothing is left of it.
+    pub(crate) fn refuse_segment(&mut self, number: u32) {
+        self.preparing.remove(&number);
+    }
+
     /// Starts to give a segment a new life.
     pub(crate) fn begin_recycle(&mut self, from: u32, segment: ReadySegment) {
+        self.recycling.push_back((from, segment));
         assert!(
-            self.recycling.replace((from, segment)).is_none(),
-            "one segment is released at a time"
+            self.recycling.len() <= 2,
+            "one segment is released at a time, and one may get another number"
         );
     }
 
     /// The segment has its new life.
     pub(crate) fn finish_recycle(&mut self) -> Option<(u32, ReadySegment)> {
-        let (from, segment) = self.recycling.take()?;
+        let (from, segment) = self.recycling.pop_front()?;
         let mut file = self.segments.remove(&from).expect("only what is there is recycled");
         file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
         assert!(
@@ -183,7 +189,8 @@ impl Disk {
         if let Some(number) = self.deleting.take().filter(|_| dice.chance(500)) {
             self.segments.remove(&number);
         }
-        if let Some((from, segment)) = self.recycling.take() {
+        // They are done one after the other: those behind the first have not begun.
+        if let Some((from, segment)) = std::mem::take(&mut self.recycling).pop_front() {
             self.leave_recycled(from, segment, dice);
         }
         let (position, bytes) = self.writing.take()?;

@@ -1,7 +1,7 @@
 //! Disks and indexes that fail: which faults a seed may have, and those that answer with an error (EIO).
 //!
-//! A log write, a segment or an index commit that fails ends its core at once, and the core's node with it. A read
-//! that fails is refused or tried again. A read that fails during a start refuses the start.
+//! A log write, a segment or an index commit that fails, other than for want of space (`full`), ends its core at once, and the
+//! core's node with it. A read that fails is refused or tried again. A read that fails during a start refuses the start.
 //!
 //! Not here, on purpose: bytes that change or go astray (`rot`), what a crash leaves (`disk`).
 
@@ -71,21 +71,35 @@ struct FailingReads<'a> {
 }
 
 impl DiskFaults {
-    /// Draws what a seed's disks do. Only every third seed's disks do anything; the others are the same runs whatever disks can do.
+    /// Draws what a seed's disks do. Every third seed's fail and rot, some of those fill up too, and every sixth seed's only fill up; the
+    /// others are the same runs whatever disks can do.
     pub(crate) fn draw(seed: u64) -> Self {
-        if !seed.is_multiple_of(3) {
-            return Self::default();
+        match seed % 6 {
+            0 | 3 => {}
+            4 => {
+                return Self {
+                    kinds: vec![Fault::DiskFull],
+                    ..Self::default()
+                };
+            }
+            _ => return Self::default(),
         }
         let mut dice = Dice::new(!seed);
         let share = *dice.pick(&[250, 500, 1_000]);
         let kinds = KINDS.into_iter().filter(|_| dice.chance(share)).collect();
+        let mut kinds: Vec<Fault> = kinds;
         let mut rate = |usual: u64| if dice.chance(500) { usual } else { 0 };
+        let (start_error_per_mille, index_reverted_per_mille, rot_at_rest_per_mille) = (rate(150), rate(150), rate(150));
+        let losses_left = dice.between(1, LOSSES_MAX);
+        if seed % 18 == 15 {
+            kinds.push(Fault::DiskFull);
+        }
         Self {
             kinds,
-            start_error_per_mille: rate(150),
-            index_reverted_per_mille: rate(150),
-            rot_at_rest_per_mille: rate(150),
-            losses_left: dice.between(1, LOSSES_MAX),
+            start_error_per_mille,
+            index_reverted_per_mille,
+            rot_at_rest_per_mille,
+            losses_left,
         }
     }
 }

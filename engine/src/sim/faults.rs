@@ -78,6 +78,18 @@ pub enum Fault {
     RotRunning,
     /// A batch was found to have been written elsewhere, over what lay there.
     Misdirected,
+    /// A disk was full for a while.
+    DiskFull,
+    /// Reached: a segment was refused by a full disk.
+    SegmentRefused,
+    /// Reached: a commit of the index waited for space.
+    CommitPaused,
+    /// Reached: a write was refused because disks were full.
+    WriteRefusedFull,
+    /// Reached: a follower dropped entries because its disk was full.
+    AppendDroppedFull,
+    /// Reached: leadership was handed over because a disk was nearly full.
+    FullDiskFled,
     /// Reached: a shard got another leader.
     LeaderChanged,
     /// Reached: a generation of the index was committed.
@@ -128,7 +140,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 62] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -164,6 +176,12 @@ impl Fault {
         Self::RotAtRest,
         Self::RotRunning,
         Self::Misdirected,
+        Self::DiskFull,
+        Self::SegmentRefused,
+        Self::CommitPaused,
+        Self::WriteRefusedFull,
+        Self::AppendDroppedFull,
+        Self::FullDiskFled,
         Self::LeaderChanged,
         Self::IndexCommitted,
         Self::TailDropped,
@@ -247,6 +265,12 @@ impl Fault {
             Self::DamageTold => "damage-told",
             Self::ValueLost => "value-lost",
             Self::OutcomeUnknown => "outcome-unknown",
+            Self::DiskFull => "disk-full",
+            Self::SegmentRefused => "segment-refused",
+            Self::CommitPaused => "commit-paused",
+            Self::WriteRefusedFull => "write-refused-full",
+            Self::AppendDroppedFull => "append-dropped-full",
+            Self::FullDiskFled => "full-disk-fled",
         }
     }
 }

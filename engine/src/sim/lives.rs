@@ -149,6 +149,7 @@ impl World {
             state.clock.set_rate(now, rate);
             (state.disk_slower, state.index_slower) = (1, 1);
             state.hosts.iter_mut().for_each(|host| host.armed = Armed::default());
+            self.free_disk(node);
         }
         Ok(())
     }

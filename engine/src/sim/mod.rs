@@ -18,6 +18,7 @@ mod dice;
 pub(crate) mod disk;
 mod disk_faults;
 mod faults;
+mod full;
 mod history;
 mod hurt;
 mod lives;

@@ -50,10 +50,13 @@ impl World {
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
             Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
+            Fault::DiskFull => self.fill_disks(node),
             Fault::RotRunning => self.rot(node, kind),
             Fault::Misdirected => self.misdirect(node),
             // The others are not done but happen: by the network's rates, or as a consequence.
             Fault::Admitted
+            | Fault::AppendDroppedFull
+            | Fault::CommitPaused
             | Fault::DamageFound
             | Fault::DamageTold
             | Fault::Delay
@@ -61,6 +64,7 @@ impl World {
             | Fault::Drop
             | Fault::Duplicate
             | Fault::EntriesFetched
+            | Fault::FullDiskFled
             | Fault::ImageGivenUp
             | Fault::ImageInstalled
             | Fault::ImageSent
@@ -77,6 +81,7 @@ impl World {
             | Fault::SegmentDiscarded
             | Fault::SegmentReclaimed
             | Fault::SegmentRecycled
+            | Fault::SegmentRefused
             | Fault::SegmentWaited
             | Fault::SlowDiskFled
             | Fault::StartError
@@ -85,6 +90,7 @@ impl World {
             | Fault::ValueRead
             | Fault::ValueRelocated
             | Fault::WriteLost
+            | Fault::WriteRefusedFull
             | Fault::WriteSurvived
             | Fault::WriteTorn => {}
         }

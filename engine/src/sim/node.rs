@@ -14,6 +14,7 @@ use super::dice::Dice;
 use super::disk::{Disk, Remains};
 use super::disk_faults::Armed;
 use super::faults::{Fault, FaultCounts};
+use super::full::Fullness;
 use super::hurt::Hurt;
 use super::options::Options;
 use super::violation::Violation;
@@ -21,6 +22,7 @@ use crate::core::creation;
 use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
+use crate::core::room::DiskLimits;
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::store::IndexReader;
 use crate::log::segment::{LogConfig, ReadySegment};
@@ -50,6 +52,7 @@ pub(crate) struct Node {
     /// How many times slower than usual.
     pub(crate) disk_slower: u64,
     pub(crate) index_slower: u64,
+    pub(crate) fullness: Fullness,
 }
 
 /// What a core leaves behind, and the core while it runs.
@@ -132,6 +135,7 @@ impl Node {
             clock,
             disk_slower: 1,
             index_slower: 1,
+            fullness: Fullness::default(),
         }
     }
 
@@ -237,6 +241,7 @@ impl Host {
             map: map.clone(),
             election_ticks: 10,
             tick,
+            disk: DiskLimits::new(2 * u64::from(self.log.segment_bytes), self.log.segment_bytes, 1),
             seed,
             planted,
         }
@@ -332,6 +337,8 @@ impl Process {
         faults.add(Fault::ValueRelocated, counters.reclaimed.values);
         faults.add(Fault::DeleteCopied, counters.reclaimed.deletes);
         faults.add(Fault::SlowDiskFled, counters.slow_disk_handovers);
+        faults.add(Fault::FullDiskFled, counters.full_disk_handovers);
+        faults.add(Fault::AppendDroppedFull, counters.appends_dropped);
         faults.add(Fault::SegmentWaited, self.core.status().segment_waits);
     }
 }

@@ -33,6 +33,7 @@ impl World {
             self.plan_tick(place);
             self.wake(place, Nanos(0));
         }
+        self.measure_at_start(node);
         Ok(())
     }
 
@@ -43,7 +44,11 @@ impl World {
         }
         match what {
             ForCore::Event(event) => self.heard(place, event),
-            ForCore::IndexCommitted { generation, marks } => self.index_committed(place, generation, &marks)?,
+            ForCore::IndexCommitted { generation, marks } => match self.pauses_commit(place) {
+                Some(pause) => self.plan(place, self.now().plus(pause), ForCore::IndexCommitted { generation, marks }),
+                None => self.index_committed(place, generation, &marks)?,
+            },
+            ForCore::Measured => self.measured(place),
             ForCore::Read { ticket, position, length } => {
                 let fault = self.read_fails(place, position, length);
                 let result = fault.map_or_else(|| self.host(place).disk.read_at(position, length), Err);
@@ -61,7 +66,10 @@ impl World {
                 }
             }
             ForCore::SegmentPrepared { number } => {
-                if !self.segment_fails(place)
+                if self.refuses_segment(place) {
+                    self.host(place).disk.refuse_segment(number);
+                    self.heard(place, Event::SegmentRefused { number });
+                } else if !self.segment_fails(place)
                     && let Some(segment) = self.host(place).disk.finish_segment(number)
                 {
                     self.heard(place, Event::SegmentReady(segment));

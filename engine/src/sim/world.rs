@@ -57,6 +57,8 @@ pub(crate) enum Happening {
     Client { client: usize },
     /// A disk, an index or a link has something for a core; dropped if its process is another by then.
     Core { place: Place, life: u64, what: ForCore },
+    /// There is space again on a node's disk, unless it was filled again.
+    Emptied { node: usize, times: u64 },
     /// A client gives an operation up.
     Expired { client: usize, call: CallId },
     /// A node is killed, if this life of it still runs.
@@ -101,6 +103,7 @@ pub(crate) enum ForCore {
         generation: u64,
         marks: Vec<ReplicaMarks>,
     },
+    Measured,
     Read {
         ticket: ReadTicket,
         position: Position,
@@ -224,6 +227,7 @@ impl World {
             Happening::Broken { client, node, life } => self.broken(client, node, life),
             Happening::Client { client } => self.client_wakes(client),
             Happening::Core { place, life, what } => self.for_core(place, life, what)?,
+            Happening::Emptied { node, times } => self.empty_disk(node, times),
             Happening::Expired { client, call } => self.expired(client, call),
             Happening::Kill { node, life } => self.kill_life(node, life),
             Happening::Member { place, from, message } => self.heard(place, Event::Member { from, message }),

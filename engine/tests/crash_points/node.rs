@@ -11,6 +11,7 @@ use bytes::Bytes;
 use margate_engine::core::event::{Effect, Effects, Event, LogReadFault, Moment, PeerName};
 use margate_engine::core::machine::Core;
 use margate_engine::core::replay::{CoreConfig, replay};
+use margate_engine::core::room::DiskLimits;
 use margate_engine::index::marks::Identity;
 use margate_engine::index::{Generation, IndexWriter};
 use margate_engine::log::flush::Flush;
@@ -132,6 +133,7 @@ pub(crate) fn config(map: &Map, node: NodeId) -> CoreConfig {
         map: map.clone(),
         election_ticks: ELECTION_TICKS,
         tick: Nanos(0),
+        disk: DiskLimits::default(),
         seed: node.0,
         planted: Planted::NONE,
     }

@@ -102,7 +102,7 @@ impl Machine {
     }
 
     fn wanted(&mut self, trace: &mut Trace) {
-        let wanted = self.writer.segments_wanted();
+        let wanted = self.writer.segments_wanted(usize::MAX);
         trace.line(format!("wants segments {wanted:?}, waited {} times", self.writer.segment_waits()));
     }
 }

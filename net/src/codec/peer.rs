@@ -10,7 +10,7 @@ use crate::frame::{Frame, FrameError, FrameKind, begin, finish};
 use crate::generated::margate::wire;
 use crate::ids::{LogIndex, ReplicaId, ShardId, Term};
 use crate::limits::{COUNTER_MAX, PAYLOAD_BYTES_MAX, PEER_ENTRIES_PER_FRAME_MAX, PEER_MESSAGES_PER_FRAME_MAX};
-use crate::message::{EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind};
+use crate::message::{DiskRoom, DiskState, EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind};
 
 const FRAME_MAX: Size = Size {
     items: PEER_MESSAGES_PER_FRAME_MAX,
@@ -35,7 +35,7 @@ impl FrameWriter {
         let mut rest = batch.messages.as_slice();
         loop {
             let (frame, later) = rest.split_at(fitting(rest, FRAME_MAX, size_of));
-            self.peer_frame(out, batch.round, batch.echo, frame);
+            self.peer_frame(out, batch, frame);
             rest = later;
             if rest.is_empty() {
                 return;
@@ -43,7 +43,7 @@ impl FrameWriter {
         }
     }
 
-    fn peer_frame(&mut self, out: &mut Vec<u8>, round: u64, echo: u64, messages: &[PeerMessage]) {
+    fn peer_frame(&mut self, out: &mut Vec<u8>, batch: &PeerBatch, messages: &[PeerMessage]) {
         self.messages.clear();
         self.messages.extend(messages.iter().map(message_fields));
         self.entries.clear();
@@ -58,10 +58,12 @@ impl FrameWriter {
         let messages_vector = Some(self.builder.create_vector(&self.messages));
         let entries = Some(self.builder.create_vector(&self.entries));
         let args = wire::PeerArgs {
-            round,
-            echo,
+            round: batch.round,
+            echo: batch.echo,
             messages: messages_vector,
             entries,
+            disk_free: batch.disk.free_bytes,
+            disk_room: batch.disk.room as u8,
         };
         let body = wire::Peer::create(&mut self.builder, &args);
         self.builder.finish(body, None);
@@ -94,12 +96,17 @@ pub fn decode_peer(frame: &Frame) -> Result<PeerBatch, FrameError> {
         messages.push(message(fields, context, entries, &pieces)?);
     }
     pieces.end()?;
+    let room = DiskRoom::from_code(body.disk_room()).ok_or_else(|| pieces.malformed("its disk's room is unknown"))?;
     if entries.next().is_some() {
         return Err(pieces.malformed("it has entries that belong to no message"));
     }
     Ok(PeerBatch {
         round: body.round(),
         echo: body.echo(),
+        disk: DiskState {
+            free_bytes: body.disk_free(),
+            room,
+        },
         messages,
     })
 }

@@ -5,7 +5,7 @@ use crate::frame::{Frame, FrameError, FrameKind};
 use crate::generated::margate::wire;
 use crate::ids::{CoreId, LogIndex, NodeId, ReplicaId, ShardId, Term};
 use crate::limits::{DOCUMENT_BYTES_MAX, SHARDS_MAX};
-use crate::message::{CoreStatus, ReplicaRole, ReplicaStatus};
+use crate::message::{CoreStatus, DiskRoom, DiskState, ReplicaRole, ReplicaStatus, WritesTaken};
 
 impl FrameWriter {
     /// Appends a StatusRequest frame.
@@ -32,6 +32,9 @@ impl FrameWriter {
             overlay_rows: status.overlay_rows,
             segment_waits: status.segment_waits,
             replicas,
+            disk_free: status.disk.free_bytes,
+            disk_room: status.disk.room as u8,
+            writes_refused: status.writes_refused,
         };
         let root = wire::Status::create(&mut self.builder, &args);
         self.builder.finish(root, None);
@@ -65,7 +68,14 @@ pub fn decode_status_reply(frame: &Frame) -> Result<CoreStatus, FrameError> {
         index_bytes: body.index_bytes(),
         overlay_rows: body.overlay_rows(),
         segment_waits: body.segment_waits(),
-        replicas: replicas.collect::<Option<_>>().ok_or(malformed("a replica's role is unknown"))?,
+        disk: DiskState {
+            free_bytes: body.disk_free(),
+            room: DiskRoom::from_code(body.disk_room()).ok_or(malformed("its disk's room is unknown"))?,
+        },
+        writes_refused: body.writes_refused(),
+        replicas: replicas
+            .collect::<Option<_>>()
+            .ok_or(malformed("a replica's role or the writes it takes are unknown"))?,
     })
 }
 
@@ -79,6 +89,7 @@ fn replica_status_fields(status: &ReplicaStatus) -> wire::ReplicaStatusFields {
         status.applied.0,
         status.last.0,
         status.role as u8,
+        status.writes as u8,
     )
 }
 
@@ -92,5 +103,6 @@ fn replica_status(fields: &wire::ReplicaStatusFields) -> Option<ReplicaStatus> {
         commit: LogIndex(fields.commit()),
         applied: LogIndex(fields.applied()),
         last: LogIndex(fields.last()),
+        writes: WritesTaken::from_code(fields.writes())?,
     })
 }

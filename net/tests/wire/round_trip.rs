@@ -222,7 +222,7 @@ fn a_round_is_split_by_messages_and_by_bytes_and_a_beat_is_one_frame() {
     let beat = PeerBatch {
         round: 5,
         echo: 4,
-        messages: Vec::new(),
+        ..PeerBatch::default()
     };
     assert_frames_of_round(&beat, 1);
     let many = PeerBatch {

@@ -13,8 +13,9 @@ use margate_net::ids::{
 use margate_net::limits::{COUNTER_MAX, KEY_BYTES_MAX, LIST_ROWS_MAX};
 use margate_net::map::{Map, MapNode, MapReplica, MapShard};
 use margate_net::message::{
-    Consistency, CoreStatus, Direction, EntryKind, MemberBody, MemberMessage, Operation, PeerBatch, PeerEntry, PeerMessage,
-    PeerMessageKind, Precondition, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Reply, Request, Returning, Row, Success,
+    Consistency, CoreStatus, Direction, DiskRoom, DiskState, EntryKind, MemberBody, MemberMessage, Operation, PeerBatch, PeerEntry,
+    PeerMessage, PeerMessageKind, Precondition, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Reply, Request, Returning, Row,
+    Success, WritesTaken,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -176,7 +177,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 }
 
 pub(crate) fn refusal() -> impl Strategy<Value = Refusal> {
-    (1u16..=16, 1u64..=4, 1u64..=1_000)
+    (1u16..=17, 1u64..=4, 1u64..=1_000)
         .prop_map(|(code, a, b)| Refusal::from_wire(WireRefusal { code, a, b }).expect("codes and arguments are dense here"))
 }
 
@@ -247,7 +248,17 @@ pub(crate) fn peer_message() -> impl Strategy<Value = PeerMessage> {
 }
 
 pub(crate) fn peer_batch() -> impl Strategy<Value = PeerBatch> {
-    (any::<(u64, u64)>(), vec(peer_message(), 0..6)).prop_map(|((round, echo), messages)| PeerBatch { round, echo, messages })
+    (any::<(u64, u64)>(), disk_state(), vec(peer_message(), 0..6)).prop_map(|((round, echo), disk, messages)| PeerBatch {
+        round,
+        echo,
+        disk,
+        messages,
+    })
+}
+
+fn disk_state() -> impl Strategy<Value = DiskState> {
+    let room = select((0..=u8::MAX).filter_map(DiskRoom::from_code).collect::<Vec<_>>());
+    (any::<u64>(), room).prop_map(|(free_bytes, room)| DiskState { free_bytes, room })
 }
 
 fn member_body() -> impl Strategy<Value = MemberBody> {
@@ -319,8 +330,9 @@ pub(crate) fn map() -> impl Strategy<Value = Map> {
 
 fn replica_status() -> impl Strategy<Value = ReplicaStatus> {
     let role = select((0..=u8::MAX).filter_map(ReplicaRole::from_code).collect::<Vec<_>>());
-    (any::<[u64; 6]>(), role, option::of(1..=u64::MAX)).prop_map(|([shard, replica, term, commit, applied, last], role, leader)| {
-        ReplicaStatus {
+    let writes = select((0..=u8::MAX).filter_map(WritesTaken::from_code).collect::<Vec<_>>());
+    (any::<[u64; 6]>(), role, writes, option::of(1..=u64::MAX)).prop_map(
+        |([shard, replica, term, commit, applied, last], role, writes, leader)| ReplicaStatus {
             shard: ShardId(shard),
             replica: ReplicaId(replica),
             role,
@@ -329,12 +341,13 @@ fn replica_status() -> impl Strategy<Value = ReplicaStatus> {
             commit: LogIndex(commit),
             applied: LogIndex(applied),
             last: LogIndex(last),
-        }
-    })
+            writes,
+        },
+    )
 }
 
 pub(crate) fn core_status() -> impl Strategy<Value = CoreStatus> {
-    (any::<([u64; 7], u16)>(), vec(replica_status(), 0..6)).prop_map(|((numbers, core), replicas)| {
+    (any::<([u64; 8], u16)>(), disk_state(), vec(replica_status(), 0..6)).prop_map(|((numbers, core), disk, replicas)| {
         let [
             node,
             uptime_secs,
@@ -343,6 +356,7 @@ pub(crate) fn core_status() -> impl Strategy<Value = CoreStatus> {
             index_bytes,
             overlay_rows,
             segment_waits,
+            writes_refused,
         ] = numbers;
         CoreStatus {
             node: NodeId(node),
@@ -353,6 +367,8 @@ pub(crate) fn core_status() -> impl Strategy<Value = CoreStatus> {
             index_bytes,
             overlay_rows,
             segment_waits,
+            disk,
+            writes_refused,
             replicas,
         }
     })

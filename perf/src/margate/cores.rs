@@ -40,7 +40,7 @@ pub(crate) fn has_applied(cores: &[CoreStatus], node: NodeId, committed: &BTreeM
 mod tests {
     use super::*;
     use margate_net::ids::{CoreId, ReplicaId, Term};
-    use margate_net::message::ReplicaStatus;
+    use margate_net::message::{DiskState, ReplicaStatus, WritesTaken};
 
     fn replica(shard: u64, role: ReplicaRole, commit: u64, applied: u64) -> ReplicaStatus {
         ReplicaStatus {
@@ -52,6 +52,7 @@ mod tests {
             commit: LogIndex(commit),
             applied: LogIndex(applied),
             last: LogIndex(commit),
+            writes: WritesTaken::All,
         }
     }
 
@@ -65,6 +66,8 @@ mod tests {
             index_bytes: 0,
             overlay_rows: 0,
             segment_waits: 0,
+            disk: DiskState::default(),
+            writes_refused: 0,
             replicas,
         }
     }

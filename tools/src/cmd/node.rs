@@ -73,6 +73,7 @@ fn from_flags(global: &Global, args: NodeArgs) -> FileConfig {
         storage: StorageSection {
             segment_size: args.segment_size,
             index_map_size: args.index_map_size,
+            reserve: args.reserve,
         },
         log: LogSection {
             level: global.log_level.as_ref().and_then(choice_name),

@@ -8,7 +8,7 @@ use comfy_table::presets;
 use margate_client::{Client, CoreStatusReply};
 use margate_net::ids::{NodeId, ShardId, Term};
 use margate_net::map::{Map, MapShard};
-use margate_net::message::{CoreStatus, ReplicaRole, ReplicaStatus};
+use margate_net::message::{CoreStatus, DiskRoom, ReplicaRole, ReplicaStatus, WritesTaken};
 use serde_json::Value;
 
 use super::is_text;
@@ -135,6 +135,9 @@ fn cores_table(replies: &[CoreStatusReply]) -> Table {
         "index",
         "overlay rows",
         "segment waits",
+        "disk free",
+        "disk",
+        "refused for it",
     ]);
     for reply in replies {
         let who = [reply.node.to_string(), reply.core.to_string(), reply.address.to_string()];
@@ -146,6 +149,9 @@ fn cores_table(replies: &[CoreStatusReply]) -> Table {
                 show_size(status.index_bytes),
                 status.overlay_rows.to_string(),
                 status.segment_waits.to_string(),
+                show_size(status.disk.free_bytes),
+                room(status.disk.room).to_owned(),
+                status.writes_refused.to_string(),
             ])),
             Err(error) => table.add_row(who.into_iter().chain([format!("no answer: {error}")])),
         };
@@ -185,6 +191,7 @@ fn shard_object(view: &ShardView<'_>) -> Object {
                 .field("commit", replica.commit.0)
                 .field("applied", replica.applied.0)
                 .field("last", replica.last.0)
+                .field("writes", writes(replica.writes))
                 .into()
         })
         .collect();
@@ -208,7 +215,10 @@ fn core_object(reply: &CoreStatusReply) -> Object {
             .field("log_ready_bytes", status.log_ready_bytes)
             .field("index_bytes", status.index_bytes)
             .field("overlay_rows", status.overlay_rows)
-            .field("segment_waits", status.segment_waits),
+            .field("segment_waits", status.segment_waits)
+            .field("disk_free_bytes", status.disk.free_bytes)
+            .field("disk", room(status.disk.room))
+            .field("writes_refused", status.writes_refused),
         Err(error) => who.field("error", error.to_string()),
     }
 }
@@ -222,12 +232,30 @@ fn role(role: ReplicaRole) -> &'static str {
     }
 }
 
+fn room(room: DiskRoom) -> &'static str {
+    match room {
+        DiskRoom::Ample => "ample",
+        DiskRoom::Low => "low",
+        DiskRoom::Full => "full",
+    }
+}
+
+/// Which writes a leader takes.
+fn writes(taken: WritesTaken) -> &'static str {
+    match taken {
+        WritesTaken::All => "all",
+        WritesTaken::Deletes => "deletes",
+        WritesTaken::None => "none",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
     use margate_net::ids::{ClusterId, CoreId, LogIndex, MapEpoch, MemberEpoch, RangeEpoch, ReplicaId};
     use margate_net::map::{MapNode, MapReplica};
+    use margate_net::message::DiskState;
 
     fn map() -> Map {
         let nodes = (1..=2).map(|id| MapNode {
@@ -260,6 +288,7 @@ mod tests {
             commit: LogIndex(1),
             applied: LogIndex(1),
             last: LogIndex(1),
+            writes: WritesTaken::All,
         };
         let status = CoreStatus {
             node: NodeId(node),
@@ -270,6 +299,8 @@ mod tests {
             index_bytes: 0,
             overlay_rows: 0,
             segment_waits: 0,
+            disk: DiskState::default(),
+            writes_refused: 0,
             replicas: vec![replica],
         };
         CoreStatusReply {

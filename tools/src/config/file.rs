@@ -87,6 +87,8 @@ pub(crate) struct StorageSection {
     pub(crate) segment_size: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) index_map_size: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reserve: Option<String>,
 }
 
 /// `[log]`
@@ -162,7 +164,7 @@ const SECTIONS: [(&str, &[&str]); 5] = [
     ("node", &["id", "data", "pin", "cpus", "insecure", "volatile", "listen"]),
     ("cluster", &["shards", "bounds", "replication", "nodes"]),
     ("raft", &["tick", "election"]),
-    ("storage", &["segment_size", "index_map_size"]),
+    ("storage", &["segment_size", "index_map_size", "reserve"]),
     ("log", &["level", "format"]),
 ];
 const CLUSTER_NODE: &[&str] = &["id", "cores"];
@@ -299,6 +301,7 @@ mod tests {
             storage: StorageSection {
                 segment_size: Some("1MiB".into()),
                 index_map_size: Some("1GiB".into()),
+                reserve: Some("200MiB".into()),
             },
             log: LogSection {
                 level: Some("info".into()),

@@ -105,6 +105,12 @@ pub(crate) fn resolve(file: FileConfig, flags: FileConfig, bootstrap: bool) -> R
             tick_ms,
             election_ticks,
             segment_bytes: segment_bytes(merged.storage.segment_size.as_deref().unwrap_or(SEGMENT_SIZE))?,
+            reserve_bytes: merged
+                .storage
+                .reserve
+                .as_deref()
+                .map(|text| size("storage.reserve", text))
+                .transpose()?,
             index_map_bytes: index_map_bytes(merged.storage.index_map_size.as_deref().unwrap_or(INDEX_MAP_SIZE))?,
         },
         cpus: merged.node.cpus,
@@ -178,6 +184,7 @@ fn overlay(under: FileConfig, over: FileConfig) -> FileConfig {
         storage: StorageSection {
             segment_size: over.storage.segment_size.or(under.storage.segment_size),
             index_map_size: over.storage.index_map_size.or(under.storage.index_map_size),
+            reserve: over.storage.reserve.or(under.storage.reserve),
         },
         log: LogSection {
             level: over.log.level.or(under.log.level),

@@ -149,6 +149,7 @@ fn spoken(from: Peer, message: PeerMessage) -> Event {
         },
         incarnation: Incarnation(1),
         batch: PeerBatch {
+            disk: margate_net::message::DiskState::default(),
             round: 1,
             echo: 0,
             messages: vec![message],

@@ -120,7 +120,7 @@ impl World {
 
     /// Prewrites every segment the writer wants.
     pub(super) fn prewrite(&mut self) {
-        for number in self.writer.segments_wanted() {
+        for number in self.writer.segments_wanted(usize::MAX) {
             self.salts += 1;
             let segment = ReadySegment {
                 number,

@@ -346,6 +346,7 @@ fn config(id: u64, count: u64, bounds: &[Bytes]) -> NodeConfig {
         tick_ms: 100,
         election_ticks: 10,
         segment_bytes: 4 << 20,
+        reserve_bytes: None,
         index_map_bytes: 1 << 20,
     }
 }

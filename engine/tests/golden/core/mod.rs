@@ -5,6 +5,7 @@
 //! - `N: OPERATION; OPERATION …`, `fill N COUNT OPERATION` (`@` in it becomes a number)
 //! - `flush N`, `commit-index N`, `deliver A B [COUNT]`, `settle`
 //! - `drop A B`, `duplicate A B`, `reverse A B`, `cut N`, `heal`, `lost A B`
+//! - `disk N MIB` (so much is measured to be free), `refuse N`, `allow N` (there is no space for segments, and again)
 //! - `rot N BATCH [TEXT]`, `forget N BATCH`, `wipe-log N`, `wipe-index N`, `revert-index N GENERATIONS`, `wipe N` (new, empty disks)
 //! - `members N`, `counters N`: who belongs to its shards; what it transferred, reclaimed, and has on disk
 //! - `quietly COMMAND`: shows only answers and halts; `repeat TIMES COMMAND | COMMAND …`
@@ -103,6 +104,9 @@ fn of_node(world: &mut World, command: &Command<'_>, trace: &mut Trace) {
         "crash" => world.crash(node, command.number_or(2, 0)),
         "counters" => world.counters(node, trace),
         "cut" => world.cut(node),
+        "allow" => world.node(node).refuses_segments = false,
+        "disk" => world.measure(node, command.number(2) << 20, trace),
+        "refuse" => world.node(node).refuses_segments = true,
         "elect" => elect(world, node, trace),
         "flush" => note(world.flush(node, trace), "no write is under way", trace),
         "forget" => world.node(node).disk.forget(command.number(2)),

@@ -4,6 +4,7 @@ use margate_engine::core::creation::{checkpoints, creation_flushes};
 use margate_engine::core::event::{Effect, Effects, Event, Halt, Moment};
 use margate_engine::core::machine::Core;
 use margate_engine::core::replay::{CoreConfig, replay};
+use margate_engine::core::room::DiskLimits;
 use margate_engine::index::{Generation, MemoryReader, MemoryStore};
 use margate_engine::log::segment::LogConfig;
 use margate_engine::planted::Planted;
@@ -19,6 +20,8 @@ use crate::show;
 pub(crate) const ELECTION_TICKS: u32 = 10;
 /// Bytes of a segment, where a script says nothing of it.
 pub(crate) const SEGMENT_BYTES: u32 = 4 << 20;
+/// Bytes that the log leaves of the disk; the watermark is two segments above.
+const RESERVE_BYTES: u64 = 8 << 20;
 /// Turns a core may ask for at one moment before it is spinning.
 const TURNS_AT_ONCE_MAX: usize = 1_000;
 
@@ -42,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) incarnation: Incarnation,
     pub(crate) disk: Disk,
     pub(crate) core: Option<Core<MemoryReader>>,
+    /// Whether its disk has no space for segments.
+    pub(crate) refuses_segments: bool,
     config: CoreConfig,
     store: MemoryStore,
     committing: Option<Generation>,
@@ -70,6 +75,7 @@ impl Node {
             map: map.clone(),
             election_ticks: ELECTION_TICKS,
             tick,
+            disk: DiskLimits::new(RESERVE_BYTES, SEGMENT_BYTES, 1),
             seed: id.0,
             planted: Planted::NONE,
         };
@@ -78,6 +84,7 @@ impl Node {
             incarnation: Incarnation(0),
             disk,
             core: None,
+            refuses_segments: false,
             config,
             store: MemoryStore::new(),
             committing: None,
@@ -204,6 +211,10 @@ impl Node {
                 Effect::RecycleSegment { from, to } => {
                     seen.push(Seen::Disk(format!("recycles segment {from} as {to}")));
                     followed.push(Event::SegmentReady(self.disk.recycle(from, to)));
+                }
+                Effect::PrepareSegment { number } if self.refuses_segments => {
+                    seen.push(Seen::Disk(format!("has no space for segment {number}")));
+                    followed.push(Event::SegmentRefused { number });
                 }
                 Effect::PrepareSegment { number } => followed.push(Event::SegmentReady(self.disk.prewrite(number))),
                 Effect::Read { ticket, position, length } => {

@@ -121,6 +121,11 @@ impl World {
         self.turn(node, vec![Event::Tick], trace);
     }
 
+    /// A node hears how many bytes are free.
+    pub(crate) fn measure(&mut self, node: u64, bytes: u64, trace: &mut Trace) {
+        self.turn(node, vec![Event::DiskFree { bytes }], trace);
+    }
+
     /// A node is told to stop.
     pub(crate) fn stop(&mut self, node: u64, trace: &mut Trace) {
         self.turn(node, vec![Event::Stop], trace);

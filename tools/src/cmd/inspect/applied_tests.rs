@@ -53,7 +53,7 @@ impl Log {
 
     /// Makes the next segment ready; one that was recycled is full of what it held.
     fn offer(&mut self, life: u32, filling: u8) {
-        let number = *self.writer.segments_wanted().first().expect("one is wanted");
+        let number = *self.writer.segments_wanted(usize::MAX).first().expect("one is wanted");
         let ready = ReadySegment { number, salt: 7, life };
         let mut bytes = vec![filling; CONFIG.segment_bytes as usize];
         bytes[..4_096].copy_from_slice(&CONFIG.segment_header(ready).encode());
