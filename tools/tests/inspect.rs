@@ -169,7 +169,7 @@ fn a_sound_directory_is_shown_verified_and_not_changed() {
         .iter()
         .map(|segment| &segment["state"])
         .collect();
-    assert_eq!(states[1..], ["ready", "ready"]);
+    assert_eq!(states[1..], ["ready", "ready", "ready"]);
     // The first entry of each shard is its leader's own.
     let replicas: Vec<_> = core["replicas"].as_array().expect("a list").iter().collect();
     let entries: Vec<_> = replicas

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn every_key_of_the_file_has_a_variable_but_those_of_the_log() {
         let known = known_variables();
-        assert_eq!(known.len(), 15, "{known:?}");
+        assert_eq!(known.len(), 16, "{known:?}");
         assert!(known.contains(&"MARGATE_RAFT__TICK".to_owned()));
     }
 }
