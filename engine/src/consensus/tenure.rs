@@ -8,7 +8,10 @@
 //! message of this leader after the round began, and for one minimum election timeout from then on neither votes
 //! for another nor campaigns (check-quorum). So nobody else can lead before that has passed on *its* clock.
 //!
-//! Who restarts forgets what it stepped: [`super::group::Group`] refuses votes for a while after a start. Who is
+//! Raft keeps that promise only while it remembers the leader, and a message of a higher term makes it forget: so
+//! [`super::group::Group`] counts it itself, from each message of a leader on.
+//!
+//! Who restarts forgets what it stepped: the same count refuses votes for a while after a start. Who is
 //! told to campaign at once ignores what it stepped: a leader that said so has no tenure in that term any more.
 //!
 //! Not here, on purpose: rounds (`shard/reads.rs`), the proof that a turn's moment is late enough (`core/event.rs`).
