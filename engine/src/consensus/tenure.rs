@@ -72,7 +72,22 @@ impl Tenure {
 
     /// The members changed: only rounds that begin from now on count, for a new majority need not meet an old one.
     pub fn members_changed(&mut self, now: Nanos) {
-        (self.until, self.counts_from) = (None, now);
+        if !self.planted.tenure_survives_members() {
+            (self.until, self.counts_from) = (None, now);
+        }
+    }
+
+    /// When the round began that it rests on, if it holds: for checkers.
+    pub(crate) fn rests_on(&self, term: Term, now: Nanos) -> Option<Nanos> {
+        let (_, until) = self.until.filter(|_| self.holds(term, now))?;
+        Some(Nanos(until.0 - self.length.0))
+    }
+
+    /// A term begins with it, on nothing; only a planted bug does that.
+    pub(crate) fn begin(&mut self, term: Term, now: Nanos) {
+        if self.until.is_none_or(|(of, _)| of != term) {
+            self.extend(term, now);
+        }
     }
 
     /// The leader of this term told another to campaign at once.
