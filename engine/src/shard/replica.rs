@@ -275,6 +275,11 @@ impl Replica {
         ready && self.tenure.holds(self.group.term(), now)
     }
 
+    /// When the round began, on its clock, that its tenure rests on, if it has any: for checkers.
+    pub(crate) fn tenure_rests_on(&self, now: Nanos) -> Option<Nanos> {
+        self.tenure.rests_on(self.group.term(), now).filter(|_| self.has_tenure(now))
+    }
+
     /// Answers the reads that are confirmed and whose index is applied.
     ///
     /// # Errors

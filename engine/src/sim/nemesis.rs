@@ -47,6 +47,7 @@ impl World {
             Fault::ClockJump => self.jump(node),
             Fault::ClockDrift => self.drift(node),
             Fault::Wipe => self.wipe(node),
+            Fault::OldDisk => self.put_back_disks(),
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
             Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
@@ -75,7 +76,9 @@ impl World {
             | Fault::IndexTorn
             | Fault::LeaderChanged
             | Fault::LogLost
+            | Fault::LossNoticed
             | Fault::OutcomeUnknown
+            | Fault::RemovedTold
             | Fault::Restart
             | Fault::RotAtRest
             | Fault::SegmentDiscarded
@@ -86,6 +89,7 @@ impl World {
             | Fault::SlowDiskFled
             | Fault::StartError
             | Fault::TailDropped
+            | Fault::TailLost
             | Fault::ValueLost
             | Fault::ValueRead
             | Fault::ValueRelocated

@@ -13,6 +13,7 @@ use margate_net::map::{Map, MapNode};
 use margate_net::message::{Consistency, MemberMessage, Operation, PeerBatch, ReadVersion, Reply, Request, Returning, Success};
 
 use super::check::log_agreement::CommittedLog;
+use super::check::membership::Membership;
 use super::check::single_leader::Leaders;
 use super::check::state_hash::States;
 use super::check::{acknowledged, calls};
@@ -136,6 +137,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) committed: CommittedLog,
     pub(crate) leaders: Leaders,
+    pub(crate) members: Membership,
     pub(crate) states: States,
     pub(crate) settle: Settle,
     pub(crate) faults: FaultCounts,
@@ -177,6 +179,7 @@ impl World {
             history: History::default(),
             committed: CommittedLog::default(),
             leaders: Leaders::default(),
+            members: Membership::default(),
             states: States::default(),
             settle: Settle::default(),
             faults: FaultCounts::default(),
