@@ -37,7 +37,7 @@ const KINDS: [Fault; 7] = [
     Fault::ReadError,
     Fault::RotRunning,
     Fault::Misdirected,
-    Fault::OldDisk,
+    Fault::Wipe,
 ];
 
 /// What may happen to a seed's disks.
@@ -51,6 +51,8 @@ pub(crate) struct DiskFaults {
     pub(crate) index_reverted_per_mille: u64,
     /// Starts before which durable bytes rot.
     pub(crate) rot_at_rest_per_mille: u64,
+    /// Wiped nodes that get the disks back that they had.
+    pub(crate) old_disk_per_mille: u64,
     /// Starts before which the end of the log is lost.
     pub(crate) tail_lost_per_mille: u64,
     /// How often durable bytes may still be lost.
@@ -93,12 +95,8 @@ impl DiskFaults {
         let mut kinds: Vec<Fault> = kinds;
         let mut rate = |usual: u64| if dice.chance(500) { usual } else { 0 };
         let (start_error_per_mille, index_reverted_per_mille, rot_at_rest_per_mille) = (rate(150), rate(150), rate(150));
-        let tail_lost_per_mille = rate(200);
+        let (old_disk_per_mille, tail_lost_per_mille) = (rate(600), rate(300));
         let losses_left = dice.between(1, LOSSES_MAX);
-        // Old disks are those of a node that was wiped.
-        if kinds.contains(&Fault::OldDisk) {
-            kinds.push(Fault::Wipe);
-        }
         if seed % 18 == 15 {
             kinds.push(Fault::DiskFull);
         }
@@ -107,6 +105,7 @@ impl DiskFaults {
             start_error_per_mille,
             index_reverted_per_mille,
             rot_at_rest_per_mille,
+            old_disk_per_mille,
             tail_lost_per_mille,
             losses_left,
         }

@@ -47,7 +47,6 @@ impl World {
             Fault::ClockJump => self.jump(node),
             Fault::ClockDrift => self.drift(node),
             Fault::Wipe => self.wipe(node),
-            Fault::OldDisk => self.put_back_disks(),
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
             Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
@@ -77,6 +76,7 @@ impl World {
             | Fault::LeaderChanged
             | Fault::LogLost
             | Fault::LossNoticed
+            | Fault::OldDisk
             | Fault::OutcomeUnknown
             | Fault::RemovedTold
             | Fault::Restart

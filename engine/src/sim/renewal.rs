@@ -11,13 +11,16 @@ use margate_net::ids::{LogIndex, Term};
 use super::dice::Dice;
 use super::faults::Fault;
 use super::node::{Host, Node, Place};
-use super::world::World;
+use super::world::{Happening, World};
 use crate::index::store::IndexReader;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::RecordBody;
 use crate::log::scan::scan;
 use crate::sim::disk::SECTOR_BYTES;
-use crate::types::{Position, ReplicaName};
+use crate::types::{Nanos, Position, ReplicaName};
+
+/// How long a wiped node is without the disks it had, and how often is looked whether it can be spared.
+const PUT_BACK: (Nanos, Nanos) = (Nanos::from_millis(50), Nanos::from_millis(3_000));
 
 /// What a node has before its disks are replaced.
 pub(crate) struct Shelf {
@@ -45,22 +48,32 @@ impl World {
                 hosts: state.wipe(&mut self.dice),
             };
             state.shelf = Some(shelf);
+            self.plan_put_back(node);
             if created {
                 state.create_again(&map, wall, &mut self.dice);
             }
         }
     }
 
-    /// A node that was wiped dies and comes back with the disks it had before; those it has now are put by.
-    pub(crate) fn put_back_disks(&mut self) {
-        let wiped: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].shelf.is_some()).collect();
-        if wiped.is_empty() {
+    /// Perhaps plans that a wiped node gets its disks back.
+    fn plan_put_back(&mut self, node: usize) {
+        if self.strikes(self.options.disk_faults.old_disk_per_mille) {
+            let span = self.dice.span(PUT_BACK.0, PUT_BACK.1);
+            self.schedule.after(span, Happening::PutBack { node });
+        }
+    }
+
+    /// A node that was wiped dies and comes back with the disks it had before; those it has now are put by. Not before it can be spared.
+    pub(crate) fn put_back_disks(&mut self, node: usize) {
+        if self.settle.has_begun() {
             return;
         }
-        let node = *self.dice.pick(&wiped);
         if self.can_renew(node) {
             self.kill(node, Fault::OldDisk);
             self.nodes[node].put_back();
+            self.plan_put_back(node);
+        } else {
+            self.schedule.after(PUT_BACK.0, Happening::PutBack { node });
         }
     }
 
@@ -85,7 +98,8 @@ impl World {
         if !whole || !self.nodes[node].was_whole || !self.can_spare(&[place]) {
             return;
         }
-        let Some(tail) = self.nodes[node].hosts[place.core].tail() else {
+        let host = &mut self.nodes[node].hosts[place.core];
+        let Some(tail) = Some(host).filter(|host| !host.hurt.is_hurt()).and_then(Host::tail) else {
             return;
         };
         if tail.entries.iter().all(|entry| self.others_hold(node, *entry)) {

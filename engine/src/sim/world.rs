@@ -81,6 +81,8 @@ pub(crate) enum Happening {
         incarnation: Incarnation,
         batch: PeerBatch,
     },
+    /// A wiped node gets the disks back that it had, as soon as it can be spared.
+    PutBack { node: usize },
     /// A node goes on.
     Resume { node: usize, life: u64 },
     /// A dead node comes back.
@@ -242,6 +244,7 @@ impl World {
                 incarnation,
                 batch,
             } => self.heard(place, Event::Peer { from, incarnation, batch }),
+            Happening::PutBack { node } => self.put_back_disks(node),
             Happening::Resume { node, life } => self.resume(node, life),
             Happening::Restart { node, life } => self.restart(node, life)?,
             Happening::Retry { client, call, attempt } => self.retry(client, call, attempt),
