@@ -48,10 +48,10 @@ impl World {
                 hosts: state.wipe(&mut self.dice),
             };
             state.shelf = Some(shelf);
-            self.plan_put_back(node);
             if created {
                 state.create_again(&map, wall, &mut self.dice);
             }
+            self.plan_put_back(node);
         }
     }
 
