@@ -155,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_members_ends_it_and_rounds_that_began_before_count_no_more() {
+        let mut tenure = tenure();
+        tenure.extend(Term(3), ms(100));
+        assert_eq!(tenure.rests_on(Term(3), ms(200)), Some(ms(100)));
+        tenure.members_changed(ms(300));
+        tenure.extend(Term(3), ms(250));
+        assert!(!tenure.holds(Term(3), ms(310)) && tenure.rests_on(Term(3), ms(310)).is_none());
+        tenure.extend(Term(3), ms(320));
+        assert_eq!(tenure.rests_on(Term(3), ms(330)), Some(ms(320)));
+    }
+
+    #[test]
     fn a_round_is_wanted_when_half_is_gone_and_never_without_ticks() {
         let mut tenure = tenure();
         assert!(tenure.wants_round(Term(1), ms(0)));

@@ -121,7 +121,10 @@ impl Peers {
     /// Whether a core may be told now that its replica of a shard is no member.
     pub fn may_tell_removed(&mut self, peer: PeerName, shard: ShardId, now: Nanos) -> bool {
         let Some(link) = self.links.get_mut(&peer) else { return false };
-        let may = link.told_removed.get(&shard).is_none_or(|last| now.since(*last) >= TELL_REMOVED_EVERY);
+        let may = link
+            .told_removed
+            .get(&shard)
+            .is_none_or(|last| now.since(*last) >= TELL_REMOVED_EVERY);
         if may {
             link.told_removed.insert(shard, now);
         }

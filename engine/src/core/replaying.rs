@@ -216,7 +216,11 @@ impl Replaying {
         index: &mut Index<R>,
         planted: Planted,
     ) -> Result<(), ReplayError> {
-        let space = if planted.old_records_replayed() { space.max(self.space) } else { space };
+        let space = if planted.old_records_replayed() {
+            space.max(self.space)
+        } else {
+            space
+        };
         if self.broken || space < self.space {
             return Ok(());
         }

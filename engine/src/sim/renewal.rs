@@ -79,7 +79,10 @@ impl World {
 
     /// Whether a node may lose all it has.
     fn can_renew(&self, node: usize) -> bool {
-        let whole = self.nodes.iter().all(|node| node.is_up() && node.is_whole(&self.map, &self.members));
+        let whole = self
+            .nodes
+            .iter()
+            .all(|node| node.is_up() && node.is_whole(&self.map, &self.members));
         let places: Vec<Place> = (0..self.nodes[node].hosts.len()).map(|core| Place { node, core }).collect();
         self.options.replication >= 3 && whole && self.can_spare(&places)
     }
@@ -159,7 +162,8 @@ impl Host {
         let reader = self.index.reader();
         let core = reader.core_marks().expect("memory never fails");
         let replicas = reader.replica_marks().expect("memory never fails");
-        let holds = |(name, index, _): &(ReplicaName, LogIndex, Term)| replicas.iter().any(|marks| marks.name == *name && marks.applied >= *index);
+        let holds =
+            |(name, index, _): &(ReplicaName, LogIndex, Term)| replicas.iter().any(|marks| marks.name == *name && marks.applied >= *index);
         core.is_none_or(|marks| marks.replay_sequence < tail.sequence) && !tail.entries.iter().any(holds)
     }
 

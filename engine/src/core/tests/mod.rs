@@ -16,4 +16,5 @@ mod laggards;
 mod peers;
 mod reclaim;
 mod reclaiming;
+mod removed;
 mod tails;
