@@ -9,7 +9,8 @@
 //! for another nor campaigns (check-quorum). So nobody else can lead before that has passed on *its* clock.
 //!
 //! Who restarts forgets what it stepped: [`super::group::Group`] refuses votes for a while after a start. Who is
-//! told to campaign at once ignores what it stepped: a leader that said so has no tenure in that term any more.
+//! told to campaign at once ignores what it stepped: a leader that said so has no tenure in that term any more. A change
+//! of members ends it, and it begins only when an entry of the own term is applied ([`crate::shard::replica`]).
 //!
 //! Not here, on purpose: rounds (`shard/reads.rs`), the proof that a turn's moment is late enough (`core/event.rs`).
 
