@@ -42,6 +42,22 @@ pub enum Bug {
     TornTakenForDamage,
     /// A replica that has just started gives votes.
     VotesRightAfterStart,
+    /// A heartbeat is stepped that says that more is committed here than the log holds.
+    HeartbeatStepped,
+    /// A start takes records of a former space, and of a replica that has ended.
+    OldRecordsReplayed,
+    /// Refusals that reveal state are answered at once.
+    RefusalUnproven,
+    /// A replica is told that it is no member by one that may not have heard of it yet.
+    RemovedTooEarly,
+    /// Tenure begins with leadership, before an entry of the own term is applied.
+    TenureBeforeOwnEntry,
+    /// Tenure goes on when the members change.
+    TenureSurvivesMembers,
+    /// A round that began prolongs tenure, whether or not a quorum answers it.
+    TenureUnconfirmed,
+    /// A wiped node comes back as the replicas it was created with, and votes.
+    WipedVotes,
     /// Term and vote are never written.
     VoteNotPersisted,
 }
@@ -52,7 +68,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 27] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -71,6 +87,14 @@ impl Bug {
         Self::TornTakenForDamage,
         Self::DamageTakenForTorn,
         Self::ProvenTakenForTorn,
+        Self::HeartbeatStepped,
+        Self::OldRecordsReplayed,
+        Self::RefusalUnproven,
+        Self::RemovedTooEarly,
+        Self::TenureBeforeOwnEntry,
+        Self::TenureSurvivesMembers,
+        Self::TenureUnconfirmed,
+        Self::WipedVotes,
         Self::Canary,
     ];
 
@@ -96,6 +120,14 @@ impl Bug {
             Self::TenureTooLong => "tenure-too-long",
             Self::TornTakenForDamage => "torn-taken-for-damage",
             Self::VotesRightAfterStart => "votes-right-after-start",
+            Self::HeartbeatStepped => "heartbeat-stepped",
+            Self::OldRecordsReplayed => "old-records-replayed",
+            Self::RefusalUnproven => "refusal-unproven",
+            Self::RemovedTooEarly => "removed-too-early",
+            Self::TenureBeforeOwnEntry => "tenure-before-own-entry",
+            Self::TenureSurvivesMembers => "tenure-survives-members",
+            Self::TenureUnconfirmed => "tenure-unconfirmed",
+            Self::WipedVotes => "wiped-votes",
             Self::VoteNotPersisted => "vote-not-persisted",
         }
     }
@@ -183,6 +215,38 @@ impl Planted {
 
     pub(crate) fn votes_right_after_start(self) -> bool {
         self.0 == Some(Bug::VotesRightAfterStart)
+    }
+
+    pub(crate) fn heartbeat_stepped(self) -> bool {
+        self.0 == Some(Bug::HeartbeatStepped)
+    }
+
+    pub(crate) fn old_records_replayed(self) -> bool {
+        self.0 == Some(Bug::OldRecordsReplayed)
+    }
+
+    pub(crate) fn refusal_unproven(self) -> bool {
+        self.0 == Some(Bug::RefusalUnproven)
+    }
+
+    pub(crate) fn removed_too_early(self) -> bool {
+        self.0 == Some(Bug::RemovedTooEarly)
+    }
+
+    pub(crate) fn tenure_before_own_entry(self) -> bool {
+        self.0 == Some(Bug::TenureBeforeOwnEntry)
+    }
+
+    pub(crate) fn tenure_survives_members(self) -> bool {
+        self.0 == Some(Bug::TenureSurvivesMembers)
+    }
+
+    pub(crate) fn tenure_unconfirmed(self) -> bool {
+        self.0 == Some(Bug::TenureUnconfirmed)
+    }
+
+    pub(crate) fn wiped_votes(self) -> bool {
+        self.0 == Some(Bug::WipedVotes)
     }
 
     pub(crate) fn vote_not_persisted(self) -> bool {

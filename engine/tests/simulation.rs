@@ -23,7 +23,7 @@ const SHOWS_SOON: [Bug; 12] = [
     Bug::ProvenTakenForTorn,
 ];
 /// Bugs that show only where disks lose something, which every third seed's do.
-const OF_DISKS: [Bug; 2] = [Bug::DamageTakenForTorn, Bug::ProvenTakenForTorn];
+const OF_DISKS: [Bug; 3] = [Bug::DamageTakenForTorn, Bug::HeartbeatStepped, Bug::ProvenTakenForTorn];
 /// Seeds that broke a promise once, and what was learnt.
 const REGRESSIONS: [(u64, &str); 4] = [
     (4, "a follower's fetch goes on behind a batch that ends with its segment"),
@@ -56,6 +56,9 @@ fn seeds_hold_and_faults_happen() {
         Fault::DamageFound,
         Fault::DiskFull,
         Fault::WriteRefusedFull,
+        Fault::OldDisk,
+        Fault::RemovedTold,
+        Fault::TailLost,
     ] {
         assert!(faults.of(fault) > 0, "{} never happened", fault.name());
     }

@@ -421,6 +421,8 @@ pub enum MemberBody {
         /// Its data directory.
         directory: DirectoryId,
     },
+    /// Any member: replica `to`, which spoke to this one, is a member no more.
+    Removed,
     /// A leader: rows of the image, with their values.
     Rows {
         /// Counts from 1.

@@ -36,6 +36,8 @@ pub struct GroupConfig {
     pub quiet_start: bool,
     /// Whether a promise to a leader outlives what raft remembers of that leader; only a planted bug says no.
     pub keeps_promises: bool,
+    /// Whether a heartbeat is stepped that proves a loss; only a planted bug says so.
+    pub steps_lost: bool,
     /// Whether this replica should win the first election when all start together.
     pub preferred: bool,
     /// Seed of its dice.
@@ -145,6 +147,7 @@ pub struct Group {
     /// Ticks for which it gives no vote.
     quiet_ticks: usize,
     keeps_promises: bool,
+    steps_lost: bool,
     dice: StdRng,
     role: (Term, Role),
     unflushed: VecDeque<u64>,
@@ -198,6 +201,7 @@ impl Group {
             hurried: false,
             quiet_ticks: if promised { 2 * election_ticks } else { 0 },
             keeps_promises: config.keeps_promises,
+            steps_lost: config.steps_lost,
             dice: StdRng::seed_from_u64(config.seed),
             role: (Term(0), Role::Follower),
             unflushed: VecDeque::new(),
@@ -614,7 +618,7 @@ impl Group {
         check_numbers(message)?;
         match message.kind {
             PeerMessageKind::Append => self.check_append(message),
-            PeerMessageKind::Heartbeat if message.commit > self.last() && message.term >= self.term() => Err(StepFault::LostEntries {
+            PeerMessageKind::Heartbeat if self.proves_loss(message) => Err(StepFault::LostEntries {
                 commit: message.commit,
                 last: self.last(),
             }),
@@ -631,6 +635,11 @@ impl Group {
             | PeerMessageKind::VoteResponse
             | PeerMessageKind::TimeoutNow => Ok(()),
         }
+    }
+
+    /// The leader says at most what this replica has acknowledged.
+    fn proves_loss(&self, heartbeat: &PeerMessage) -> bool {
+        heartbeat.commit > self.last() && heartbeat.term >= self.term() && !self.steps_lost
     }
 
     fn check_append(&self, message: &PeerMessage) -> Result<(), StepFault> {

@@ -11,8 +11,9 @@
 //! Raft keeps that promise only while it remembers the leader, and a message of a higher term makes it forget: so
 //! [`super::group::Group`] counts it itself, from each message of a leader on.
 //!
-//! Who restarts forgets what it stepped: the same count refuses votes for a while after a start. Who is
-//! told to campaign at once ignores what it stepped: a leader that said so has no tenure in that term any more.
+//! Who restarts forgets what it stepped: the same count refuses votes for a while after a start. Who is told to campaign
+//! at once ignores what it stepped: a leader that said so has no tenure in that term any more. A change of members ends
+//! it, and it begins only when an entry of the own term is applied ([`crate::shard::replica`]).
 //!
 //! Not here, on purpose: rounds (`shard/reads.rs`), the proof that a turn's moment is late enough (`core/event.rs`).
 
@@ -75,7 +76,22 @@ impl Tenure {
 
     /// The members changed: only rounds that begin from now on count, for a new majority need not meet an old one.
     pub fn members_changed(&mut self, now: Nanos) {
-        (self.until, self.counts_from) = (None, now);
+        if !self.planted.tenure_survives_members() {
+            (self.until, self.counts_from) = (None, now);
+        }
+    }
+
+    /// When the round began that it rests on, if it holds: for checkers.
+    pub(crate) fn rests_on(&self, term: Term, now: Nanos) -> Option<Nanos> {
+        let (_, until) = self.until.filter(|_| self.holds(term, now))?;
+        Some(Nanos(until.0 - self.length.0))
+    }
+
+    /// A term begins with it, on nothing; only a planted bug does that.
+    pub(crate) fn begin(&mut self, term: Term, now: Nanos) {
+        if self.until.is_none_or(|(of, _)| of != term) {
+            self.extend(term, now);
+        }
     }
 
     /// The leader of this term told another to campaign at once.
@@ -140,6 +156,18 @@ mod tests {
         assert!(!tenure.holds(Term(3), ms(200)) && !tenure.wants_round(Term(3), ms(200)));
         tenure.extend(Term(4), ms(200));
         assert!(tenure.holds(Term(4), ms(300)));
+    }
+
+    #[test]
+    fn a_change_of_members_ends_it_and_rounds_that_began_before_count_no_more() {
+        let mut tenure = tenure();
+        tenure.extend(Term(3), ms(100));
+        assert_eq!(tenure.rests_on(Term(3), ms(200)), Some(ms(100)));
+        tenure.members_changed(ms(300));
+        tenure.extend(Term(3), ms(250));
+        assert!(!tenure.holds(Term(3), ms(310)) && tenure.rests_on(Term(3), ms(310)).is_none());
+        tenure.extend(Term(3), ms(320));
+        assert_eq!(tenure.rests_on(Term(3), ms(330)), Some(ms(320)));
     }
 
     #[test]

@@ -352,6 +352,11 @@ impl<R: IndexReader> Core<R> {
         let Some(running) = self.running.get_mut(&shard) else {
             return;
         };
+        let members = &running.replica.state().members;
+        let early = self.planted.removed_too_early() && !members.contains(message.from);
+        if members.has_removed(message.from) || early {
+            return self.tell_removed(moment.now, from, &message, out);
+        }
         if !self.peers.is_home(shard, message.from, from) {
             let (replica, node) = (message.from.0, from.node.0);
             if self.peers.may_complain(from, moment.now) {
@@ -402,7 +407,7 @@ impl<R: IndexReader> Core<R> {
     }
 
     /// Stops a replica that may no longer vote or serve.
-    fn retire(&mut self, shard: ShardId, wall: Nanos, out: &mut Effects) {
+    pub(super) fn retire(&mut self, shard: ShardId, wall: Nanos, out: &mut Effects) {
         self.end_receiving(shard);
         if let Some(mut running) = self.running.remove(&shard) {
             let mut answers = Vec::new();

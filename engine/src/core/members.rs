@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use margate_net::ids::{CoreId, DirectoryId, LogIndex, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
 use margate_net::map::Map;
-use margate_net::message::{MemberBody, MemberMessage};
+use margate_net::message::{MemberBody, MemberMessage, PeerMessage};
 
 use super::copies::{Copied, Purpose, rows_of};
 use super::event::{Effect, Effects, Halt, LogReadFault, Moment, PeerName, ReadTicket};
@@ -166,6 +166,7 @@ impl<R: IndexReader> Core<R> {
         match &message.body {
             MemberBody::Admit { directory } => self.admitted(moment, message.shard, message.to, *directory),
             MemberBody::Begin { .. } => self.image_begins(moment, from, &message, out),
+            MemberBody::Removed => self.told_removed(moment, &message, out),
             MemberBody::Rows { .. } | MemberBody::End { .. } => self.image_goes_on(moment, from, &message, out),
             MemberBody::GiveUp => self.image_given_up(moment.now, from, &message),
             MemberBody::Join { directory } => self.join_asked(from, (message.shard, message.from), *directory, out),
@@ -309,6 +310,30 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
+    /// A replica that is a member no more has spoken: its disk was away while another took its place. It hears so, lest it campaign for ever.
+    pub(super) fn tell_removed(&mut self, now: Nanos, from: PeerName, message: &PeerMessage, out: &mut Effects) {
+        if self.peers.may_tell_removed(from, message.shard, now) {
+            let here = self.running.get(&message.shard).map(|running| running.replica.name().replica);
+            let message = MemberMessage {
+                shard: message.shard,
+                from: here.unwrap_or_default(),
+                to: message.from,
+                attempt: 0,
+                body: MemberBody::Removed,
+            };
+            out.push(Effect::SendMember { to: from, message });
+        }
+    }
+
+    /// A member says that the replica here is one no more. It stops; what it holds stays until a leader admits this core anew.
+    fn told_removed(&mut self, moment: Moment, message: &MemberMessage, out: &mut Effects) {
+        let here = self.running.get(&message.shard).map(|running| running.replica.name());
+        if let Some(name) = here.filter(|name| name.replica == message.to) {
+            tracing::warn!(%name, by = message.from.0, "this replica was replaced while it was away: it is stopped, and this core asks to join anew");
+            self.retire(message.shard, moment.wall, out);
+        }
+    }
+
     /// A leader has admitted this core: the replica begins, with nothing.
     fn admitted(&mut self, moment: Moment, shard: ShardId, replica: ReplicaId, directory: DirectoryId) {
         let known = self.running.contains_key(&shard) || self.damaged.get(&shard).is_some_and(|damaged| damaged.name.replica >= replica);
@@ -345,6 +370,7 @@ impl<R: IndexReader> Core<R> {
             election_ticks: self.nursery.election_ticks,
             quiet_start: false,
             keeps_promises: !self.planted.promise_forgotten(),
+            steps_lost: self.planted.heartbeat_stepped(),
             preferred: false,
             seed: self.nursery.seed ^ replica.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };

@@ -11,6 +11,8 @@ use crate::types::Nanos;
 
 /// Time between two complaints about one peer.
 const COMPLAIN_EVERY: Nanos = Nanos::from_millis(1_000);
+/// Time between two answers to a replica that is no member.
+const TELL_REMOVED_EVERY: Nanos = Nanos::from_millis(1_000);
 
 /// What is known of the link to one core.
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ struct Link {
     wrote: Nanos,
     /// When something it said was complained about last.
     complained: Option<Nanos>,
+    /// When a replica there was told last that it is no member, by shard.
+    told_removed: BTreeMap<ShardId, Nanos>,
 }
 
 /// See the module's text.
@@ -110,6 +114,19 @@ impl Peers {
         let may = link.complained.is_none_or(|last| now.since(last) >= COMPLAIN_EVERY);
         if may {
             link.complained = Some(now);
+        }
+        may
+    }
+
+    /// Whether a core may be told now that its replica of a shard is no member.
+    pub fn may_tell_removed(&mut self, peer: PeerName, shard: ShardId, now: Nanos) -> bool {
+        let Some(link) = self.links.get_mut(&peer) else { return false };
+        let may = link
+            .told_removed
+            .get(&shard)
+            .is_none_or(|last| now.since(*last) >= TELL_REMOVED_EVERY);
+        if may {
+            link.told_removed.insert(shard, now);
         }
         may
     }

@@ -325,14 +325,11 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             } => {
                 if let Some(replica) = self.replicas.get_mut(&name) {
                     let entry = convert::entry(term, index, kind, Bytes::copy_from_slice(data));
-                    replica.append(
-                        record.space,
-                        entry,
-                        Place {
-                            data: data_position,
-                            batch: self.last_batch,
-                        },
-                    );
+                    let place = Place {
+                        data: data_position,
+                        batch: self.last_batch,
+                    };
+                    replica.append(record.space, (entry, place), self.planted);
                     if index > replica.truncated() {
                         self.positions.note(name, index, self.last_batch.position);
                     }
@@ -345,7 +342,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 }
             }
             RecordBody::ReplicaEnd => {
-                if let Some(replica) = self.replicas.get_mut(&name) {
+                if let Some(replica) = self.replicas.get_mut(&name).filter(|_| !self.planted.old_records_replayed()) {
                     (replica.ended, replica.broken) = (true, true);
                 }
             }

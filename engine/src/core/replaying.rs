@@ -216,6 +216,11 @@ impl Replaying {
         index: &mut Index<R>,
         planted: Planted,
     ) -> Result<(), ReplayError> {
+        let space = if planted.old_records_replayed() {
+            space.max(self.space)
+        } else {
+            space
+        };
         if self.broken || space < self.space {
             return Ok(());
         }
@@ -260,9 +265,9 @@ impl Replaying {
     }
 
     /// An entry met by the scan.
-    pub(super) fn append(&mut self, space: Space, entry: Entry, place: Place) {
+    pub(super) fn append(&mut self, space: Space, (entry, place): (Entry, Place), planted: Planted) {
         // Before an image came into force the log was another.
-        if self.broken || space != self.space {
+        if self.broken || space != self.space && !planted.old_records_replayed() {
             return;
         }
         if let Some(rows) = &mut self.rows {
@@ -386,6 +391,7 @@ impl Replaying {
             members: self.state.members.clone(),
             election_ticks: config.election_ticks,
             keeps_promises: !config.planted.promise_forgotten(),
+            steps_lost: config.planted.heartbeat_stepped(),
             quiet_start: config.tick > Nanos(0) && !config.planted.votes_right_after_start(),
             preferred: self.state.members.voters.first() == Some(&self.name.replica),
             seed: config.seed ^ self.name.shard.0.wrapping_mul(0x9E37_79B9_7F4A_7C15),

@@ -94,6 +94,19 @@ impl Members {
         homes.map(|home| home.replica).max()
     }
 
+    /// Whether it was one once, or was never to be one: its id was given out and it is not among them. No entry to come changes that.
+    #[must_use]
+    pub fn has_removed(&self, replica: ReplicaId) -> bool {
+        replica <= self.highest && !self.contains(replica)
+    }
+
+    /// Whether it is one of them, a learner too.
+    #[must_use]
+    pub fn contains(&self, replica: ReplicaId) -> bool {
+        let mut all = self.voters.iter().chain(&self.outgoing).chain(&self.learners);
+        all.any(|known| *known == replica)
+    }
+
     /// Makes a change, if it fits. Whether it did.
     pub fn change(&mut self, change: &Change) -> bool {
         match *change {
@@ -294,6 +307,21 @@ mod tests {
             (members.of_directory(DirectoryId(77)), members.highest),
             (Some(ReplicaId(4)), ReplicaId(4))
         );
+    }
+
+    #[test]
+    fn only_an_id_that_was_given_out_can_be_one_of_a_removed_member() {
+        let mut members = three();
+        let removed = |members: &Members| (1..7).filter(|id| members.has_removed(ReplicaId(*id))).collect::<Vec<_>>();
+        assert!(removed(&members).is_empty() && removed(&Members::default()).is_empty());
+        assert!(members.change(&Change::Admit(home(4))) && removed(&members).is_empty());
+        let (new, old) = (ReplicaId(4), ReplicaId(3));
+        assert!(members.change(&Change::Replace { new, old }));
+        assert!(removed(&members).is_empty(), "it votes until the change is done");
+        assert!(members.change(&Change::Leave));
+        assert_eq!(removed(&members), [3]);
+        assert!(members.change(&Change::Admit(home(6))));
+        assert_eq!(removed(&members), [3, 5], "one that was passed over was never given out to anybody");
     }
 
     #[test]

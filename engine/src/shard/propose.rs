@@ -80,6 +80,7 @@ impl Replica {
                 planted: self.planted,
             };
             match resolver.resolve(queued.ticket, queued.operation, self.version_next)? {
+                Resolution::Observed(answer) if self.planted.refusal_unproven() => out.push(answer),
                 Resolution::Observed(answer) => answers.push(answer),
                 Resolution::Write(change, answer) => {
                     self.add_change(&mut builder, change);

@@ -61,6 +61,7 @@ impl Leader {
             members: Members::of(voters.clone()),
             election_ticks: 10,
             keeps_promises: true,
+            steps_lost: false,
             quiet_start: false,
             preferred: true,
             seed: 1,

@@ -243,15 +243,21 @@ impl Replica {
     /// Lets the reads that wait go on under tenure, or starts a confirmation for them; starts one too when tenure
     /// wants to be prolonged. `now` is monotonic and no earlier than the arrival of anything that waits.
     pub fn confirm_reads(&mut self, now: Nanos) {
+        let term = self.group.term();
+        if self.planted.tenure_before_own_entry() && self.leads() {
+            self.tenure.begin(term, now);
+        }
         if !self.is_ready() {
             return;
         }
-        let term = self.group.term();
         self.serve_under_tenure(now);
         if (self.reads.wants_round() || self.tenure.wants_round(term, now))
             && let Some(round) = self.reads.start_round(now)
         {
             self.group.confirm_read(round);
+            if self.planted.tenure_unconfirmed() {
+                self.tenure.extend(term, now);
+            }
         }
     }
 
@@ -265,7 +271,13 @@ impl Replica {
     /// Whether it may answer reads alone at this moment.
     #[must_use]
     pub fn has_tenure(&self, now: Nanos) -> bool {
-        self.is_ready() && self.tenure.holds(self.group.term(), now)
+        let ready = self.is_ready() || self.planted.tenure_before_own_entry() && self.leads_in() == self.led_term && self.leads();
+        ready && self.tenure.holds(self.group.term(), now)
+    }
+
+    /// When the round began, on its clock, that its tenure rests on, if it has any: for checkers.
+    pub(crate) fn tenure_rests_on(&self, now: Nanos) -> Option<Nanos> {
+        self.tenure.rests_on(self.group.term(), now).filter(|_| self.has_tenure(now))
     }
 
     /// Answers the reads that are confirmed and whose index is applied.
@@ -284,7 +296,7 @@ impl Replica {
 
     /// An answer waits for its proof, and for the entry it rests on to be applied.
     pub(crate) fn observe(&mut self, answer: Answer, rests_on: LogIndex, out: &mut Vec<Answer>) {
-        if self.planted.read_unconfirmed() {
+        if self.planted.read_unconfirmed() || self.planted.refusal_unproven() {
             out.push(answer);
             return;
         }

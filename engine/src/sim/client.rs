@@ -303,7 +303,7 @@ impl World {
                 self.end(client, call, Outcome::NotExecuted);
             }
             (true, false) => self.try_elsewhere(client, call),
-            (false, _) if host.was_hurt => self.try_elsewhere(client, call),
+            (false, _) if host.was_hurt || host.has_ended_any(shard.id) => self.try_elsewhere(client, call),
             (false, _) if host.hurt.explain_by_read() => self.try_again(client, call, Nanos(0)),
             (false, _) => return Err(Violation::SenselessRefusal { refusal: Refusal::Damaged }),
         }

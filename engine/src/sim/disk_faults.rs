@@ -30,13 +30,14 @@ const LOSSES_MAX: u64 = 4;
 /// Generations of an index that are lost at once, at most.
 const GENERATIONS_LOST_MAX: usize = 8;
 /// What the nemesis does to disks by itself.
-const KINDS: [Fault; 6] = [
+const KINDS: [Fault; 7] = [
     Fault::WriteError,
     Fault::SegmentError,
     Fault::CommitError,
     Fault::ReadError,
     Fault::RotRunning,
     Fault::Misdirected,
+    Fault::Wipe,
 ];
 
 /// What may happen to a seed's disks.
@@ -50,6 +51,10 @@ pub(crate) struct DiskFaults {
     pub(crate) index_reverted_per_mille: u64,
     /// Starts before which durable bytes rot.
     pub(crate) rot_at_rest_per_mille: u64,
+    /// Wiped nodes that get the disks back that they had.
+    pub(crate) old_disk_per_mille: u64,
+    /// Starts before which the end of the log is lost.
+    pub(crate) tail_lost_per_mille: u64,
     /// How often durable bytes may still be lost.
     pub(crate) losses_left: u64,
 }
@@ -90,6 +95,7 @@ impl DiskFaults {
         let mut kinds: Vec<Fault> = kinds;
         let mut rate = |usual: u64| if dice.chance(500) { usual } else { 0 };
         let (start_error_per_mille, index_reverted_per_mille, rot_at_rest_per_mille) = (rate(150), rate(150), rate(150));
+        let (old_disk_per_mille, tail_lost_per_mille) = (rate(600), rate(300));
         let losses_left = dice.between(1, LOSSES_MAX);
         if seed % 18 == 15 {
             kinds.push(Fault::DiskFull);
@@ -99,6 +105,8 @@ impl DiskFaults {
             start_error_per_mille,
             index_reverted_per_mille,
             rot_at_rest_per_mille,
+            old_disk_per_mille,
+            tail_lost_per_mille,
             losses_left,
         }
     }

@@ -104,6 +104,14 @@ pub enum Fault {
     SlowDiskFled,
     /// A node lost its data directory and got an empty one.
     Wipe,
+    /// A node that was wiped got the disks back that it had before.
+    OldDisk,
+    /// The end of a log was lost with what it held, which all others had.
+    TailLost,
+    /// Reached: a replica that was a member no more was told so.
+    RemovedTold,
+    /// Reached: a replica heard from its leader that it had lost entries.
+    LossNoticed,
     /// Reached: a core was admitted as a member.
     Admitted,
     /// Reached: an image was sent whole.
@@ -140,7 +148,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 66] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -188,6 +196,10 @@ impl Fault {
         Self::SegmentDiscarded,
         Self::EntriesFetched,
         Self::Wipe,
+        Self::OldDisk,
+        Self::TailLost,
+        Self::RemovedTold,
+        Self::LossNoticed,
         Self::Admitted,
         Self::ImageSent,
         Self::ImageInstalled,
@@ -248,6 +260,10 @@ impl Fault {
             Self::EntriesFetched => "entries-fetched",
             Self::SlowDiskFled => "slow-disk-fled",
             Self::Wipe => "wipe",
+            Self::OldDisk => "old-disk",
+            Self::TailLost => "tail-lost",
+            Self::RemovedTold => "removed-told",
+            Self::LossNoticed => "loss-noticed",
             Self::Admitted => "admitted",
             Self::ImageSent => "image-sent",
             Self::ImageInstalled => "image-installed",

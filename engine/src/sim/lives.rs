@@ -44,16 +44,6 @@ impl World {
         self.kill_for(node, kind, DOWN);
     }
 
-    /// A node dies and comes back with an empty data directory, unless others of its shards have yet to recover from that.
-    pub(crate) fn wipe(&mut self, node: usize) {
-        let whole = self.nodes.iter().all(|node| node.is_up() && node.is_whole(&self.map));
-        let places: Vec<Place> = (0..self.nodes[node].hosts.len()).map(|core| Place { node, core }).collect();
-        if self.options.replication >= 3 && whole && self.can_spare(&places) {
-            self.kill(node, Fault::Wipe);
-            self.nodes[node].wipe(&mut self.dice);
-        }
-    }
-
     /// A node is killed and comes back within a tick.
     pub(crate) fn bounce(&mut self, node: usize) {
         if !self.settle.has_begun() {
@@ -87,12 +77,13 @@ impl World {
         }
         self.lose_index_pages(node);
         self.rot_at_rest(node);
+        self.lose_tail(node);
         match self.start(node) {
             Err(Violation::LogLost { .. }) => {
                 // What its operator is told to do.
                 self.faults.count(Fault::LogLost);
                 self.nodes[node].crash(&mut self.dice, &mut self.faults);
-                self.nodes[node].wipe(&mut self.dice);
+                let _lost = self.nodes[node].wipe(&mut self.dice);
                 self.start(node)
             }
             result @ (Ok(()) | Err(_)) => result,
@@ -156,6 +147,7 @@ impl World {
 
     fn crash(&mut self, node: usize) {
         let life = self.nodes[node].life;
+        self.nodes[node].was_whole = self.nodes[node].is_whole(&self.map, &self.members);
         self.nodes[node].crash(&mut self.dice, &mut self.faults);
         self.lose_peer(node);
         for client in 0..self.clients.len() {

@@ -75,7 +75,10 @@ impl World {
             | Fault::IndexTorn
             | Fault::LeaderChanged
             | Fault::LogLost
+            | Fault::LossNoticed
+            | Fault::OldDisk
             | Fault::OutcomeUnknown
+            | Fault::RemovedTold
             | Fault::Restart
             | Fault::RotAtRest
             | Fault::SegmentDiscarded
@@ -86,6 +89,7 @@ impl World {
             | Fault::SlowDiskFled
             | Fault::StartError
             | Fault::TailDropped
+            | Fault::TailLost
             | Fault::ValueLost
             | Fault::ValueRead
             | Fault::ValueRelocated

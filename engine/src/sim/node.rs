@@ -2,12 +2,13 @@
 //!
 //! Not here, on purpose: what happens to it (`turn`, `nemesis`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
+use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId, ShardId};
 use margate_net::map::{Map, MapReplica, MapShard};
 
 use super::check::damage;
+use super::check::membership::{Changes, Membership};
 use super::check::witness::Witness;
 use super::clock::{Clock, MILLION};
 use super::dice::Dice;
@@ -17,6 +18,7 @@ use super::faults::{Fault, FaultCounts};
 use super::full::Fullness;
 use super::hurt::Hurt;
 use super::options::Options;
+use super::renewal::Shelf;
 use super::violation::Violation;
 use crate::core::creation;
 use crate::core::event::{Event, PeerName};
@@ -45,6 +47,12 @@ pub(crate) struct Node {
     pub(crate) incarnation: Incarnation,
     /// Whether its data directory is newer than the deployment.
     pub(crate) joined: bool,
+    /// Whether its disks ever were others than those it was created with, or lacked something unawares.
+    pub(crate) renewed: bool,
+    /// Whether it voted for all its shards when it was last stopped.
+    pub(crate) was_whole: bool,
+    /// The disks it had before the last wipe.
+    pub(crate) shelf: Option<Shelf>,
     pub(crate) paused: bool,
     /// When it is killed if it has not stopped by itself; nothing while it is not told to stop.
     pub(crate) stop_by: Option<Nanos>,
@@ -68,6 +76,10 @@ pub(crate) struct Host {
     pub(crate) hurt: Hurt,
     /// Whether a disk it had before had lost something: clients may still hear of that.
     pub(crate) was_hurt: bool,
+    /// Entries it has lost that no scan misses: the last of each replica.
+    pub(crate) lost_tail: BTreeMap<ReplicaName, LogIndex>,
+    /// Replicas that ended while they ran, with good reason.
+    pub(crate) ended: BTreeSet<ReplicaName>,
     pub(crate) process: Option<Process>,
 }
 
@@ -81,6 +93,7 @@ pub(crate) struct Process {
     pub(crate) damaged: Vec<ReplicaName>,
     /// What the checkers have seen applied.
     pub(crate) applied: BTreeMap<ReplicaName, LogIndex>,
+    pub(crate) changes: Changes,
 }
 
 impl Place {
@@ -130,6 +143,9 @@ impl Node {
             life: 0,
             incarnation: Incarnation(0),
             joined: false,
+            renewed: false,
+            was_whole: true,
+            shelf: None,
             paused: false,
             stop_by: None,
             clock,
@@ -162,22 +178,28 @@ impl Node {
         Ok(())
     }
 
-    /// Its disks are replaced by empty ones; it must not run.
-    pub(crate) fn wipe(&mut self, dice: &mut Dice) {
+    /// Its disks are replaced by empty ones; it must not run. The former ones.
+    pub(crate) fn wipe(&mut self, dice: &mut Dice) -> Vec<Host> {
         assert!(!self.is_up(), "a running node's disks stay");
         let directory = DirectoryId(u128::from(dice.any()) << 64 | u128::from(dice.any()));
-        self.joined = true;
-        for host in &mut self.hosts {
-            let was_hurt = host.was_hurt || host.hurt.is_hurt();
-            *host = Host {
-                was_hurt,
-                ..Host::empty(LogConfig { directory, ..host.log })
-            };
-        }
+        (self.joined, self.renewed) = (true, true);
+        let empty = |host: &Host| Host {
+            was_hurt: host.was_hurt || host.hurt.is_hurt(),
+            ..Host::empty(LogConfig { directory, ..host.log })
+        };
+        let hosts = self.hosts.iter().map(empty).collect();
+        std::mem::replace(&mut self.hosts, hosts)
+    }
+
+    /// Its empty disks are filled as if the deployment began; only a planted bug does that.
+    pub(crate) fn create_again(&mut self, map: &Map, wall: Nanos, dice: &mut Dice) {
+        self.joined = false;
+        let hosts = self.hosts.iter().map(|host| Host::create(host.log, map, wall, dice)).collect();
+        self.hosts = hosts;
     }
 
     /// Whether it votes for every shard the map puts on it.
-    pub(crate) fn is_whole(&self, map: &Map) -> bool {
+    pub(crate) fn is_whole(&self, map: &Map, members: &Membership) -> bool {
         let here = |host: &Host, shard: &MapShard| {
             let (node, core) = (host.log.node, host.log.core);
             shard.replicas.iter().any(|replica| (replica.node, replica.core) == (node, core))
@@ -186,12 +208,12 @@ impl Node {
             let replicas = host.process.iter().flat_map(|process| process.core.replicas());
             let mut of_shard = replicas.filter(|replica| replica.name().shard == shard.id);
             of_shard.any(|replica| {
-                let members = &replica.state().members;
-                members.voters.contains(&replica.name().replica) && !members.is_joint()
+                let known = &replica.state().members;
+                members.votes(replica.name()) && known.voters.contains(&replica.name().replica) && !known.is_joint()
             })
         };
         let shards = |host| map.shards().iter().filter(move |shard| here(host, shard));
-        !self.joined || self.hosts.iter().all(|host| shards(host).all(|shard| votes(host, shard)))
+        !self.renewed || self.hosts.iter().all(|host| shards(host).all(|shard| votes(host, shard)))
     }
 
     /// The process dies, the disk with it if the power goes.
@@ -213,6 +235,8 @@ impl Host {
             armed: Armed::default(),
             hurt: Hurt::default(),
             was_hurt: false,
+            lost_tail: BTreeMap::new(),
+            ended: BTreeSet::new(),
             process: None,
         }
     }
@@ -291,8 +315,13 @@ impl Host {
         if self.hurt.is_hurt() || !found.damaged.is_empty() {
             let view = self.scan_view(mark);
             let started = replayed.core.replicas().map(Replica::name);
-            damage::check(&self.hurt, &view, started, &found.damaged)?;
+            damage::check((&self.hurt, &view), |name| self.may_end(name), started, &found.damaged)?;
         }
+        let mut started = replayed.core.replicas().map(Replica::name);
+        if let Some(name) = started.find(|name| self.witness.has_ended(*name)) {
+            return Err(Violation::EndedStarted { name });
+        }
+        drop(started);
         faults.add(Fault::DamageFound, u64::from(!found.damaged.is_empty()));
         faults.add(Fault::TailDropped, u64::from(found.torn_bytes > 0));
         faults.add(Fault::SegmentDiscarded, found.discard.len() as u64);
@@ -304,8 +333,14 @@ impl Host {
             turn_at: None,
             damaged: found.damaged,
             applied: BTreeMap::new(),
+            changes: Changes::default(),
         });
         Ok(())
+    }
+
+    /// Whether a replica of a shard ended here, or may.
+    pub(crate) fn has_ended_any(&self, shard: ShardId) -> bool {
+        self.ended.iter().chain(self.lost_tail.keys()).any(|name| name.shard == shard)
     }
 
     /// Its process dies, and leaves what it was writing as the dice fall.

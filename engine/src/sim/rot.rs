@@ -86,7 +86,10 @@ impl World {
     pub(crate) fn can_spare(&self, places: &[Place]) -> bool {
         let has_lost = |home: &Place| {
             let node = &self.nodes[home.node];
-            places.contains(home) || node.hosts[home.core].hurt.is_hurt() || !node.is_whole(&self.map)
+            places.contains(home)
+                || node.hosts[home.core].hurt.is_hurt()
+                || node.hosts[home.core].lacks_tail()
+                || !node.is_whole(&self.map, &self.members)
         };
         self.map.shards().iter().all(|shard| {
             let homes: Vec<Place> = shard.replicas.iter().map(Place::home).collect();

@@ -147,12 +147,12 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
-        self.clients.iter().all(super::client::Client::is_idle) && liveness::disagreement(&self.nodes, &self.map).is_none()
+        self.clients.iter().all(super::client::Client::is_idle) && liveness::disagreement(&self.nodes, &self.map, &self.members).is_none()
     }
 
     fn unfinished(&self) -> String {
         let open = self.clients.iter().filter(|client| !client.is_idle()).count();
-        let replicas = liveness::disagreement(&self.nodes, &self.map);
+        let replicas = liveness::disagreement(&self.nodes, &self.map, &self.members);
         let awaited = self.settle.awaited.len();
         let stage = self.settle.stage;
         format!("stage {stage:?}, {awaited} operations awaited, {open} clients wait, replicas: {replicas:?}")

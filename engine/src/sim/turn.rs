@@ -333,13 +333,23 @@ impl World {
     /// The checkers look at a core after its turn.
     fn observe(&mut self, place: Place) -> Result<(), Violation> {
         self.observe_tenure(place)?;
+        let shown = self.nodes[place.node].clock.monotonic(self.now());
         let host = &mut self.nodes[place.node].hosts[place.core];
         let Some(process) = host.process.as_mut() else { return Ok(()) };
-        if let Some(name) = process.core.damaged().find(|name| !process.damaged.contains(name)) {
-            return Err(Violation::FalseDamage { name });
+        let fresh = process.core.damaged().filter(|name| !process.damaged.contains(name));
+        for name in fresh.collect::<Vec<_>>() {
+            match (self.members.has_removed(name), host.lost_tail.contains_key(&name)) {
+                (true, _) => self.faults.count(Fault::RemovedTold),
+                (false, true) => self.faults.count(Fault::LossNoticed),
+                (false, false) => return Err(Violation::FalseDamage { name }),
+            }
+            process.damaged.push(name);
+            host.ended.insert(name);
         }
         for replica in process.core.replicas() {
             let (name, group) = (replica.name(), replica.group());
+            self.members.see(replica);
+            process.changes.see(replica, shown)?;
             self.leaderships += u64::from(self.leaders.see(replica)?);
             let (applied, before) = (replica.applied(), process.applied.entry(name).or_insert(LogIndex(0)));
             if applied > *before {

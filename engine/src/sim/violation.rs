@@ -45,6 +45,18 @@ pub enum Violation {
         /// The replica.
         name: ReplicaName,
     },
+    /// A replica runs whose end is in its log.
+    #[error("{name} has ended, its log says so, and was started")]
+    EndedStarted {
+        /// The replica.
+        name: ReplicaName,
+    },
+    /// A replica might answer reads alone by a round that former members answered.
+    #[error("{name} has tenure by a round that began before its members changed")]
+    TenureOfFormerMembers {
+        /// The replica.
+        name: ReplicaName,
+    },
     /// A start ran a replica that has lost records.
     #[error("{name} has lost acknowledged records, which a scan of its log can prove, and was started")]
     DamageOverlooked {
@@ -195,7 +207,7 @@ impl Violation {
             Self::Assertion { .. } => "assertion",
             Self::Halted { .. } => "halt",
             Self::NotStarted { .. } | Self::LogLost { .. } => "replay",
-            Self::FalseDamage { .. } | Self::DamageOverlooked { .. } => "damage",
+            Self::FalseDamage { .. } | Self::DamageOverlooked { .. } | Self::EndedStarted { .. } => "damage",
             Self::NotLinearizable { .. } => "linearizable",
             Self::SenselessAnswer { .. } | Self::SenselessRefusal { .. } => "answers",
             Self::AcknowledgedLost { .. } | Self::ValueWritten { .. } | Self::ReadUncommitted { .. } | Self::VersionsFall { .. } => {
@@ -203,6 +215,7 @@ impl Violation {
             }
             Self::LogsDisagree { .. } | Self::AppliedNotDurable { .. } => "log-agreement",
             Self::TwoLeaders { .. } => "single-leader",
+            Self::TenureOfFormerMembers { .. } => "membership",
             Self::TwoTenures { .. } => "single-tenure",
             Self::StatesDisagree { .. } => "state-hash",
             Self::IndexAhead { .. } => "marks",

@@ -13,6 +13,7 @@ use margate_net::map::{Map, MapNode};
 use margate_net::message::{Consistency, MemberMessage, Operation, PeerBatch, ReadVersion, Reply, Request, Returning, Success};
 
 use super::check::log_agreement::CommittedLog;
+use super::check::membership::Membership;
 use super::check::single_leader::Leaders;
 use super::check::state_hash::States;
 use super::check::{acknowledged, calls};
@@ -80,6 +81,8 @@ pub(crate) enum Happening {
         incarnation: Incarnation,
         batch: PeerBatch,
     },
+    /// A wiped node gets the disks back that it had, as soon as it can be spared.
+    PutBack { node: usize },
     /// A node goes on.
     Resume { node: usize, life: u64 },
     /// A dead node comes back.
@@ -136,6 +139,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) committed: CommittedLog,
     pub(crate) leaders: Leaders,
+    pub(crate) members: Membership,
     pub(crate) states: States,
     pub(crate) settle: Settle,
     pub(crate) faults: FaultCounts,
@@ -177,6 +181,7 @@ impl World {
             history: History::default(),
             committed: CommittedLog::default(),
             leaders: Leaders::default(),
+            members: Membership::default(),
             states: States::default(),
             settle: Settle::default(),
             faults: FaultCounts::default(),
@@ -239,6 +244,7 @@ impl World {
                 incarnation,
                 batch,
             } => self.heard(place, Event::Peer { from, incarnation, batch }),
+            Happening::PutBack { node } => self.put_back_disks(node),
             Happening::Resume { node, life } => self.resume(node, life),
             Happening::Restart { node, life } => self.restart(node, life)?,
             Happening::Retry { client, call, attempt } => self.retry(client, call, attempt),

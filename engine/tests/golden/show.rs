@@ -156,6 +156,7 @@ pub(crate) fn member(message: &MemberMessage) -> String {
             state,
         } => format!("begins at {applied}@{applied_term}, state of {} bytes", state.len()),
         MemberBody::End { number, term } => format!("ends with {number}, term {term}"),
+        MemberBody::Removed => return format!("member r{to}: is one no more, says r{from}"),
         MemberBody::GiveUp => "given up".to_owned(),
         MemberBody::Rows { number, data } => format!("rows {number}: {}", entry(EntryKind::Normal, data)),
         MemberBody::Taken { number } => format!("taken up to {number}"),

@@ -19,6 +19,7 @@ const GIVE_UP: u8 = 4;
 const JOIN: u8 = 5;
 const ROWS: u8 = 6;
 const TAKEN: u8 = 7;
+const REMOVED: u8 = 8;
 
 impl FrameWriter {
     /// Appends a Member frame.
@@ -112,6 +113,7 @@ impl Fields {
                 directory: Some(*directory),
                 ..kind(JOIN)
             },
+            MemberBody::Removed => kind(REMOVED),
             MemberBody::Rows { number, data } => Self {
                 number: *number,
                 payload: data.clone(),
@@ -146,6 +148,7 @@ impl Fields {
             },
             GIVE_UP => MemberBody::GiveUp,
             JOIN => MemberBody::Join { directory: directory()? },
+            REMOVED => MemberBody::Removed,
             ROWS => MemberBody::Rows {
                 number: self.number,
                 data: self.payload.clone(),
@@ -185,7 +188,7 @@ mod tests {
             ("directory", |fields| fields.directory = Some(DirectoryId(6))),
             ("payload", |fields| fields.payload = Bytes::from_static(b"x")),
         ];
-        for kind in ADMIT..=TAKEN {
+        for kind in ADMIT..=REMOVED {
             let takes: Vec<_> = more
                 .iter()
                 .filter(|(_, change)| {
@@ -210,7 +213,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_a_missing_directory_are_refused() {
-        for kind in [0, TAKEN + 1, u8::MAX] {
+        for kind in [0, REMOVED + 1, u8::MAX] {
             assert_eq!(of_kind(kind).body(), Err("its kind is unknown"));
         }
         for kind in [ADMIT, JOIN] {

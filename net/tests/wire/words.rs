@@ -274,6 +274,7 @@ fn member_body() -> impl Strategy<Value = MemberBody> {
         (counter(), counter()).prop_map(|(number, term)| MemberBody::End { number, term: Term(term) }),
         Just(MemberBody::GiveUp),
         directory().prop_map(|directory| MemberBody::Join { directory }),
+        Just(MemberBody::Removed),
         (counter(), bytes(100)).prop_map(|(number, data)| MemberBody::Rows { number, data }),
         counter().prop_map(|number| MemberBody::Taken { number }),
     ]

@@ -3,8 +3,7 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `appends`, `damage`, `laggards`, `tails`: the schedules. `reclaim`: any schedule of one core on small segments.
-//! - `appends`, `damage`, `laggards`, `reclaiming`, `tails`: the schedules.
+//! - `appends`, `damage`, `laggards`, `reclaiming`, `removed`, `tails`: the schedules. `reclaim`: any schedule of one core on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
@@ -16,4 +15,5 @@ mod laggards;
 mod peers;
 mod reclaim;
 mod reclaiming;
+mod removed;
 mod tails;

@@ -3,14 +3,16 @@
 //! Not here, on purpose: what they would do with its answers.
 
 use bytes::Bytes;
-use margate_net::ids::{CoreId, Incarnation, LogIndex, NodeId, ShardId, Term, Version};
+use margate_net::ids::{CoreId, Incarnation, LogIndex, NodeId, ReplicaId, ShardId, Term, Version};
 use margate_net::message::{EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind};
+use protobuf::Message;
 
 use super::driven::Driven;
 use super::fixture::CLUSTER;
 use crate::consensus::group::Role;
 use crate::core::event::{Event, PeerName};
 use crate::log::effects::EntryDataBuilder;
+use crate::shard::members::Change;
 use crate::types::{Nanos, ValueHash};
 
 /// A member of a shard on another node, in some term.
@@ -71,6 +73,28 @@ impl Driven {
             ..self.message(from, PeerMessageKind::Append)
         };
         spoken(from, message)
+    }
+
+    /// Hears an append of changes of members, the first entries of all, and that they are committed.
+    pub(super) fn change_members(&mut self, from: Peer, changes: &[Change]) {
+        let entry = |(change, index): (&Change, u64)| PeerEntry {
+            term: Term(from.term),
+            index: LogIndex(index),
+            kind: EntryKind::Membership,
+            data: change.to_raft().write_to_bytes().expect("a change is small").into(),
+        };
+        let message = PeerMessage {
+            commit: LogIndex(changes.len() as u64),
+            entries: changes.iter().zip(1..).map(entry).collect(),
+            ..self.message(from, PeerMessageKind::Append)
+        };
+        self.hear(spoken(from, message));
+    }
+
+    /// Hears a replica ask for a vote, whatever lives on its node by now.
+    pub(super) fn asked_for_vote(&mut self, from: Peer, replica: ReplicaId) {
+        let message = self.message(from, PeerMessageKind::PreVote);
+        self.hear(spoken(from, PeerMessage { from: replica, ..message }));
     }
 
     /// Hears a leader's beat.

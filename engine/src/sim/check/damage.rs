@@ -7,14 +7,14 @@ use crate::sim::hurt::{Hurt, ScanView};
 use crate::sim::violation::Violation;
 use crate::types::ReplicaName;
 
-/// Judges a start by whom it started and whom it took for damaged.
+/// Judges a start by whom it started and whom it took for damaged. Some may stay out without damage.
 pub(crate) fn check(
-    hurt: &Hurt,
-    view: &ScanView,
+    (hurt, view): (&Hurt, &ScanView),
+    may_end: impl Fn(ReplicaName) -> bool,
     mut started: impl Iterator<Item = ReplicaName>,
     damaged: &[ReplicaName],
 ) -> Result<(), Violation> {
-    if let Some(name) = damaged.iter().copied().find(|name| !hurt.may_hurt(*name)) {
+    if let Some(name) = damaged.iter().copied().find(|name| !hurt.may_hurt(*name) && !may_end(*name)) {
         return Err(Violation::FalseDamage { name });
     }
     match started.find(|name| hurt.shows(view, *name)) {

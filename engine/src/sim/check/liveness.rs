@@ -6,11 +6,12 @@
 use margate_net::map::{Map, MapShard};
 use margate_net::message::{ReplicaRole, ReplicaStatus};
 
+use super::membership::Membership;
 use crate::sim::node::{Node, Place};
 
 /// The replicas of the first shard whose replicas do not agree yet.
-pub(crate) fn disagreement(nodes: &[Node], map: &Map) -> Option<Vec<ReplicaStatus>> {
-    let whole = nodes.iter().all(|node| node.is_whole(map));
+pub(crate) fn disagreement(nodes: &[Node], map: &Map, members: &Membership) -> Option<Vec<ReplicaStatus>> {
+    let whole = nodes.iter().all(|node| node.is_whole(map, members));
     let mut standings = map.shards().iter().map(|shard| Standings::of(nodes, shard));
     let disagreeing = standings.find(|standings| !whole || !standings.agree());
     disagreeing.map(|standings| standings.running)

@@ -9,6 +9,7 @@
 //!   answers are right, [`calls`] cuts the history into keys.
 //! - [`acknowledged`]: what was acknowledged is in the log, once; what was refused is not; what was read is.
 //! - [`damage`]: a start finds the damage there is, and none that is not.
+//! - [`membership`]: nobody is stopped as removed who is not; tenure begins anew with every change of members.
 //! - [`liveness`]: after all faults everything finishes and all replicas agree.
 //!
 //! Not here, on purpose: making things go wrong (`nemesis`).
@@ -20,6 +21,7 @@ pub(crate) mod linearizable;
 pub(crate) mod liveness;
 pub(crate) mod log_agreement;
 pub(crate) mod marks;
+pub(crate) mod membership;
 pub(crate) mod register;
 pub(crate) mod single_leader;
 pub(crate) mod state_hash;

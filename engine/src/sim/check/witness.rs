@@ -2,7 +2,7 @@
 //!
 //! Not here, on purpose: what the core believes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, Term};
@@ -26,6 +26,7 @@ pub(crate) struct Logged {
 pub(crate) struct Witness {
     entries: BTreeMap<(ReplicaName, LogIndex), Logged>,
     commits: BTreeMap<ReplicaName, LogIndex>,
+    ended: BTreeSet<ReplicaName>,
     last: Option<Position>,
 }
 
@@ -53,6 +54,17 @@ impl Witness {
         self.scan(disk, log, self.last);
     }
 
+    /// The log has lost its end: what it holds is read anew.
+    pub(crate) fn rescan(&mut self, disk: &mut Disk, log: &LogConfig) {
+        self.last = None;
+        self.reopen(disk, log);
+    }
+
+    /// Whether a replica's end is on disk.
+    pub(crate) fn has_ended(&self, name: ReplicaName) -> bool {
+        self.ended.contains(&name)
+    }
+
     /// A replica's entry.
     pub(crate) fn entry(&self, name: ReplicaName, index: LogIndex) -> Option<&Logged> {
         self.entries.get(&(name, index))
@@ -77,7 +89,10 @@ impl Witness {
                     let known = self.commits.entry(record.name).or_default();
                     *known = applied.max(*known);
                 }
-                RecordBody::HardState(_) | RecordBody::Relocation { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => {}
+                RecordBody::ReplicaEnd => {
+                    self.ended.insert(record.name);
+                }
+                RecordBody::HardState(_) | RecordBody::Relocation { .. } | RecordBody::Unknown { .. } => {}
             }
         }
         for (name, commit) in batch.commits() {
