@@ -2,7 +2,7 @@
 //!
 //! Not here, on purpose: what happens to it (`turn`, `nemesis`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
 use margate_net::map::{Map, MapReplica, MapShard};
@@ -242,6 +242,7 @@ impl Host {
             election_ticks: 10,
             tick,
             disk: DiskLimits::new(2 * u64::from(self.log.segment_bytes), self.log.segment_bytes, 1),
+            suspects: BTreeSet::new(),
             seed,
             planted,
         }

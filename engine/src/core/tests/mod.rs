@@ -4,7 +4,7 @@
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
 //! - `appends`, `damage`, `laggards`, `tails`: the schedules. `reclaim`: any schedule of one core on small segments.
-//! - `appends`, `damage`, `laggards`, `reclaiming`, `tails`: the schedules.
+//! - `appends`, `damage`, `laggards`, `reclaiming`, `suspects`, `tails`: the schedules.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
@@ -16,4 +16,5 @@ mod laggards;
 mod peers;
 mod reclaim;
 mod reclaiming;
+mod suspects;
 mod tails;
