@@ -1,3 +1,5 @@
+//! Counting, dropping, and whatever the file may hold.
+
 use proptest::prelude::*;
 
 use super::*;
