@@ -11,8 +11,8 @@ use std::process::Output;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::cli::{assert_failed, stderr, stdout};
-use support::margate;
 use support::node::Single;
+use support::{Process, SOON, eventually, margate};
 
 /// What the node of these tests did, as `--records` prints it: shard 1 holds the keys below 0x80.
 const EFFECTS: [&str; 6] = [
@@ -488,6 +488,36 @@ fn files_that_are_gone_or_cut_are_found() {
     assert!(stdout(&inspect(&data, &["--verify"])).contains("(there is no index)"));
     fs::rename(&aside, index(&single)).expect("the place is free");
     assert_sound(&data);
+}
+
+/// What three panics of raft over shard 1 leave behind; over shard 2 there was one.
+#[test]
+fn a_suspect_replica_is_left_out_until_its_mark_is_deleted() {
+    let mut single = stopped();
+    let (data, mark) = (single.data(), single.data().join("core-0/SUSPECT"));
+    let of_one = "1 1 to_commit 9 is out of range\n".repeat(3);
+    fs::write(&mark, format!("{of_one}2 1 once\n")).expect("written");
+    single.process = Process::start(single.command());
+    single.process.expect_talk("it is suspect and not started");
+    let cli = single.cli().within("2s");
+    eventually("the other shard is served", SOON, || {
+        cli.run(&["get", "0xff"]).status.success().then_some(())
+    });
+    let status = cli.status().expect("it answers");
+    let roles = status["shards"].as_array().expect("a list").iter();
+    let roles: Vec<&Value> = roles.map(|shard| &shard["replicas"][0]["role"]).collect();
+    assert_eq!(roles, ["damaged", "leader"], "{status:#}");
+    let refused = cli.run(&["get", "alpha"]);
+    assert!(stderr(&refused).contains("was not started"), "{}", stderr(&refused));
+    single.process.stop();
+    assert_eq!(fs::read_to_string(&mark).expect("it is still there"), of_one);
+    assert_found(&data, "shard 1 replica 1 is suspect and not started, for raft panicked over it");
+    fs::remove_file(&mark).expect("there");
+    assert_sound(&data);
+    single.start_again();
+    assert_eq!(single.cli().told(&["get", "alpha"]), "three\n");
+    single.process.stop();
+    assert!(!mark.exists());
 }
 
 #[test]

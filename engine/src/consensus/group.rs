@@ -2,7 +2,8 @@
 //!
 //! Every message is checked before it is stepped (invariant 11), the dice are ours (invariant 12), a Ready is
 //! taken apart into [`Progress`], whose parts say when they may leave: entries and hard state go to the log,
-//! `now` messages at once, `once_durable` ones after the flush that carries them.
+//! `now` messages at once, `once_durable` ones after the flush that carries them. Where raft finds that something cannot be it
+//! panics; every call into it therefore says whose it is ([`Calling`]).
 //!
 //! Not here, on purpose: batching and flushing (`core`), what entries mean (`shard`).
 
@@ -15,6 +16,7 @@ use raft::eraftpb::{ConfChangeV2, Entry, Snapshot};
 use raft::{GetEntriesContext, RawNode, ReadOnlyOption, StateRole};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+use super::called::Calling;
 use super::convert;
 use super::window::{BatchPlace, EntryWindow, Place, RestoredLog, Wanted};
 use crate::limits;
@@ -164,6 +166,7 @@ impl Group {
     /// If the configuration is not one raft takes, which is a mistake in this file.
     #[must_use]
     pub fn new(config: &GroupConfig, restored: RestoredLog) -> Self {
+        let _calling = Calling::new(config.name);
         let applied = restored.applied;
         assert!(applied <= restored.commit, "mark {applied} is above the commit {}", restored.commit);
         let written = restored.hard_state;
@@ -305,6 +308,7 @@ impl Group {
 
     /// Notes where an entry is being written.
     pub fn place(&mut self, index: LogIndex, term: Term, place: Place) {
+        let _calling = Calling::new(self.name);
         // The entry may have been replaced by a newer leader's since it was queued for the log.
         if self.term_at(index) == Some(term) {
             self.raw.mut_store().place(index, place);
@@ -313,6 +317,7 @@ impl Group {
 
     /// One tick of the deployment's length. Ticks that were missed are dropped, never replayed.
     pub fn tick(&mut self) {
+        let _calling = Calling::new(self.name);
         self.quiet_ticks = self.quiet_ticks.saturating_sub(1);
         // A slow disk must not make a follower campaign on a vote it has not yet stored.
         if self.role() != Role::Leader && !self.unflushed.is_empty() {
@@ -324,6 +329,7 @@ impl Group {
 
     /// Hands leadership to another member, if this replica leads.
     pub fn hand_over(&mut self, to: ReplicaId) {
+        let _calling = Calling::new(self.name);
         self.raw.transfer_leader(to.0);
         self.settle();
     }
@@ -374,6 +380,7 @@ impl Group {
     /// # Errors
     /// [`Dropped`]: not leader, handing over, or the window of uncommitted entries is full.
     pub fn propose(&mut self, data: Vec<u8>) -> Result<LogIndex, Dropped> {
+        let _calling = Calling::new(self.name);
         let before = self.last();
         if self.role() != Role::Leader || self.raw.propose(Vec::new(), data).is_err() {
             return Err(Dropped);
@@ -385,6 +392,7 @@ impl Group {
 
     /// Proposes a change of members, unless one is under way. Whether it is in the log now.
     pub fn propose_change(&mut self, change: Change) -> bool {
+        let _calling = Calling::new(self.name);
         let before = self.last();
         if self.role() != Role::Leader || self.raw.raft.has_pending_conf() || self.handing_over() {
             return false;
@@ -398,6 +406,7 @@ impl Group {
     /// # Panics
     /// If raft does not agree, which is a mistake in `shard::members`.
     pub fn apply_change(&mut self, change: &ConfChangeV2, members: &Members) {
+        let _calling = Calling::new(self.name);
         let conf = self
             .raw
             .apply_conf_change(change)
@@ -431,6 +440,7 @@ impl Group {
     /// A whole image is durable here, rows and all: raft takes it, or goes on with the log it has. Which of the two; if
     /// it takes it, the next progress says so.
     pub fn step_image(&mut self, leader: ReplicaId, term: Term, (applied, applied_term): (LogIndex, Term), members: &Members) -> bool {
+        let _calling = Calling::new(self.name);
         if term < self.term() {
             return false;
         }
@@ -448,6 +458,7 @@ impl Group {
 
     /// Starts one confirmation that this replica still leads; `number` must be new in every attempt.
     pub fn confirm_read(&mut self, number: u64) {
+        let _calling = Calling::new(self.name);
         self.raw
             .read_index([self.raw.raft.term.to_le_bytes(), number.to_le_bytes()].concat());
     }
@@ -457,6 +468,7 @@ impl Group {
     /// # Errors
     /// [`StepFault`]: it was not stepped, and why.
     pub fn step(&mut self, message: PeerMessage) -> Result<(), StepFault> {
+        let _calling = Calling::new(self.name);
         self.check(&message)?;
         let leads = matches!(message.kind, PeerMessageKind::Append | PeerMessageKind::Heartbeat);
         let (from, term) = (message.from, message.term);
@@ -478,6 +490,7 @@ impl Group {
     /// A peer cannot be reached: raft sends it probes instead of streams. If it leads, this replica campaigns as soon as it may,
     /// unless it hears that leader again before.
     pub fn unreachable(&mut self, peer: ReplicaId) {
+        let _calling = Calling::new(self.name);
         self.raw.report_unreachable(peer.0);
         if self.role() == Role::Follower && self.leader() == Some(peer) {
             self.hurry(peer);
@@ -486,6 +499,7 @@ impl Group {
 
     /// What changed since the last call, if anything.
     pub fn progress(&mut self) -> Option<Progress> {
+        let _calling = Calling::new(self.name);
         if !self.raw.has_ready() {
             return None;
         }
@@ -528,6 +542,7 @@ impl Group {
 
     /// The progress of this number, and all before it, are durable.
     pub fn persisted(&mut self, number: u64) {
+        let _calling = Calling::new(self.name);
         while self.unflushed.front().is_some_and(|first| *first <= number) {
             self.unflushed.pop_front();
         }
@@ -537,12 +552,14 @@ impl Group {
 
     /// Entries up to this index are applied.
     pub fn applied(&mut self, index: LogIndex) {
+        let _calling = Calling::new(self.name);
         self.raw.advance_apply_to(index.0);
         self.raw.mut_store().trim(index);
     }
 
     /// Entries up to this one, all of them applied, are leaving the log.
     pub fn truncate(&mut self, to: LogIndex) {
+        let _calling = Calling::new(self.name);
         self.raw.mut_store().truncate(to);
     }
 
@@ -566,6 +583,7 @@ impl Group {
 
     /// Gives raft the entries it wanted, as (term, index, kind, data); it sends them on.
     pub fn provide(&mut self, entries: Vec<PeerEntry>, context: GetEntriesContext) {
+        let _calling = Calling::new(self.name);
         let entries = entries
             .into_iter()
             .map(|peer| convert::entry(peer.term, peer.index, peer.kind, peer.data))

@@ -9,11 +9,13 @@
 //! - [`group`]: one replica's RawNode, with our dice and our rules before every step.
 //! - [`tenure`]: the time in which a leader may answer reads alone.
 //! - [`window`]: the entries raft may ask for, in memory; older ones are fetched from the log.
+//! - `called`: whose raft is being called, should it panic.
 //! - [`convert`]: raft's messages to and from the wire's.
 //!
 //! Not here, on purpose: what entries mean (`shard`), where they are written (`log`), membership changes
 //! (later).
 
+pub(crate) mod called;
 pub mod convert;
 pub mod group;
 pub mod tenure;

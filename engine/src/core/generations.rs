@@ -68,7 +68,7 @@ impl Positions {
 }
 
 /// What a replica contributes to a generation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Contribution {
     /// Its marks as of now; the commit is filled in when the generation leaves.
     pub marks: ReplicaMarks,

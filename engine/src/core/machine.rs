@@ -1,7 +1,7 @@
 //! The dispatcher: it matches and delegates; every duty has its own file.
 //!
 //! Invariants: events are handled one at a time and their effects performed before the next; one flush and one
-//! index commit are in flight at most; a replica is either running or damaged, never both.
+//! index commit are in flight at most; a replica is either running or damaged or suspect, never two of them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId, Space};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, DiskRoom, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply};
+use margate_net::message::{DiskRoom, PeerMessage, PeerMessageKind, Reply};
 
 use super::copies::Copies;
 use super::durability::{Durability, WaitingQueue};
@@ -55,6 +55,8 @@ pub struct CoreParts<R: IndexReader> {
     pub replicas: Vec<(Replica, HardState)>,
     /// Those that do not, because their log or index is damaged.
     pub damaged: Vec<ReplicaMarks>,
+    /// Those that do not, because raft panicked too often over them: what each keeps telling the index, so that all it has stays.
+    pub suspects: Vec<Contribution>,
     /// How it makes replicas.
     pub nursery: Nursery,
     /// For how long a flush may be under way before this core hands over what it leads; zero for ever.
@@ -99,6 +101,7 @@ pub struct Core<R: IndexReader> {
     pub(super) positions: Positions,
     pub(super) running: BTreeMap<ShardId, Running>,
     pub(super) damaged: BTreeMap<ShardId, ReplicaMarks>,
+    pub(super) suspects: BTreeMap<ShardId, Contribution>,
     pub(super) durability: Durability,
     pub(super) peers: Peers,
     pub(super) values: Values,
@@ -165,6 +168,7 @@ impl<R: IndexReader> Core<R> {
             positions: parts.positions,
             running: running.collect(),
             damaged: parts.damaged.into_iter().map(|marks| (marks.name.shard, marks)).collect(),
+            suspects: parts.suspects.into_iter().map(|one| (one.marks.name.shard, one)).collect(),
             durability: Durability::default(),
             peers: Peers::new(&parts.map, node),
             values: Values::new(parts.cluster),
@@ -267,37 +271,9 @@ impl<R: IndexReader> Core<R> {
         self.stopping && handed_over && self.nothing_waits() && self.log.deadline().is_none() && self.generations.is_idle()
     }
 
-    /// What it tells `margate status`, but for what only its node knows.
-    #[must_use]
-    pub fn status(&self) -> CoreStatus {
-        let running = self.running.values().map(|running| running.replica.status());
-        let damaged = self.damaged.values().map(|marks| damaged_status(marks.name));
-        let segment_bytes = u64::from(self.log_config.segment_bytes);
-        let segments = u64::from(self.log.position().segment + 1 - self.log.oldest_segment());
-        let log_ready_bytes = self.log.segments_ready() as u64 * segment_bytes;
-        CoreStatus {
-            node: self.log_config.node,
-            core: self.log_config.core,
-            uptime_secs: 0,
-            log_bytes: segments * segment_bytes + log_ready_bytes,
-            log_ready_bytes,
-            index_bytes: self.index.reader().bytes_used().unwrap_or(0),
-            overlay_rows: self.index.overlay_rows() as u64,
-            segment_waits: self.log.segment_waits(),
-            disk: self.room.state(),
-            writes_refused: self.counters().writes_refused,
-            replicas: running.chain(damaged).collect(),
-        }
-    }
-
     /// The running replicas, for checkers.
     pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
         self.running.values().map(|running| &running.replica)
-    }
-
-    /// The replicas that do not run, for checkers.
-    pub fn damaged(&self) -> impl Iterator<Item = ReplicaName> + '_ {
-        self.damaged.values().map(|marks| marks.name)
     }
 
     /// The index, for checkers.
@@ -338,7 +314,7 @@ impl<R: IndexReader> Core<R> {
                         .drain(..)
                         .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
                 }
-                None if self.damaged.contains_key(&shard) => refuse(ticket, Refusal::Damaged, out),
+                None if self.damaged.contains_key(&shard) || self.suspects.contains_key(&shard) => refuse(ticket, Refusal::Damaged, out),
                 // It is to have one, once a leader has admitted it; others have theirs.
                 None if self.nursery.shards.contains_key(&shard) => refuse(ticket, Refusal::NotLeader { leader: None }, out),
                 None => refuse(ticket, Refusal::NoSuchShard, out),
@@ -487,8 +463,8 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn reclaim(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
-        // What a replica that does not run has lost may have to be mended from what is here.
-        if self.damaged.is_empty() && !self.stopping {
+        // What a replica that does not run has lost may have to be mended from what is here; one that is suspect is to find all it had.
+        if self.damaged.is_empty() && self.suspects.is_empty() && !self.stopping {
             self.with_reclaim(|reclaim, ground| reclaim.turn(moment, ground, out))?;
         }
         Ok(())
@@ -677,7 +653,7 @@ impl<R: IndexReader> Core<R> {
                 marks: marks.clone(),
                 replay: None,
             });
-            let contributions = running.chain(damaged).collect();
+            let contributions = running.chain(damaged).chain(self.suspects.values().cloned()).collect();
             let last_batch = BatchPlace {
                 sequence: self.log.last_sequence(),
                 position: self.log.last_batch(),
@@ -776,20 +752,4 @@ fn refuse(ticket: Ticket, refusal: Refusal, out: &mut Effects) {
             outcome: Err(refusal),
         },
     });
-}
-
-fn damaged_status(name: ReplicaName) -> ReplicaStatus {
-    let (term, none) = (margate_net::ids::Term(0), LogIndex(0));
-    let role = ReplicaRole::Damaged;
-    ReplicaStatus {
-        shard: name.shard,
-        replica: name.replica,
-        role,
-        leader: None,
-        term,
-        commit: none,
-        applied: none,
-        last: none,
-        writes: margate_net::message::WritesTaken::None,
-    }
 }

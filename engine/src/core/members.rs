@@ -275,7 +275,9 @@ impl<R: IndexReader> Core<R> {
         if self.stopping || self.transfers.asked_at.is_some_and(|asked| now.since(asked) < every) {
             return;
         }
-        let missing = self.nursery.shards.keys().filter(|shard| !self.running.contains_key(shard));
+        let missing = self.nursery.shards.keys();
+        // Who is suspect has all it ever had: nobody is to take its place.
+        let missing = missing.filter(|shard| !self.running.contains_key(shard) && !self.suspects.contains_key(shard));
         let missing: Vec<ShardId> = missing.copied().collect();
         self.transfers.complain(now, &missing);
         for shard in missing {
@@ -336,7 +338,9 @@ impl<R: IndexReader> Core<R> {
 
     /// A leader has admitted this core: the replica begins, with nothing.
     fn admitted(&mut self, moment: Moment, shard: ShardId, replica: ReplicaId, directory: DirectoryId) {
-        let known = self.running.contains_key(&shard) || self.damaged.get(&shard).is_some_and(|damaged| damaged.name.replica >= replica);
+        let known = self.running.contains_key(&shard)
+            || self.suspects.contains_key(&shard)
+            || self.damaged.get(&shard).is_some_and(|damaged| damaged.name.replica >= replica);
         let Some(ward) = self
             .nursery
             .shards

@@ -21,6 +21,7 @@
 //! - `members`: admission of members, images sent and taken. `copies`: records of copies under way.
 //! - [`reclaim`]: old segments come free.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
+//! - `status`: what it says of itself.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
@@ -40,6 +41,7 @@ pub mod reclaim;
 pub mod replay;
 mod replaying;
 pub mod room;
+mod status;
 pub mod values;
 
 #[cfg(test)]

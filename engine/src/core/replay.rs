@@ -10,7 +10,8 @@
 //! Without an index the log is scanned twice: for each replica's newest checkpoint, then for its rows (`rebuilding`). What is
 //! committed to the index meanwhile carries no replica's marks, so that a crash in between begins anew.
 //! A replica whose entries are damaged
-//! is not started; the others of the core are.
+//! is not started, nor is one that is suspect; the others of the core are. What is damaged is given up; what is suspect is read like
+//! the others and keeps its marks, so that a later start finds it as it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +55,8 @@ pub struct CoreConfig {
     pub tick: Nanos,
     /// When its disk is low.
     pub disk: DiskLimits,
+    /// Replicas that are not to be started, for raft panicked too often over them.
+    pub suspects: BTreeSet<ReplicaName>,
     /// Seed of all dice of this core.
     pub seed: u64,
     /// The bug to show, [`Planted::NONE`] in production.
@@ -113,7 +116,7 @@ pub struct Found {
     pub torn_bytes: u64,
     /// Segment files to delete before their numbers are used again.
     pub discard: Vec<u32>,
-    /// Replicas that were not started.
+    /// Replicas that were not started because they are damaged.
     pub damaged: Vec<ReplicaName>,
     /// Entries applied from the log.
     pub entries_applied: u64,
@@ -384,6 +387,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
         let (broken, sound) = of_latest_ids(self.replicas);
         let owned: BTreeSet<Space> = sound.iter().chain(&broken).map(Replaying::space).collect();
+        let (suspect, sound): (Vec<_>, Vec<_>) = sound.into_iter().partition(|replica| config.suspects.contains(&replica.name));
         for space in self.index.reader().spaces()?.into_iter().chain(self.copied) {
             if !owned.contains(&space) {
                 self.generations.clear(space);
@@ -412,6 +416,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             positions: self.positions,
             replicas: replicas.map(|(hard_state, replica)| (replica, hard_state)).collect(),
             damaged,
+            suspects: suspect.iter().map(Replaying::contribution).collect(),
             nursery: nursery(config),
             // One minimum election timeout: the other half of what design section 6 allows is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),

@@ -17,11 +17,11 @@ use glommio::timer::sleep;
 
 use super::clock;
 use super::disk::LogDisk;
-use super::index_probation::Witness;
 use super::index_reader::HeedReader;
 use super::index_thread::IndexThread;
 use super::links::{Lane, Link};
 use super::notify::Notify;
+use super::probation::Witness;
 use super::segments::{Done, Job, Prewriter};
 use super::server::Clients;
 use crate::core::event::{Effect, Effects, Event, Halt, PeerName};

@@ -5,6 +5,7 @@
 //!   IDENTITY        whose directory this is (bootstrap/identity.rs)
 //!   core-N/log/     segment files, NNNNNNNN.seg
 //!   core-N/index/   the LMDB environment
+//!   core-N/SUSPECT  over which replicas raft panicked (suspects.rs), if over any
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -131,6 +132,12 @@ impl DataDirectory {
     #[must_use]
     pub fn index(&self, core: CoreId) -> PathBuf {
         self.core(core).join("index")
+    }
+
+    /// The file of a core's suspects, if there are any.
+    #[must_use]
+    pub fn suspects(&self, core: CoreId) -> PathBuf {
+        self.core(core).join("SUSPECT")
     }
 
     /// Makes a core's folders.

@@ -3,7 +3,7 @@
 //!
 //! LMDB's pages carry no checksums: a rotten one may end the process by a signal, which nobody could catch. So a
 //! start is counted before the index is opened, and how it ended is told afterwards; one that tells nothing was ended
-//! by a signal or a power cut. If it did so while it served, it counts less (`index_probation` says why): three
+//! by a signal or a power cut. If it did so while it served, it counts less (`probation` says why): three
 //! failed starts set an index aside, or nine that served for a moment. The index's generation is noted beside the count: one that has grown since was read
 //! and written in the meantime, so the row begins anew, and a long replay may be killed as often as it gets on.
 //!
@@ -12,8 +12,11 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::directory::sync_folder;
 use super::index_verdict::Verdict;
+use super::probation::OnTrial;
 use crate::index::{Generation, IndexError, IndexReader, IndexWriter};
 
 /// What a failed start counts.
@@ -94,15 +97,6 @@ impl IndexTrial {
         self.count(SERVED)
     }
 
-    /// The index has served: all that was counted is forgotten.
-    ///
-    /// # Errors
-    /// The system's, from removing the count.
-    pub(super) fn acquit(&mut self) -> io::Result<()> {
-        self.before.points = 0;
-        remove(&self.path())
-    }
-
     /// How this start, or the run that followed it, ended.
     ///
     /// # Errors
@@ -150,11 +144,20 @@ impl IndexTrial {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        self.index.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        self.index.parent().map_or(Ok(()), sync_folder)
     }
 
     fn path(&self) -> PathBuf {
         self.index.with_extension("failed-starts")
+    }
+}
+
+impl OnTrial for IndexTrial {
+    const ACQUITTED_AFTER: Duration = Duration::from_secs(10);
+
+    fn acquit(&mut self) -> io::Result<()> {
+        self.before.points = 0;
+        remove(&self.path())
     }
 }
 
@@ -191,7 +194,8 @@ impl Count {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file that need not be there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),

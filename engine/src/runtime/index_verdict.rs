@@ -69,6 +69,7 @@ pub(super) fn judge(ended: &Result<(), NodeError>) -> Verdict {
             | NodeError::Log { .. }
             | NodeError::SegmentSize { .. }
             | NodeError::IndexTrials { .. }
+            | NodeError::Suspects { .. }
             | NodeError::Thread(_)
             | NodeError::Panicked,
         ) => Verdict::Innocent,

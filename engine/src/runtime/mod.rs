@@ -8,7 +8,8 @@
 //! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
 //! - [`planted_writes`]: a bug of `disk` that crash tests must find; only a build of its own has it.
 //! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core,
-//!   `index_trials`, `index_probation` and `index_verdict` set a rotten one aside.
+//!   `index_trials` and `index_verdict` set a rotten one aside.
+//! - [`suspects`]: replicas over which raft panicked, as `panics` heard; `probation` lets innocent ones and innocent indexes go.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
 //! - [`clock`], [`notify`], `pulse`: the present, waking a task of the same thread, and waking an executor that sleeps wrongly.
 //!
@@ -20,7 +21,6 @@ pub mod core_loop;
 pub mod directory;
 pub mod disk;
 mod index_growth;
-mod index_probation;
 pub mod index_reader;
 pub mod index_stopped;
 pub mod index_store;
@@ -30,10 +30,13 @@ mod index_verdict;
 pub mod links;
 pub mod node;
 pub mod notify;
+mod panics;
 pub mod planted_writes;
 pub mod preflight;
+mod probation;
 mod pulse;
 pub mod segments;
 pub mod server;
 pub mod stopped;
+pub mod suspects;
 mod until_stop;

@@ -28,18 +28,20 @@ use super::clock;
 use super::core_loop::{self, CoreFailure, Hands, Shared};
 use super::directory::{DataDirectory, DirectoryError};
 use super::disk::LogDisk;
-use super::index_probation::{Probation, Witness};
 use super::index_reader::HeedReader;
 use super::index_store::HeedIndex;
 use super::index_thread::IndexThread;
 use super::index_trials::IndexTrial;
 use super::index_verdict::judge;
 use super::links::{self, Lane, Link};
+use super::panics;
 use super::planted_writes;
 use super::preflight::{self, PreflightError};
+use super::probation::{OnTrial, Probation, Witness};
 use super::pulse::Pulse;
 use super::segments::{self, Pace, Prewriter, SegmentFiles};
 use super::server::{self, Clients, Server};
+use super::suspects::{SuspectTrial, Suspects};
 use super::until_stop::{UntilStop, is_stopped_replay};
 use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
@@ -54,7 +56,7 @@ use crate::index::marks;
 use crate::log::scan::ReadSegments;
 use crate::log::segment::LogConfig;
 use crate::planted::Planted;
-use crate::types::Nanos;
+use crate::types::{Nanos, ReplicaName};
 
 /// Segments kept prewritten beside the one in use; the last is there for reclaim when the disk is full.
 const READY_SEGMENTS: usize = 3;
@@ -122,6 +124,15 @@ pub enum NodeError {
     /// The count of starts that an index has failed could not be read or written.
     #[error("the failed starts of core {core}'s index cannot be counted: {source}; check the data directory's disk and permissions")]
     IndexTrials {
+        /// The core.
+        core: CoreId,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It cannot be read which of a core's replicas raft panicked over.
+    #[error("the file SUSPECT of core {core} cannot be used: {source}; check the data directory's disk and permissions")]
+    Suspects {
         /// The core.
         core: CoreId,
         /// Why.
@@ -224,6 +235,7 @@ impl Node {
             tracing::error!("{}", planted_writes::WARNING);
         }
         let (directory, identity) = DataDirectory::open(&config.data, config.node, DirectoryId(rand::rng().random()))?;
+        panics::install();
         let stop = StopHandle::default();
         let incarnation = Incarnation(rand::rng().next_u64());
         let start = Start {
@@ -347,6 +359,7 @@ fn live(start: &Start, directory: &DataDirectory, identity: Identity) -> Result<
             core,
             log: directory.log(core),
             index: directory.index(core),
+            suspects: directory.suspects(core),
             log_config: start.log_config(&identity, creation.cluster(), core),
             identity: identity.clone(),
             map: creation.map.clone(),
@@ -417,6 +430,7 @@ struct CoreStart {
     core: CoreId,
     log: std::path::PathBuf,
     index: std::path::PathBuf,
+    suspects: std::path::PathBuf,
     log_config: LogConfig,
     identity: Identity,
     map: Map,
@@ -427,6 +441,7 @@ struct Opened {
     core: Core<HeedReader>,
     index: IndexThread,
     prewriter: Prewriter,
+    suspects: SuspectTrial,
 }
 
 impl CoreStart {
@@ -455,11 +470,22 @@ impl CoreStart {
 
     fn run_on(self, trial: &mut IndexTrial) -> Result<(), NodeError> {
         let core = self.core;
+        panics::watch(self.suspects.clone(), Some(trial.clone()));
         let opened = self.open(trial)?;
+        panics::watch(self.suspects.clone(), None);
+        let mut suspects = opened.suspects.clone();
+        let suspected = suspects.begin(&format!("mgt-susp-{core}"));
+        let suspected = suspected.map_err(|source| NodeError::Suspects { core, source })?;
         trial.served().map_err(|source| NodeError::IndexTrials { core, source })?;
         let probation = Probation::begin(trial, &format!("mgt-trial-{core}")).map_err(NodeError::Thread)?;
         let ended = self.execute(opened, probation.witness());
         probation.end(trial);
+        if let Some(suspected) = suspected {
+            suspected.end(&mut suspects);
+            if ended.is_ok() {
+                suspects.acquit().map_err(|source| NodeError::Suspects { core, source })?;
+            }
+        }
         ended
     }
 
@@ -490,6 +516,7 @@ impl CoreStart {
         };
         let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
         self.check_segment_size(&files)?;
+        let suspects = Suspects::load(&self.suspects).map_err(|source| NodeError::Suspects { core, source })?;
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
             joined: matches!(self.identity.membership, Membership::Member { joined: true, .. }),
@@ -498,6 +525,7 @@ impl CoreStart {
             election_ticks: self.start.config.election_ticks,
             tick: Nanos::from_millis(u64::from(self.start.config.tick_ms)),
             disk: self.start.disk_limits()?,
+            suspects: suspects.condemned().into_keys().collect(),
             seed: rand::rng().next_u64(),
             planted: Planted::NONE,
         };
@@ -523,13 +551,30 @@ impl CoreStart {
             entries_applied = found.entries_applied,
             "log replayed"
         );
+        let left_out: BTreeSet<ReplicaName> = replayed.core.suspects().collect();
+        self.tell_suspects(&suspects, &left_out);
         let index = IndexThread::start(writer, &format!("mgt-index-{core}")).map_err(NodeError::Thread)?;
         let prewriter = Prewriter::start(self.log.clone(), self.log_config, &format!("mgt-segm-{core}")).map_err(NodeError::Thread)?;
         Ok(Opened {
             core: replayed.core,
             index,
             prewriter,
+            suspects: SuspectTrial::new(self.suspects.clone(), left_out),
         })
+    }
+
+    fn tell_suspects(&self, suspects: &Suspects, left_out: &BTreeSet<ReplicaName>) {
+        let condemned = suspects.condemned();
+        for (name, panic) in condemned.iter().filter(|(name, _)| left_out.contains(name)) {
+            tracing::error!(
+                %name,
+                panic,
+                file = %self.suspects.display(),
+                "raft panicked again and again over this replica: it is suspect and not started, the core's others are. Its log is kept \
+                 for another try, so this core's log only grows. Delete the file and start the node again to try; or delete the node's \
+                 data directory, and the node joins anew"
+            );
+        }
     }
 
     fn check_segment_size(&self, files: &SegmentFiles) -> Result<(), NodeError> {

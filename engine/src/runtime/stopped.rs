@@ -53,6 +53,12 @@ impl StoppedDirectory {
     pub fn index(&self, core: CoreId) -> PathBuf {
         directory::core_folder(&self.path, core).join("index")
     }
+
+    /// The file of a core's suspects, if there are any.
+    #[must_use]
+    pub fn suspects(&self, core: CoreId) -> PathBuf {
+        directory::core_folder(&self.path, core).join("SUSPECT")
+    }
 }
 
 fn lock(path: &Path) -> Result<Option<File>, DirectoryError> {

@@ -266,6 +266,7 @@ impl Host {
             election_ticks: 10,
             tick,
             disk: DiskLimits::new(2 * u64::from(self.log.segment_bytes), self.log.segment_bytes, 1),
+            suspects: BTreeSet::new(),
             seed,
             planted,
         }

@@ -2,7 +2,7 @@
 //!
 //! Opening is what a node's start does: list the segments, open the index, replay, discard, sync.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -134,6 +134,7 @@ pub(crate) fn config(map: &Map, node: NodeId) -> CoreConfig {
         election_ticks: ELECTION_TICKS,
         tick: Nanos(0),
         disk: DiskLimits::default(),
+        suspects: BTreeSet::new(),
         seed: node.0,
         planted: Planted::NONE,
     }

@@ -2,6 +2,8 @@
 //!
 //! Not here, on purpose: what becomes of it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
 use margate_net::map::MapNode;
@@ -44,6 +46,7 @@ pub(in crate::core) fn config(nodes: u16, bounds: &[&'static str], segment_bytes
         election_ticks: 10,
         tick: Nanos(0),
         disk: DiskLimits::new(2 * u64::from(segment_bytes), segment_bytes, 1),
+        suspects: BTreeSet::new(),
         seed: 1,
         planted: Planted::NONE,
     }

@@ -3,7 +3,8 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `appends`, `damage`, `laggards`, `reclaiming`, `removed`, `tails`: the schedules. `reclaim`: any schedule of one core on small segments.
+//! - `appends`, `damage`, `laggards`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any schedule of one core
+//!   on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
@@ -16,4 +17,5 @@ mod peers;
 mod reclaim;
 mod reclaiming;
 mod removed;
+mod suspects;
 mod tails;

@@ -1,5 +1,7 @@
 //! One node of the world: a core, its disk and its index, and a driver that waits to be told when things are done.
 
+use std::collections::BTreeSet;
+
 use margate_engine::core::creation::{checkpoints, creation_flushes};
 use margate_engine::core::event::{Effect, Effects, Event, Halt, Moment};
 use margate_engine::core::machine::Core;
@@ -76,6 +78,7 @@ impl Node {
             election_ticks: ELECTION_TICKS,
             tick,
             disk: DiskLimits::new(RESERVE_BYTES, SEGMENT_BYTES, 1),
+            suspects: BTreeSet::new(),
             seed: id.0,
             planted: Planted::NONE,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use margate_engine::index::marks::Identity;
 use margate_engine::index::{CoreMarks, IndexError, IndexReader, ReplicaMarks};
@@ -13,6 +13,7 @@ use margate_engine::log::scan::{ReadSegments, scan};
 use margate_engine::log::segment::LogConfig;
 use margate_engine::runtime::index_reader::HeedReader;
 use margate_engine::runtime::index_store::HeedIndex;
+use margate_engine::runtime::suspects::Suspects;
 use margate_engine::shard::members::Change;
 use margate_engine::shard::state::ShardState;
 use margate_engine::types::{Position, ReplicaName};
@@ -30,6 +31,8 @@ use super::survey::Survey;
 pub(super) struct CoreFolder {
     pub(super) log: PathBuf,
     pub(super) index: PathBuf,
+    /// Over which replicas raft panicked.
+    pub(super) suspects: PathBuf,
     /// All but the size of its segments, which they tell themselves.
     pub(super) config: LogConfig,
     /// The replicas that were created there; none in a directory that joined later.
@@ -86,6 +89,7 @@ pub(super) type Watch<'a> = dyn FnMut(&ScannedBatch<'_>) -> ControlFlow<()> + 'a
 /// Looks at a core, showing each batch of its log on the way.
 pub(super) fn look(folder: &CoreFolder, depth: Depth, watch: &mut Watch<'_>) -> CoreReport {
     let mut problems = Problems::default();
+    name_suspects(&folder.suspects, &mut problems);
     let index = open_index(folder).unwrap_or_else(|error| {
         problems.add(Problem::Index(error));
         None
@@ -118,6 +122,17 @@ pub(super) fn look(folder: &CoreFolder, depth: Depth, watch: &mut Watch<'_>) -> 
         }
     }
     report
+}
+
+fn name_suspects(path: &Path, problems: &mut Problems) {
+    let path = path.to_owned();
+    match Suspects::load(&path) {
+        Ok(suspects) => suspects.condemned().into_iter().for_each(|(name, panic)| {
+            let (panic, path) = (panic.to_owned(), path.clone());
+            problems.add(Problem::Suspect { name, panic, path });
+        }),
+        Err(source) => problems.add(Problem::Suspects { path, source }),
+    }
 }
 
 type OpenIndex = (HeedReader, IndexView);

@@ -185,6 +185,7 @@ fn folder(directory: &StoppedDirectory, identity: &Identity, creation: &Creation
     CoreFolder {
         log: directory.log(core),
         index: directory.index(core),
+        suspects: directory.suspects(core),
         config: LogConfig {
             cluster: creation.cluster(),
             directory: identity.directory,

@@ -131,6 +131,13 @@ pub(super) enum Problem {
         position: Position,
         fault: PositionFault,
     },
+    #[error(
+        "{name} is suspect and not started, for raft panicked over it again and again: {panic}; delete {} to have it tried again, or this \
+         node's data directory, and the node joins anew", .path.display()
+    )]
+    Suspect { name: ReplicaName, panic: String, path: PathBuf },
+    #[error("{} cannot be read: {source}; restore it, or delete it to have all replicas started", .path.display())]
+    Suspects { path: PathBuf, source: io::Error },
     #[error("the index was not compared with all entries: more than {bytes} bytes of keys were written and not in it at one time")]
     NotCompared { bytes: usize },
 }

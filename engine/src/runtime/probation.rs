@@ -1,13 +1,14 @@
-//! The first while of serving from an index: what rots in it may show only when somebody asks for it.
+//! The first while of serving with something that failed before: an index that a start died over (what rots in it may show only when
+//! somebody asks for it), or a replica whose raft panicked.
 //!
-//! The index is acquitted by the first generation that the running core commits to it, by ten seconds of serving, or
-//! by a graceful stop before that. A thread waits for it, so that no file is touched on the core.
+//! It is acquitted by a while of serving, an index also by the first generation that the running core commits to it. What a graceful
+//! stop before that says is for whoever began the trial. A thread waits for it, so that no file is touched on the core.
 //!
 //! A process that ends in this while without a word was killed by somebody, or by a rotten page, and nobody can say
 //! by which from what is left of it. They differ in how often they come: a page kills at every start, people and
-//! power cuts do not. So such an end counts, but a third of a start that never served.
+//! power cuts do not. So such an end counts against the index, but a third of a start that never served.
 //!
-//! Not here, on purpose: the count (`index_trials`).
+//! Not here, on purpose: the counts (`index_trials`, `suspects`).
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -15,10 +16,6 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender};
 
-use super::index_trials::IndexTrial;
-
-/// Serving that acquits an index nobody writes to.
-const ACQUITTED_AFTER: Duration = Duration::from_secs(10);
 /// The first thing that happens is all that matters.
 const QUEUE: usize = 1;
 
@@ -28,11 +25,23 @@ enum Happened {
     Ended,
 }
 
-/// An index on trial while its core serves.
+/// What failed before, and may have been innocent.
+pub(super) trait OnTrial: Clone + Send + 'static {
+    /// Serving that acquits it.
+    const ACQUITTED_AFTER: Duration;
+
+    /// All that was counted is forgotten.
+    ///
+    /// # Errors
+    /// The system's, from changing files.
+    fn acquit(&mut self) -> io::Result<()>;
+}
+
+/// Something on trial while its core serves.
 #[derive(Debug)]
-pub(super) struct Probation {
+pub(super) struct Probation<T> {
     happened: Sender<Happened>,
-    thread: JoinHandle<IndexTrial>,
+    thread: JoinHandle<T>,
 }
 
 /// Tells that the core has committed to its index.
@@ -47,17 +56,17 @@ impl Witness {
     }
 }
 
-impl Probation {
+impl<T: OnTrial> Probation<T> {
     /// Begins, on a thread with a name of at most 15 bytes.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(super) fn begin(trial: &IndexTrial, name: &str) -> io::Result<Self> {
+    pub(super) fn begin(trial: &T, name: &str) -> io::Result<Self> {
         let (happened, events) = flume::bounded(QUEUE);
         let trial = trial.clone();
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || watch(trial, &events, ACQUITTED_AFTER))?;
+            .spawn(move || watch(trial, &events, T::ACQUITTED_AFTER))?;
         Ok(Self { happened, thread })
     }
 
@@ -66,8 +75,8 @@ impl Probation {
         Witness(self.happened.clone())
     }
 
-    /// The core serves no more: what is known of the index by now.
-    pub(super) fn end(self, trial: &mut IndexTrial) {
+    /// The core serves no more: what is known by now.
+    pub(super) fn end(self, trial: &mut T) {
         // If it is full, a commit is on its way, which acquits as well; if nobody listens, that is done.
         let _ = self.happened.try_send(Happened::Ended);
         // A panic of the thread was reported by its hook.
@@ -77,11 +86,11 @@ impl Probation {
     }
 }
 
-fn watch(mut trial: IndexTrial, events: &Receiver<Happened>, patience: Duration) -> IndexTrial {
+fn watch<T: OnTrial>(mut trial: T, events: &Receiver<Happened>, patience: Duration) -> T {
     match events.recv_timeout(patience) {
         Ok(Happened::Committed) | Err(RecvTimeoutError::Timeout) => {
             if let Err(error) = trial.acquit() {
-                tracing::error!(%error, "what counts against the index cannot be removed; check the data directory's disk and permissions");
+                tracing::error!(%error, "what was counted against a former start cannot be removed; check the data directory's disk and permissions");
             }
         }
         Ok(Happened::Ended) | Err(RecvTimeoutError::Disconnected) => {}
@@ -94,6 +103,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use super::super::index_trials::IndexTrial;
     use super::*;
 
     const NAME: &str = "mgt-trial-test";
