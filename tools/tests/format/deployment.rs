@@ -40,7 +40,7 @@ pub(crate) fn make(root: &Path) {
     deployment.set("beta", "second");
     deployment.set("omega", "other shard");
     deployment.delete("beta");
-    for round in 0..12 {
+    for round in 0..24 {
         deployment.set("gamma", &format!("{round:02}{}", ".".repeat(11_900)));
     }
     deployment.pass(6_000);
@@ -127,7 +127,9 @@ impl Deployment {
         let folder = root.join(NODES.to_string());
         let (position, length) = *third.written.last().expect("it wrote");
         drop(third);
-        let file = File::options().write(true).open(segments::path(&folder.join("core-0/log"), position.segment));
+        let file = File::options()
+            .write(true)
+            .open(segments::path(&folder.join("core-0/log"), position.segment));
         let forget = file.and_then(|file| file.write_all_at(&vec![0; length], position.offset.into()));
         forget.expect("the disk takes it");
         let mut third = Node::open(&folder, NodeId(NODES)).expect("it starts");
@@ -148,7 +150,7 @@ impl Deployment {
                 return true;
             }
             self.nodes.iter_mut().for_each(|node| node.events.push_back(Event::Tick));
-            self.pass(50);
+            self.pass(600);
         }
         false
     }

@@ -35,7 +35,7 @@ pub(crate) const NODES: u64 = 3;
 /// The core of every node.
 const CORE: CoreId = CoreId(0);
 /// Bytes of a segment.
-const SEGMENT_BYTES: u32 = 32 << 10;
+const SEGMENT_BYTES: u32 = 64 << 10;
 /// Bytes of the index's map.
 const MAP_BYTES: usize = 1 << 20;
 /// Ticks without a leader before an election.
