@@ -13,6 +13,7 @@ pub mod budget;
 pub mod config;
 pub mod frame;
 pub mod handshake;
+pub mod image;
 pub mod input;
 pub mod log_scan;
 pub mod seeds;

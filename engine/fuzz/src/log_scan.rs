@@ -92,7 +92,7 @@ fn read(batch: &ScannedBatch<'_>) {
     assert!(batch.commits().count() + batch.predecessors().count() <= SEGMENT_BYTES);
     for record in batch.records() {
         match record.body {
-            RecordBody::Entry { data, .. } => entry(data),
+            RecordBody::Entry { data, .. } | RecordBody::Relocation { data, .. } => entry(data),
             RecordBody::Checkpoint { state, .. } => drop(ShardState::decode(state)),
             RecordBody::HardState(_) | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => {}
         }
@@ -215,6 +215,7 @@ fn checkpoint(shard: u64) -> Record {
         space: Space(1),
         applied: LogIndex(0),
         applied_term: Term(0),
+        kept_from: 1,
         state: some_state().encode(),
         timestamp: Nanos(1),
     }

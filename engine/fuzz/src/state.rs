@@ -8,6 +8,7 @@ use margate_engine::bootstrap::identity::{Creation, Identity, Membership};
 use margate_engine::index::marks::{self, decode_position, encode_position, position_key};
 use margate_engine::index::{CoreMarks, ReplicaMarks, Row, RowFlags};
 use margate_engine::log::effects::{EntryData, ExpectedEffect, read_effect, verify_checksums};
+use margate_engine::shard::members::Members;
 use margate_engine::shard::state::ShardState;
 use margate_engine::types::{HardState, Nanos, Position, ReplicaName, ValueHash};
 use margate_net::codec::{decode_map, encode_map};
@@ -143,7 +144,11 @@ pub(crate) fn some_state() -> ShardState {
         high: Bytes::from_static(b"m"),
         range_epoch: RangeEpoch(1),
         member_epoch: MemberEpoch(2),
-        voters: vec![ReplicaId(1), ReplicaId(2), ReplicaId(3)],
+        members: Members {
+            voters: vec![ReplicaId(1), ReplicaId(2), ReplicaId(3)],
+            highest: ReplicaId(3),
+            ..Members::default()
+        },
         version_high: Version(9),
         clock: Nanos(1_700_000_000_000_000_000),
     }
@@ -160,6 +165,7 @@ fn some_identity() -> Identity {
         membership: Membership::Member {
             creation,
             cores_created: true,
+            joined: false,
         },
     }
 }
@@ -193,6 +199,7 @@ fn some_marks() -> ReplicaMarks {
         },
         commit: LogIndex(4),
         damaged: false,
+        truncated: LogIndex(0),
         low: Bytes::from_static(b"a"),
         high: Bytes::from_static(b"m"),
         term_runs: vec![(LogIndex(1), Term(1)), (LogIndex(3), Term(2))],
@@ -208,6 +215,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             generation: 3,
             replay: some_position(),
             replay_sequence: 7,
+            next_space: Space(2),
         },
         some_marks(),
         some_marks().name,

@@ -9,7 +9,7 @@ use margate_net::map::Map;
 /// First bytes of the file.
 const MAGIC: &[u8; 4] = b"MgtI";
 /// Version of this file and of everything beside it.
-pub const FORMAT: u16 = 0;
+pub const FORMAT: u16 = 1;
 
 /// A data directory's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]

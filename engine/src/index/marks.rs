@@ -24,7 +24,7 @@ use super::store::{CoreMarks, ReplicaMarks};
 use crate::types::{HardState, Position, ReplicaName};
 
 /// The newest index format this release reads, and the one it writes.
-pub const FORMAT_VERSION: u32 = 0;
+pub const FORMAT_VERSION: u32 = 1;
 /// Bytes of a replica's state kept in its marks: far above any shard's ranges, counters and sessions, far below a generation.
 pub const STATE_BYTES_MAX: usize = 64 << 20;
 /// Term runs kept in a replica's marks: one for each election since its log was truncated.

@@ -12,7 +12,7 @@ use super::scan::ScanError;
 use crate::types::Position;
 
 /// The version of everything in the log; grows when a reader of the former could go wrong.
-pub const FORMAT: u16 = 0;
+pub const FORMAT: u16 = 1;
 
 /// First bytes of a segment file: `MgtS`.
 const SEGMENT_MAGIC: u32 = u32::from_le_bytes(*b"MgtS");

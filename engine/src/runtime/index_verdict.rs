@@ -204,6 +204,14 @@ mod tests {
         }
     }
 
+    /// What it would be brought up to date from is gone for good: no further start can do better.
+    #[test]
+    fn an_index_older_than_its_log_is_made_anew_by_the_next_start() {
+        let source = ReplayError::IndexStale { sequence: 9 };
+        let ended = Err(NodeError::Replay { core: CORE, source });
+        assert_eq!(judge(&ended), Verdict::Condemned);
+    }
+
     #[test]
     fn what_is_not_about_the_index_says_nothing_of_it() {
         let lost = |core| NodeError::Core {

@@ -22,6 +22,7 @@ impl Disk {
         let segment = ReadySegment {
             number,
             salt: 0x5a17_0000 + u64::from(number),
+            life: 1,
         };
         let mut bytes = config.segment_header(segment).encode().to_vec();
         bytes.resize(SEGMENT_BYTES, 0);

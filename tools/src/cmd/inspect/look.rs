@@ -71,6 +71,14 @@ pub(super) struct IndexView {
     pub(super) bytes: u64,
 }
 
+impl IndexView {
+    /// Whether another replica took a replica's place on this core: what is said of it then is history.
+    pub(super) fn is_former(&self, name: ReplicaName) -> bool {
+        let mut names = self.replicas.iter().map(|marks| marks.name);
+        names.any(|other| other.shard == name.shard && other.replica > name.replica)
+    }
+}
+
 /// How much was verified.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Checked {
@@ -214,7 +222,7 @@ impl CoreReport {
             let name = marks.name;
             let found = self.survey.replicas.get(&name);
             // Where the log says that it ended, that was told already; one that was replaced is history.
-            if marks.damaged && found.is_none_or(|found| found.ended.is_none() && !found.replaced) {
+            if marks.damaged && !view.is_former(name) && found.is_none_or(|found| found.ended.is_none() && !found.replaced) {
                 self.problems.add(Problem::MarkedDamaged { name });
             }
             if let Err(fault) = ShardState::decode(&marks.state) {

@@ -30,6 +30,7 @@ pub(super) struct Pointers<'a> {
     owners: BTreeMap<Space, Owner>,
     /// The first space never used.
     next_space: Space,
+    view: &'a IndexView,
     /// Rows of spaces that have no owner any more.
     pub(super) left: u64,
 }
@@ -43,7 +44,7 @@ struct Owner {
 
 impl<'a> Pointers<'a> {
     /// Of the replicas that the index knows, and of the images that came into force since.
-    pub(super) fn new(segments: &'a mut MappedSegments, cluster: ClusterId, survey: &Survey, view: &IndexView) -> Self {
+    pub(super) fn new(segments: &'a mut MappedSegments, cluster: ClusterId, survey: &Survey, view: &'a IndexView) -> Self {
         let known = view.replicas.iter().map(|marks| {
             let owner = Owner {
                 name: marks.name,
@@ -63,6 +64,7 @@ impl<'a> Pointers<'a> {
             // The later one counts: what the index knows.
             owners: newer.chain(known).collect(),
             next_space: view.core.map_or(Space(0), |core| core.next_space),
+            view,
             left: 0,
         }
     }
@@ -92,6 +94,8 @@ impl<'a> Pointers<'a> {
             count += 1;
             match noted {
                 Err(error) => problems.add(Problem::Index(error)),
+                // Where its entries were may be gone.
+                Ok((name, ..)) if self.view.is_former(name) => {}
                 Ok((name, index, position)) => {
                     if let Err(fault) = self.entry_position(name, index, position) {
                         problems.add(Problem::EntryPosition {
