@@ -2,7 +2,7 @@
 //!
 //! Not here, on purpose: its peers (`deployment`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,7 @@ fn config(node: NodeId) -> CoreConfig {
         ready_min: 1,
     };
     CoreConfig {
+        suspects: BTreeSet::new(),
         joined: false,
         log,
         map,
