@@ -431,7 +431,8 @@ impl Group {
 
     /// A leader is about to send an image of what is applied here: raft tells it so, by the answer to a snapshot that comes too late.
     pub fn refuse_image(&mut self, leader: ReplicaId, image: (LogIndex, Term), members: &Members) {
-        if self.leader() == Some(leader) {
+        // One that names another term for an entry than the log here does is senseless.
+        if self.leader() == Some(leader) && (image.0 < self.commit() || self.term_at(image.0) == Some(image.1)) {
             let taken = self.step_image(leader, self.term(), image, members);
             assert!(!taken, "{}: raft takes an image older than what it has committed", self.name);
         }

@@ -141,6 +141,11 @@ impl Laggards {
         }
     }
 
+    /// The shard's replica is gone: what is on its way for it counts for nothing.
+    pub fn forget(&mut self, shard: ShardId) {
+        self.fetches.remove(&shard);
+    }
+
     /// Entries fetched since the start.
     #[must_use]
     pub fn fetched(&self) -> u64 {

@@ -260,7 +260,8 @@ impl<R: IndexReader> Core<R> {
     /// Monotonic time at which [`Core::end_turn`] has something to do without an event.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
-        let at_once = self.reclaim.is_hungry(&self.log) || self.running.values().any(|running| running.replica.group().has_progress());
+        let at_once = (self.reclaims() && self.reclaim.is_hungry(&self.log))
+            || self.running.values().any(|running| running.replica.group().has_progress());
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
 
@@ -385,6 +386,7 @@ impl<R: IndexReader> Core<R> {
     /// Stops a replica that may no longer vote or serve.
     pub(super) fn retire(&mut self, shard: ShardId, wall: Nanos, out: &mut Effects) {
         self.end_receiving(shard);
+        self.laggards.forget(shard);
         if let Some(mut running) = self.running.remove(&shard) {
             let mut answers = Vec::new();
             running.replica.abandon(&mut answers);
@@ -463,11 +465,15 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn reclaim(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
-        // What a replica that does not run has lost may have to be mended from what is here; one that is suspect is to find all it had.
-        if self.damaged.is_empty() && self.suspects.is_empty() && !self.stopping {
+        if self.reclaims() {
             self.with_reclaim(|reclaim, ground| reclaim.turn(moment, ground, out))?;
         }
         Ok(())
+    }
+
+    /// What a replica that does not run has lost may have to be mended from what is here; one that is suspect is to find all it had.
+    fn reclaims(&self) -> bool {
+        self.damaged.is_empty() && self.suspects.is_empty() && !self.stopping
     }
 
     fn with_reclaim<T>(&mut self, act: impl FnOnce(&mut Reclaim, &mut Ground<'_, R>) -> T) -> T {

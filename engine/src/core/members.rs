@@ -522,7 +522,7 @@ impl<R: IndexReader> Core<R> {
         let Some(sending) = self.transfers.sending.get_mut(&of) else {
             return Ok(());
         };
-        let Some(running) = self.running.get(&message.shard) else {
+        let Some(running) = self.running.get(&message.shard).filter(|running| running.replica.leads()) else {
             return Ok(());
         };
         if (sending.to().peer, sending.to().attempt) == (from, message.attempt) {

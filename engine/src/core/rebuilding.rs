@@ -29,7 +29,6 @@ pub(super) struct Checkpoint {
     pub(super) space: Space,
     pub(super) applied: LogIndex,
     pub(super) applied_term: Term,
-    pub(super) kept_from: u32,
     pub(super) state: Bytes,
 }
 
@@ -74,8 +73,8 @@ impl Checkpoints {
             applied_term,
             part,
             parts,
-            kept_from,
             state,
+            ..
         } = record.body
         else {
             return None;
@@ -89,14 +88,8 @@ impl Checkpoints {
             space: record.space,
             applied,
             applied_term,
-            kept_from,
             state: std::mem::take(partial).into(),
         })
-    }
-
-    /// The oldest segment that the newest checkpoints rest on.
-    pub(super) fn kept_from(&self) -> u32 {
-        self.whole.values().map(|checkpoint| checkpoint.kept_from).max().unwrap_or(0)
     }
 
     /// The batches in which replicas began, of those that the log holds from their beginning on.

@@ -165,7 +165,7 @@ impl Reclaim {
     /// Whether a turn without an event would get it further.
     pub(super) fn is_hungry(&self, log: &LogWriter) -> bool {
         match &self.state {
-            State::Scanning(scan) => !scan.candidates.is_empty() && !log.in_flight(),
+            State::Scanning(scan) => !scan.candidates.is_empty() && !log.in_flight() && log.fits_next(1),
             State::Idle | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. } => false,
         }
     }

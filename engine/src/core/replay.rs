@@ -34,7 +34,7 @@ use crate::limits;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::{RecordBody, ScannedRecord};
 use crate::log::scan::{Damage, DamagedReplicas, ReadSegments, ScanEnd, ScanError, scan};
-use crate::log::segment::{LogConfig, first_batch};
+use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
 use crate::shard::state::StateFault;
@@ -210,23 +210,14 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     fn rebuild(&mut self, segments: &mut dyn ReadSegments, config: &CoreConfig) -> Result<ScanEnd, ReplayError> {
         let mut newest = Checkpoints::default();
         scan(segments, &config.log, None, &mut |batch| newest.batch(batch))?;
-        let kept_from = newest.kept_from();
         self.created = newest.created();
         for (name, checkpoint) in newest.into_whole() {
             self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
         }
         self.rebuilt_from = Some(BatchPlace::default());
-        // It may be gone, if the checkpoints that let it go are lost: the scan then meets what lost them, and names whom that hurts.
-        let is_there = segments.segments().contains(&kept_from);
-        let from = (kept_from > 1 && is_there).then_some(first_batch(kept_from));
-        match scan(segments, &config.log, from, &mut |batch| self.batch(batch)) {
-            Err(ScanError::StartNotFound { position }) => {
-                tracing::error!(%position, "the first batch that the checkpoints rest on cannot be read");
-                // From the beginning the scan names whom that hurts.
-                Ok(scan(segments, &config.log, None, &mut |batch| self.batch(batch))?)
-            }
-            result @ (Ok(_) | Err(_)) => Ok(result?),
-        }
+        // From the very beginning: a segment that some checkpoints no longer need may hold what others, which a crash kept from being
+        // written, would have made needless.
+        Ok(scan(segments, &config.log, None, &mut |batch| self.batch(batch))?)
     }
 
     /// Scans from the index's mark; where that batch cannot be read, from the beginning, which names whom the damage hurts.

@@ -155,6 +155,8 @@ pub async fn run(core: Rc<RefCell<Core<HeedReader>>>, hands: Hands, tick: Durati
             }
         }
         shared.arrived.wait().await;
+        // A core that always has something to do lets others of its executor do theirs.
+        glommio::executor().yield_task_queue_now().await;
     }
 }
 

@@ -516,6 +516,9 @@ impl CoreStart {
         };
         let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
         self.check_segment_size(&files)?;
+        // What the scan will take for durable may still be in the disk's cache, if the process alone died: the index is brought up to it,
+        // votes and acknowledgements will rest on it.
+        files.sync().map_err(in_log)?;
         let suspects = Suspects::load(&self.suspects).map_err(|source| NodeError::Suspects { core, source })?;
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
@@ -541,9 +544,6 @@ impl CoreStart {
             }
         })?;
         files.discard(&replayed.found.discard).map_err(in_log)?;
-        // What the scan took for durable may still be in the disk's cache, if the process alone died: votes and
-        // acknowledgements will rest on it.
-        files.sync().map_err(in_log)?;
         let found = &replayed.found;
         tracing::info!(
             core = core.0,

@@ -89,6 +89,7 @@ mod tests {
                 members: Members::of(vec![NAME.replica]),
                 election_ticks: 10,
                 quiet_start: false,
+                steps_lost: false,
                 keeps_promises: true,
                 preferred: false,
                 seed: 1,

@@ -171,6 +171,15 @@ impl Members {
         }
     }
 
+    /// Whether raft takes them: ids that are given out, nobody twice in a role, nobody a learner who votes.
+    fn is_sound(&self) -> bool {
+        let roles = [&self.voters, &self.outgoing, &self.learners];
+        let given = |id: &ReplicaId| *id > ReplicaId(0) && *id <= self.highest;
+        let once = |ids: &[ReplicaId]| ids.iter().enumerate().all(|(at, id)| given(id) && !ids[..at].contains(id));
+        let votes = |id: &ReplicaId| self.voters.contains(id) || self.outgoing.contains(id);
+        roles.iter().all(|ids| once(ids)) && !self.learners.iter().any(votes)
+    }
+
     pub(super) fn decode(rest: &mut &[u8]) -> Option<Self> {
         let (voters, outgoing, learners) = (take_ids(rest)?, take_ids(rest)?, take_ids(rest)?);
         let highest = ReplicaId(rest.try_get_u64_le().ok()?);
@@ -180,13 +189,14 @@ impl Members {
             take_home(rest, replica)
         };
         let homes = (0..count).map(|_| home(rest)).collect::<Option<_>>()?;
-        Some(Self {
+        let members = Self {
             voters,
             outgoing,
             learners,
             homes,
             highest,
-        })
+        };
+        members.is_sound().then_some(members)
     }
 }
 

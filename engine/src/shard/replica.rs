@@ -200,6 +200,9 @@ impl Replica {
                     deadline,
                 })
                 .err()
+        } else if self.state.members.is_empty() {
+            // It has yet to be sent the shard's state.
+            Some(Refusal::NotLeader { leader: None })
         } else if consistency(&operation) == Consistency::Stale || self.planted.read_unconfirmed() {
             out.push(self.read(ticket, operation, index)?);
             None

@@ -180,28 +180,17 @@ impl Host {
     }
 
     /// Where a scan sets in that begins with a batch, or without an index.
-    pub(super) fn scan_view(&mut self, mark: Option<u64>) -> ScanView {
-        let (mut created, mut kept_from, mut first) = (BTreeMap::new(), 0, BTreeMap::new());
+    pub(super) fn scan_view(&mut self, begin: Option<u64>) -> ScanView {
+        let mut created = BTreeMap::new();
         let scanned = scan(&mut self.disk, &self.log, None, &mut |batch| {
-            first.entry(batch.position.segment).or_insert(batch.sequence);
             for record in batch.records() {
-                if let RecordBody::Checkpoint {
-                    applied, kept_from: kept, ..
-                } = record.body
-                {
-                    kept_from = kept_from.max(kept);
-                    if applied == LogIndex(0) {
-                        created.insert(record.name, batch.sequence);
-                    }
+                if let RecordBody::Checkpoint { applied: LogIndex(0), .. } = record.body {
+                    created.insert(record.name, batch.sequence);
                 }
             }
         });
         scanned.expect("a log with damage can be scanned");
-        let rebuilt_from = || first.range(kept_from..).next().map(|(_, sequence)| *sequence);
-        ScanView {
-            begin: mark.or_else(rebuilt_from),
-            created,
-        }
+        ScanView { begin, created }
     }
 
     /// What a scan finds.
