@@ -76,7 +76,8 @@ impl Receiving {
         else {
             return None;
         };
-        let state = ShardState::decode(state).ok()?;
+        // Raft panics over members that make no sense.
+        let state = ShardState::decode(state).ok().filter(|state| state.members.is_sound())?;
         Some(Self {
             peer,
             leader: message.from,

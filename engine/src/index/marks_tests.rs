@@ -150,7 +150,7 @@ fn an_identity_is_only_its_own() {
 #[test]
 fn a_newer_format_is_told_before_its_bytes_are_judged() {
     let newer = (FORMAT_VERSION + 1).to_le_bytes();
-    assert!(matches!(OURS.check(&newer), Err(IndexError::NewerFormat { found: 1, known: 0 })));
+    assert!(matches!(OURS.check(&newer), Err(IndexError::NewerFormat { found: 2, known: 1 })));
     assert!(matches!(
         OURS.check(&newer[..3]),
         Err(IndexError::DamagedMeta { item: MetaItem::Identity })

@@ -172,7 +172,8 @@ impl Members {
     }
 
     /// Whether raft takes them: ids that are given out, nobody twice in a role, nobody a learner who votes.
-    fn is_sound(&self) -> bool {
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
         let roles = [&self.voters, &self.outgoing, &self.learners];
         let given = |id: &ReplicaId| *id > ReplicaId(0) && *id <= self.highest;
         let once = |ids: &[ReplicaId]| ids.iter().enumerate().all(|(at, id)| given(id) && !ids[..at].contains(id));
@@ -189,14 +190,13 @@ impl Members {
             take_home(rest, replica)
         };
         let homes = (0..count).map(|_| home(rest)).collect::<Option<_>>()?;
-        let members = Self {
+        Some(Self {
             voters,
             outgoing,
             learners,
             homes,
             highest,
-        };
-        members.is_sound().then_some(members)
+        })
     }
 }
 

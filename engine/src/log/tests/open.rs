@@ -125,19 +125,19 @@ fn a_newer_format_is_refused_in_a_header_and_in_a_batch() {
     let world = world();
     let newer = ScanError::NewerFormat {
         segment: 2,
-        found: 1,
-        supported: 0,
+        found: 2,
+        supported: 1,
     };
     let mut disk = world.disk.clone();
     let header = &mut disk.segments.get_mut(&2).expect("in use")[..BLOCK_BYTES];
-    header[4] = 1;
+    header[4] = 2;
     header[16] = 7; // Another block size is the newer format's right.
     reseal(header, 20);
     assert_eq!(error(&mut disk, &world.config), newer);
     let mut disk = world.disk.clone();
     let (flush, _) = &world.written[5];
     let batch = &mut disk.segments.get_mut(&2).expect("in use")[flush.offset as usize..][..flush.used];
-    batch[4] = 1;
+    batch[4] = 2;
     reseal(batch, 52);
     assert_eq!(error(&mut disk, &world.config), newer);
 }
