@@ -115,7 +115,7 @@ fn what_a_newer_version_wrote_is_refused() {
     let mut single = stopped_with("ours");
     let identity = single.data().join("IDENTITY");
     let bytes = fs::read(&identity).expect("a file");
-    let newer = "it has format 999 and this build knows 0; start a newer margate";
+    let newer = "it has format 999 and this build knows 1; start a newer margate";
     assert_refused_with(
         &single,
         &identity,
@@ -132,7 +132,7 @@ fn what_a_newer_version_wrote_is_refused() {
             .expect("a block");
         newer_header(block)
     };
-    let newer = "log segment 1 has format 999, this version knows 0: start the node with the newer version";
+    let newer = "log segment 1 has format 999, this version knows 1: start the node with the newer version";
     let put = |place: &Path| {
         fs::copy(segment.with_extension("aside"), place).expect("copied");
         let file = fs::OpenOptions::new().write(true).open(place).expect("a file");

@@ -32,6 +32,10 @@ impl World {
         self.plan_nemesis();
         let kind = *self.dice.pick(&self.options.nemesis.kinds);
         let node = self.victim();
+        self.befall(kind, node);
+    }
+
+    fn befall(&mut self, kind: Fault, node: usize) {
         match kind {
             Fault::Kill => self.kill(node, Fault::Kill),
             Fault::KillAll => (0..self.nodes.len()).for_each(|node| self.kill(node, Fault::KillAll)),
