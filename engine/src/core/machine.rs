@@ -444,7 +444,7 @@ impl<R: IndexReader> Core<R> {
         out: &mut Effects,
     ) -> Result<(), Halt> {
         self.tickets.ended(ticket);
-        if self.reclaim.awaits(ticket) {
+        if self.reclaim.reads_with(ticket) {
             self.with_reclaim(|reclaim, ground| reclaim.read_done(result, ground));
             return Ok(());
         }
@@ -452,7 +452,7 @@ impl<R: IndexReader> Core<R> {
             self.image_read_done(now, of, (ticket, result), out);
             return Ok(());
         }
-        if self.values.awaits(ticket) {
+        if self.values.reads_with(ticket) {
             return Ok(self.values.read_done(ticket, result, &self.index, &mut self.tickets, out)?);
         }
         if let Some(shard) = self.laggards.shard_awaiting(ticket)

@@ -244,7 +244,7 @@ impl<R: IndexReader> Core<R> {
 
     /// Whether a read is one of an image.
     pub(super) fn image_awaits(&self, ticket: ReadTicket) -> Option<(ShardId, ReplicaId)> {
-        let sending = self.transfers.sending.iter().find(|(_, sending)| sending.awaits(ticket));
+        let sending = self.transfers.sending.iter().find(|(_, sending)| sending.reads_with(ticket));
         sending.map(|(of, _)| *of)
     }
 

@@ -170,8 +170,8 @@ impl Reclaim {
         }
     }
 
-    /// Whether nothing of it is under way that a stop must wait for.
-    pub(super) fn awaits(&self, ticket: ReadTicket) -> bool {
+    /// Whether a read is its own.
+    pub(super) fn reads_with(&self, ticket: ReadTicket) -> bool {
         matches!(&self.state, State::Scanning(scan) if scan.ticket == Some(ticket))
     }
 

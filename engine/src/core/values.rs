@@ -140,7 +140,7 @@ impl Values {
 
     /// Whether the ticket is one of ours.
     #[must_use]
-    pub fn awaits(&self, ticket: ReadTicket) -> bool {
+    pub fn reads_with(&self, ticket: ReadTicket) -> bool {
         self.reading.contains_key(&ticket)
     }
 

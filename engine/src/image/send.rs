@@ -166,7 +166,7 @@ impl<R: IndexReader> Sending<R> {
 
     /// Whether a read is one of its own.
     #[must_use]
-    pub fn awaits(&self, ticket: ReadTicket) -> bool {
+    pub fn reads_with(&self, ticket: ReadTicket) -> bool {
         self.reading.contains_key(&ticket)
     }
 

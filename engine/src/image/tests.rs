@@ -466,7 +466,7 @@ fn a_damaged_value_ends_the_image() {
         let (progress, again) = link.sending.taken(Nanos(2), 0, TERM, 500).expect("memory never fails");
         assert_eq!((progress, again.reads.len()), (Progress::Under, 0), "an answer that comes twice");
         link.sending.reading(ReadTicket(1), 0);
-        assert!(link.sending.awaits(ReadTicket(1)) && !link.sending.awaits(ReadTicket(2)));
+        assert!(link.sending.reads_with(ReadTicket(1)) && !link.sending.reads_with(ReadTicket(2)));
         let (progress, _) = link.sending.read_done(Nanos(2), ReadTicket(2), result.clone());
         assert_eq!(progress, Progress::Under);
         let (progress, wants) = link.sending.read_done(Nanos(2), ReadTicket(1), result);

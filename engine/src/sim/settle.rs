@@ -27,7 +27,7 @@ pub(crate) struct Settle {
     stage: Stage,
     since: Nanos,
     /// Operations that must succeed and have not yet.
-    awaited: BTreeSet<CallId>,
+    due: BTreeSet<CallId>,
     /// Those of them that came to nothing and must be asked again.
     failed: u64,
 }
@@ -55,14 +55,14 @@ impl Settle {
 
     /// An operation has ended.
     pub(crate) fn ended(&mut self, call: CallId, outcome: &Outcome) {
-        if self.awaited.remove(&call) {
+        if self.due.remove(&call) {
             self.failed += u64::from(!matches!(outcome, Outcome::Answered(_)));
         }
     }
 
     /// An operation need not succeed: what it asks for is lost.
     pub(crate) fn excuse(&mut self, call: CallId) {
-        self.awaited.remove(&call);
+        self.due.remove(&call);
     }
 }
 
@@ -78,7 +78,7 @@ impl World {
             self.settle.stage = Stage::Writes;
             self.heal()?;
             self.ask_last();
-        } else if self.settle.awaited.is_empty() {
+        } else if self.settle.due.is_empty() {
             self.next_stage();
         }
         if self.now().since(self.settle.since) > WITHIN {
@@ -127,7 +127,7 @@ impl World {
             let operation = self.numbered(operation);
             calls.push(self.invoke(client, shard, operation, WITHIN));
         }
-        self.settle.awaited.extend(&calls);
+        self.settle.due.extend(&calls);
         self.send_calls(client, &calls);
     }
 
@@ -153,9 +153,9 @@ impl World {
     fn unfinished(&self) -> String {
         let open = self.clients.iter().filter(|client| !client.is_idle()).count();
         let replicas = liveness::disagreement(&self.nodes, &self.map, &self.members);
-        let awaited = self.settle.awaited.len();
+        let due = self.settle.due.len();
         let stage = self.settle.stage;
-        format!("stage {stage:?}, {awaited} operations awaited, {open} clients wait, replicas: {replicas:?}")
+        format!("stage {stage:?}, {due} operations to end, {open} clients wait, replicas: {replicas:?}")
     }
 }
 
