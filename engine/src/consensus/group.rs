@@ -2,8 +2,8 @@
 //!
 //! Every message is checked before it is stepped (invariant 11), the dice are ours (invariant 12), a Ready is
 //! taken apart into [`Progress`], whose parts say when they may leave: entries and hard state go to the log,
-//! `now` messages at once, `once_durable` ones after the flush that carries them. Where raft finds that something cannot be it
-//! panics; every call into it therefore says whose it is ([`Calling`]).
+//! `now` messages at once, `once_durable` ones after the flush that carries them. Where raft finds that
+//! something cannot be it panics; every call into it therefore says whose it is (`Calling`).
 //!
 //! Not here, on purpose: batching and flushing (`core`), what entries mean (`shard`).
 
