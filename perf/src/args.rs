@@ -9,6 +9,7 @@ use margate_net::limits::VALUE_BYTES_MAX;
 
 use crate::failover::arguments::{FailoverArguments, ProbeArguments};
 use crate::history::arguments::{CheckArguments, HistoryArguments};
+use crate::hostile::arguments::HostileArguments;
 use crate::workload::Bench;
 
 /// Keys whose numbers still fit their sixteen digits.
@@ -31,7 +32,8 @@ const EXAMPLES: &str = "Examples:
   margate-perf kill --leader 20 --all 20
   margate-perf failover --kills 10
   margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10 --proxy
-  margate-perf check h.jsonl";
+  margate-perf check h.jsonl
+  margate-perf hostile --frames 100000";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     History(HistoryArguments),
     /// Judges recorded histories: is each key linearizable?
     Check(CheckArguments),
+    /// Tells a deployment bad frames and checks that nobody else notices.
+    Hostile(HostileArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
 }
@@ -130,7 +134,7 @@ pub(crate) struct CompareArguments {
     pub(crate) start: StartArguments,
 }
 
-/// How `compare`, `kill`, `failover` and `history` start margate.
+/// How `compare`, `kill`, `failover`, `history` and `hostile` start margate.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StartArguments {
     /// The `margate` program; default: the one beside this one, then the PATH.

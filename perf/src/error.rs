@@ -71,6 +71,9 @@ pub(crate) enum PerfError {
     /// There is no port or no thread for a proxy.
     #[error("cannot start the proxies: {0}; stop programs that hold ports or threads")]
     Proxy(io::Error),
+    /// A node takes no connections, or does not welcome a client.
+    #[error("a node could not be told bad frames: {0}; it has ended, or connections or ports are used up")]
+    Victim(io::Error),
     /// Margate cannot be reached.
     #[error("cannot reach margate: {0}")]
     Connect(#[from] ConnectError),
@@ -146,6 +149,7 @@ impl PerfError {
             | Self::Load(_)
             | Self::NodeGone { .. }
             | Self::Proxy(_)
+            | Self::Victim(_)
             | Self::Unreadable { .. }
             | Self::Unanswered { .. }
             | Self::Stdout(_) => 1,

@@ -3,7 +3,7 @@
 //! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
 //! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
 //! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
-//! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes.
+//! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers say to them.
 //!
 //! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
 
@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod failover;
 mod history;
+mod hostile;
 mod kill;
 mod margate;
 #[cfg(feature = "peers")]
@@ -66,6 +67,7 @@ async fn run(command: &Command) -> Result<Verdict, PerfError> {
         Command::Failover(arguments) => commands::failover::run(arguments).await,
         Command::Probe(arguments) => commands::probe::run(arguments).await,
         Command::History(arguments) => commands::history::run(arguments).await,
+        Command::Hostile(arguments) => commands::hostile::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments),
         Command::Flags(arguments) => commands::flags::run(arguments).await,
     }
@@ -87,7 +89,13 @@ fn client_threads(command: &Command) -> u16 {
     match command {
         Command::Load(arguments) => arguments.run.client_threads,
         Command::Compare(arguments) => arguments.run.client_threads,
-        Command::Kill(_) | Command::Failover(_) | Command::Probe(_) | Command::History(_) | Command::Check(_) | Command::Flags(_) => 1,
+        Command::Kill(_)
+        | Command::Failover(_)
+        | Command::Probe(_)
+        | Command::History(_)
+        | Command::Hostile(_)
+        | Command::Check(_)
+        | Command::Flags(_) => 1,
     }
 }
 

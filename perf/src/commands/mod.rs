@@ -6,6 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod failover;
 pub(crate) mod flags;
 pub(crate) mod history;
+pub(crate) mod hostile;
 pub(crate) mod kill;
 pub(crate) mod load;
 pub(crate) mod probe;

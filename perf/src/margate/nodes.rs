@@ -124,6 +124,11 @@ impl Nodes {
         self.nodes.iter().map(|process| process.endpoint).collect()
     }
 
+    /// Their processes.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.nodes.iter().map(|process| process.pid)
+    }
+
     /// The file of what they say.
     pub(crate) fn talk(&self) -> &Path {
         &self.talk

@@ -8,3 +8,4 @@
 pub(crate) mod cpu;
 pub(crate) mod descriptors;
 pub(crate) mod listeners;
+pub(crate) mod memory;
