@@ -111,24 +111,20 @@ async fn tell(arguments: &HostileArguments, victims: &[Victim], numbers: Range<u
     Ok(())
 }
 
-/// A client that behaves: writes a key and reads it back, for ever.
+/// A client that behaves: writes its keys once, then reads them back, for ever.
 async fn stand_by(client: &Client, book: &Book) {
     for number in 0_u64.. {
         let key = Bytes::from(format!("bystander-{:02}", number % BYSTANDER_KEYS));
-        let value = Bytes::from(number.to_string());
-        let written = client.set(key.clone(), value.clone()).await.map(drop);
+        let written = match number < BYSTANDER_KEYS {
+            true => client.set(key.clone(), key.clone()).await.map(drop),
+            false => Ok(()),
+        };
         let read = match written {
-            Ok(()) => client.get(key).await,
+            Ok(()) => client.get(key.clone()).await,
             Err(error) => Err(error),
         };
-        match read {
-            Ok(found) if found.as_ref().is_some_and(|found| found.value == value) => book.report().bystander += 1,
-            Ok(_) => book.report().bystander_wrong += 1,
-            Err(error) => {
-                book.report().bystander_failed += 1;
-                eprintln!("the client that behaves failed: {error}");
-            }
-        }
+        book.report()
+            .count_bystander(read.map(|found| found.is_some_and(|found| found.value == key)));
         sleep(BYSTANDER_PAUSE).await;
     }
 }

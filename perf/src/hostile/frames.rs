@@ -4,7 +4,7 @@ use bytes::Bytes;
 use margate_net::codec::FrameWriter;
 use margate_net::ids::{DirectoryId, RangeEpoch, ReplicaId, ShardId};
 use margate_net::limits::HEADER_BYTES;
-use margate_net::message::{Consistency, MemberBody, MemberMessage, Operation, PeerBatch, Precondition, ReadVersion, Request, Returning};
+use margate_net::message::{Consistency, MemberBody, MemberMessage, Operation, PeerBatch, ReadVersion, Request, Returning};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -74,6 +74,7 @@ fn requests(dice: &mut StdRng) -> Vec<Request> {
     (1..=count).map(&mut request).collect()
 }
 
+/// None that writes: keys of noise do not exist. What nodes keep of writes would hide what they keep of bad frames.
 fn operation(dice: &mut StdRng) -> Operation {
     let key = Bytes::from(noise(dice, 64));
     let returning = Returning::default();
@@ -89,10 +90,10 @@ fn operation(dice: &mut StdRng) -> Operation {
             consistency: Consistency::default(),
             returning,
         },
-        _ => Operation::Set {
+        _ => Operation::CompareExchange {
             key,
+            expected: Bytes::from(noise(dice, 64)),
             value: Bytes::from(noise(dice, 1_024)),
-            precondition: Precondition::default(),
             returning,
         },
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use margate_client::Error;
 use serde::Serialize;
 
 use super::sender::Heard;
@@ -21,7 +22,7 @@ pub(crate) struct HostileReport {
     pub(crate) stuck: u64,
     /// Those that could not be sent, because the hello before them was refused.
     pub(crate) unwelcome: u64,
-    /// Writes and reads that a client which behaves did meanwhile.
+    /// Reads of a client that behaves, which showed what it had written.
     pub(crate) bystander: u64,
     /// Its failures.
     pub(crate) bystander_failed: u64,
@@ -47,6 +48,18 @@ impl HostileReport {
             Heard::Refused => self.refused += 1,
             Heard::Stuck => self.stuck += 1,
             Heard::Unwelcome => self.unwelcome += 1,
+        }
+    }
+
+    /// Counts an operation of the client that behaves: whether it read what it had written.
+    pub(crate) fn count_bystander(&mut self, read: Result<bool, Error>) {
+        match read {
+            Ok(true) => self.bystander += 1,
+            Ok(false) => self.bystander_wrong += 1,
+            Err(error) => {
+                self.bystander_failed += 1;
+                eprintln!("the client that behaves failed: {error}");
+            }
         }
     }
 
