@@ -65,8 +65,11 @@ pub fn run(data: &[u8]) {
             assert_eq!(sequences, written.sequences);
         }
         fetch(&disk, place);
-        if let (Ok(end), None, true) = (end, from, choices & GO_ON != 0) {
-            go_on(disk, end, sequences.last().copied().unwrap_or(0));
+        let last = sequences.last().copied().unwrap_or(0);
+        // The next sequence would be the one that no log may hold, and no log lives that long.
+        let is_worn_out = last.checked_add(2).is_none();
+        if let (Ok(end), None, true, false) = (end, from, choices & GO_ON != 0, is_worn_out) {
+            go_on(disk, end, last);
         }
     });
 }
