@@ -16,6 +16,8 @@ pub enum Fault {
     Clog,
     /// A monotonic clock ran at another rate.
     ClockDrift,
+    /// The clock of a leader ran as slowly as may be and the others' as fast, and it was cut off.
+    ClocksApart,
     /// A wall clock jumped.
     ClockJump,
     /// A message was held back long enough to be overtaken.
@@ -26,6 +28,8 @@ pub enum Fault {
     Duplicate,
     /// A node came back without its index, which is rebuilt from the log.
     IndexLost,
+    /// A node was killed when it had just reclaimed a segment, and came back without its index.
+    IndexLostReclaiming,
     /// A crash came while a generation was being committed, which is lost.
     IndexTorn,
     /// A node was killed.
@@ -50,6 +54,8 @@ pub enum Fault {
     StopUnheard,
     /// What a node said was cut off, and what it was told came late.
     Strand,
+    /// Votes and refusals of votes came when those they were about followed their old leader again.
+    LateBallots,
     /// A crash left some sectors of a batch in flight.
     WriteTorn,
     /// A crash left nothing of a batch in flight.
@@ -74,6 +80,8 @@ pub enum Fault {
     StartError,
     /// Durable bytes of a log changed while their node was down.
     RotAtRest,
+    /// The last durable batch that has a successor changed while its node was down.
+    RotAtEnd,
     /// Durable bytes of a log changed under a running node.
     RotRunning,
     /// A batch was found to have been written elsewhere, over what lay there.
@@ -148,7 +156,7 @@ pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 66] = [
+    pub const ALL: [Self; 70] = [
         Self::Kill,
         Self::KillAll,
         Self::Stop,
@@ -159,6 +167,7 @@ impl Fault {
         Self::Partition,
         Self::PartitionOneWay,
         Self::Strand,
+        Self::LateBallots,
         Self::ClientCut,
         Self::Clog,
         Self::Drop,
@@ -166,6 +175,7 @@ impl Fault {
         Self::Delay,
         Self::ClockJump,
         Self::ClockDrift,
+        Self::ClocksApart,
         Self::SlowDisk,
         Self::SlowIndex,
         Self::WriteLost,
@@ -173,6 +183,7 @@ impl Fault {
         Self::WriteSurvived,
         Self::IndexTorn,
         Self::IndexLost,
+        Self::IndexLostReclaiming,
         Self::IndexReverted,
         Self::IndexStale,
         Self::LogLost,
@@ -182,6 +193,7 @@ impl Fault {
         Self::ReadError,
         Self::StartError,
         Self::RotAtRest,
+        Self::RotAtEnd,
         Self::RotRunning,
         Self::Misdirected,
         Self::DiskFull,
@@ -225,11 +237,13 @@ impl Fault {
             Self::ClientCut => "client-cut",
             Self::Clog => "clog",
             Self::ClockDrift => "clock-drift",
+            Self::ClocksApart => "clocks-apart",
             Self::ClockJump => "clock-jump",
             Self::Delay => "delay",
             Self::Drop => "drop",
             Self::Duplicate => "duplicate",
             Self::IndexLost => "index-lost",
+            Self::IndexLostReclaiming => "index-lost-reclaiming",
             Self::IndexReverted => "index-reverted",
             Self::IndexStale => "index-stale",
             Self::LogLost => "log-lost",
@@ -245,6 +259,7 @@ impl Fault {
             Self::Stop => "stop",
             Self::StopUnheard => "stop-unheard",
             Self::Strand => "strand",
+            Self::LateBallots => "late-ballots",
             Self::WriteTorn => "write-torn",
             Self::WriteLost => "write-lost",
             Self::WriteSurvived => "write-survived",
@@ -275,6 +290,7 @@ impl Fault {
             Self::SegmentWaited => "segment-waited",
             Self::ValueRead => "value-read",
             Self::RotAtRest => "rot-at-rest",
+            Self::RotAtEnd => "rot-at-end",
             Self::RotRunning => "rot-running",
             Self::Misdirected => "misdirected",
             Self::DamageFound => "damage-found",

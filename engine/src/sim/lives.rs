@@ -10,7 +10,6 @@ use super::node::Place;
 use super::violation::Violation;
 use super::world::{ForCore, Happening, World};
 use crate::core::event::Event;
-use crate::index::memory::MemoryStore;
 use crate::types::Nanos;
 
 /// How long a node stays down.
@@ -51,6 +50,14 @@ impl World {
         }
     }
 
+    /// A node has reclaimed a segment: sometimes it is killed at once, and comes back without its index.
+    pub(crate) fn kill_in_reclaim(&mut self, node: usize) {
+        if self.strikes(self.options.nemesis.kill_in_reclaim_per_mille) {
+            self.kill(node, Fault::IndexLostReclaiming);
+            self.nodes[node].lose_index();
+        }
+    }
+
     fn kill_for(&mut self, node: usize, kind: Fault, (least, most): (Nanos, Nanos)) {
         if self.nodes[node].is_up() {
             self.faults.count(kind);
@@ -72,11 +79,11 @@ impl World {
         self.faults.count(Fault::Restart);
         if self.dice.chance(self.options.nemesis.index_lost_per_mille) {
             self.faults.count(Fault::IndexLost);
-            let hosts = self.nodes[node].hosts.iter_mut();
-            hosts.for_each(|host| host.index = MemoryStore::new());
+            self.nodes[node].lose_index();
         }
         self.lose_index_pages(node);
         self.rot_at_rest(node);
+        self.rot_at_end(node);
         self.lose_tail(node);
         match self.start(node) {
             Err(Violation::LogLost { .. }) => {

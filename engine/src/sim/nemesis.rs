@@ -1,17 +1,20 @@
 //! The faults: what is broken, and when. Every kind may come at any time, on any node, at once with others.
 //!
 //! Not here, on purpose: message faults, which are the network's rates; nodes' ends and beginnings (`lives`);
-//! what disks do (`disk_faults`).
+//! what disks do (`disk_faults`), faults that take several steps of their own (`ballots`).
 
 use super::clock::MILLION;
 use super::faults::Fault;
 use super::network::Spot;
 use super::world::{Happening, World};
 use crate::limits::CLOCK_DRIFT_PER_MILLE;
+use crate::shard::replica::Replica;
 use crate::types::Nanos;
 
 /// How long links are cut or clogged.
 const CUT: (Nanos, Nanos) = (Nanos::from_millis(50), Nanos::from_millis(4_000));
+/// How often comes what a seed is made for.
+const AIMED_PER_MILLE: u64 = 300;
 /// How long a disk is slow.
 const SLOW: (Nanos, Nanos) = (Nanos::from_millis(100), Nanos::from_millis(3_000));
 
@@ -30,7 +33,8 @@ impl World {
             return;
         }
         self.plan_nemesis();
-        let kind = *self.dice.pick(&self.options.nemesis.kinds);
+        let aimed = self.options.nemesis.aimed.filter(|_| self.dice.chance(AIMED_PER_MILLE));
+        let kind = aimed.unwrap_or_else(|| *self.dice.pick(&self.options.nemesis.kinds));
         let node = self.victim();
         self.befall(kind, node);
     }
@@ -49,6 +53,8 @@ impl World {
             Fault::ClientCut => self.cut_client(node),
             Fault::Clog => self.clog(),
             Fault::ClockJump => self.jump(node),
+            Fault::ClocksApart => self.clocks_apart(),
+            Fault::LateBallots => self.delay_ballots(),
             Fault::ClockDrift => self.drift(node),
             Fault::Wipe => self.wipe(node),
             Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
@@ -74,6 +80,7 @@ impl World {
             | Fault::ImageSent
             | Fault::IndexCommitted
             | Fault::IndexLost
+            | Fault::IndexLostReclaiming
             | Fault::IndexReverted
             | Fault::IndexStale
             | Fault::IndexTorn
@@ -84,6 +91,7 @@ impl World {
             | Fault::OutcomeUnknown
             | Fault::RemovedTold
             | Fault::Restart
+            | Fault::RotAtEnd
             | Fault::RotAtRest
             | Fault::SegmentDiscarded
             | Fault::SegmentReclaimed
@@ -106,18 +114,18 @@ impl World {
 
     /// A node, more often one that leads something.
     fn victim(&mut self) -> usize {
-        let leads = |place: &super::node::Node| {
-            let processes = place.hosts.iter().filter_map(|host| host.process.as_ref());
-            processes
-                .into_iter()
-                .any(|process| process.core.replicas().any(|replica| replica.leads()))
-        };
-        let leaders: Vec<usize> = (0..self.nodes.len()).filter(|node| leads(&self.nodes[*node])).collect();
+        let leaders = self.leaders();
         if leaders.is_empty() || self.dice.chance(400) {
             self.dice.index(self.nodes.len())
         } else {
             *self.dice.pick(&leaders)
         }
+    }
+
+    /// The nodes that lead something.
+    fn leaders(&self) -> Vec<usize> {
+        let leads = |node: &usize| self.nodes[*node].replicas().any(Replica::leads);
+        (0..self.nodes.len()).filter(leads).collect()
     }
 
     /// Cuts the nodes in two; more often one leader from the rest.
@@ -252,14 +260,36 @@ impl World {
 
     fn drift(&mut self, node: usize) {
         self.faults.count(Fault::ClockDrift);
+        let (slowest, fastest) = self.clock_bounds();
+        let (now, rate) = (self.now(), self.options.haste * self.dice.between(slowest, fastest));
+        self.nodes[node].clock.set_rate(now, rate);
+    }
+
+    /// A leader's clock runs as slowly as tenure allows for and all others as fast, and it is cut off for longer than its tenure lasts.
+    fn clocks_apart(&mut self) {
+        let leaders = self.leaders();
+        if leaders.is_empty() {
+            return;
+        }
+        self.faults.count(Fault::ClocksApart);
+        let (alone, (slowest, fastest)) = (*self.dice.pick(&leaders), self.clock_bounds());
+        let now = self.now();
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let rate = if at == alone { slowest } else { fastest };
+            node.clock.set_rate(now, self.options.haste * rate);
+        }
+        let long_enough = Nanos(self.options.tick.0 * 40);
+        self.cut_for(long_enough, |from, to| (from == alone) != (to == alone));
+    }
+
+    /// The rates of the slowest and of the fastest clock there may be.
+    fn clock_bounds(&self) -> (u64, u64) {
         let most = if self.planted.clocks_beyond_bound() {
             700
         } else {
             CLOCK_DRIFT_PER_MILLE
         };
-        let (slowest, fastest) = (MILLION / 1_000 * (1_000 - most), MILLION / 1_000 * (1_000 + most));
-        let (now, rate) = (self.now(), self.options.haste * self.dice.between(slowest, fastest));
-        self.nodes[node].clock.set_rate(now, rate);
+        (MILLION / 1_000 * (1_000 - most), MILLION / 1_000 * (1_000 + most))
     }
 
     fn slow_down(&mut self, node: usize, kind: Fault) {

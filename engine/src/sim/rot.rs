@@ -61,6 +61,16 @@ impl World {
         }
     }
 
+    /// The end of a stopped node's log rots, perhaps: the last batch that was surely acknowledged, as its successor says alone.
+    pub(crate) fn rot_at_end(&mut self, node: usize) {
+        if self.strikes(self.options.disk_faults.rot_at_end_per_mille)
+            && let Some(place) = self.may_lose(node)
+            && self.nodes[place.node].hosts[place.core].rot_at_end(&mut self.dice)
+        {
+            self.lost(Fault::RotAtEnd);
+        }
+    }
+
     /// The last write of one of a node's disks that has a successor turns out to have gone astray, if that disk may lose something.
     pub(crate) fn misdirect(&mut self, node: usize) {
         if let Some(place) = self.may_lose(node)
@@ -118,6 +128,18 @@ impl Host {
         } else {
             self.spoil_sectors((at, bytes), dice)
         };
+        self.note_lost(before);
+        changed
+    }
+
+    /// The newest batch but one rots, if it holds anything. Whether it did.
+    fn rot_at_end(&mut self, dice: &mut Dice) -> bool {
+        let before = self.survey();
+        let newest_but_one = before.values().rev().nth(1).filter(|batch| !batch.held.is_empty());
+        let Some((at, bytes)) = newest_but_one.map(|batch| (batch.position, batch.bytes)) else {
+            return false;
+        };
+        let changed = self.spoil_sectors((at, bytes), dice);
         self.note_lost(before);
         changed
     }
