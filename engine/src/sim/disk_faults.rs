@@ -51,8 +51,6 @@ pub(crate) struct DiskFaults {
     pub(crate) index_reverted_per_mille: u64,
     /// Starts before which durable bytes rot.
     pub(crate) rot_at_rest_per_mille: u64,
-    /// Starts before which the last batch that has a successor rots.
-    pub(crate) rot_at_end_per_mille: u64,
     /// Wiped nodes that get the disks back that they had.
     pub(crate) old_disk_per_mille: u64,
     /// Starts before which the end of the log is lost.
@@ -107,7 +105,6 @@ impl DiskFaults {
             start_error_per_mille,
             index_reverted_per_mille,
             rot_at_rest_per_mille,
-            rot_at_end_per_mille: 0,
             old_disk_per_mille,
             tail_lost_per_mille,
             losses_left,

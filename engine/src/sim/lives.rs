@@ -83,7 +83,6 @@ impl World {
         }
         self.lose_index_pages(node);
         self.rot_at_rest(node);
-        self.rot_at_end(node);
         self.lose_tail(node);
         match self.start(node) {
             Err(Violation::LogLost { .. }) => {

@@ -11,6 +11,7 @@
 //!
 //! Not here, on purpose: real clocks, dice, files and threads (`bin/sim.rs` runs seeds on threads and prints).
 
+mod aims;
 mod ballots;
 mod check;
 mod client;

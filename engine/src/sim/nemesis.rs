@@ -61,6 +61,7 @@ impl World {
             Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
             Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
             Fault::DiskFull => self.fill_disks(node),
+            Fault::RotAtEnd => self.rot_at_end(node),
             Fault::RotRunning => self.rot(node, kind),
             Fault::Misdirected => self.misdirect(node),
             // The others are not done but happen: by the network's rates, or as a consequence.
@@ -91,7 +92,6 @@ impl World {
             | Fault::OutcomeUnknown
             | Fault::RemovedTold
             | Fault::Restart
-            | Fault::RotAtEnd
             | Fault::RotAtRest
             | Fault::SegmentDiscarded
             | Fault::SegmentReclaimed

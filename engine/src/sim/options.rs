@@ -1,7 +1,7 @@
 //! What a seed's world is like: each seed draws its own mixture (a swarm), so that a fault that hides another
 //! is absent in some seeds.
 //!
-//! Not here, on purpose: carrying it out.
+//! Not here, on purpose: carrying it out, seeds that are made for one fault (`aims`).
 
 use bytes::Bytes;
 
@@ -94,11 +94,6 @@ pub(crate) struct NemesisOptions {
 /// Operations clients ask in every seed, at least.
 const OPERATIONS_MIN: u64 = 1_000;
 
-/// Reclaimed segments at whose end their node is killed, in a seed made for that.
-const KILL_IN_RECLAIM_PER_MILLE: u64 = 100;
-/// Starts before which the end of the log rots, in a seed made for that.
-const ROT_AT_END_PER_MILLE: u64 = 500;
-
 /// What the nemesis does by itself; the other kinds follow from these or from the network's rates.
 const KINDS: [Fault; 16] = [
     Fault::Kill,
@@ -158,28 +153,6 @@ impl Options {
             nemesis: NemesisOptions::draw(dice).with(&disk_faults),
             disk_faults,
         }
-    }
-
-    /// Some seeds are made for one fault that seldom leads to anything by itself; the others stay what they are.
-    pub(crate) fn aim(mut self, seed: u64) -> Self {
-        let aimed = match seed % 12 {
-            1 => Fault::LateBallots,
-            5 => Fault::IndexLostReclaiming,
-            7 => Fault::ClocksApart,
-            9 => Fault::RotAtEnd,
-            _ => return self,
-        };
-        self.nodes = self.nodes.max(3);
-        self.replication = 3;
-        match aimed {
-            Fault::IndexLostReclaiming => self.nemesis.kill_in_reclaim_per_mille = KILL_IN_RECLAIM_PER_MILLE,
-            Fault::RotAtEnd => self.disk_faults.rot_at_end_per_mille = ROT_AT_END_PER_MILLE,
-            _ => {
-                self.nemesis.kinds.push(aimed);
-                self.nemesis.aimed = Some(aimed);
-            }
-        }
-        self
     }
 
     /// Time between two ticks on a node's clock.

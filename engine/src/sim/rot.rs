@@ -15,7 +15,7 @@ use super::dice::Dice;
 use super::disk::SECTOR_BYTES;
 use super::faults::Fault;
 use super::hurt::ScanView;
-use super::node::{Host, Place};
+use super::node::{Host, Node, Place};
 use super::world::World;
 use crate::log::limits::BLOCK_BYTES;
 use crate::log::record::RecordBody;
@@ -61,13 +61,18 @@ impl World {
         }
     }
 
-    /// The end of a stopped node's log rots, perhaps: the last batch that was surely acknowledged, as its successor says alone.
+    /// A node that may lose something dies, this one or one that did before, and the last batch of its log that was surely
+    /// acknowledged rots: nothing but its successor says so.
     pub(crate) fn rot_at_end(&mut self, node: usize) {
-        if self.strikes(self.options.disk_faults.rot_at_end_per_mille)
+        let hurt = |node: &Node| node.hosts.iter().any(|host| host.hurt.is_hurt());
+        let node = self.nodes.iter().position(hurt).unwrap_or(node);
+        if self.nodes[node].is_up()
             && let Some(place) = self.may_lose(node)
-            && self.nodes[place.node].hosts[place.core].rot_at_end(&mut self.dice)
         {
-            self.lost(Fault::RotAtEnd);
+            self.kill(node, Fault::Kill);
+            if self.nodes[node].hosts[place.core].rot_at_end(&mut self.dice) {
+                self.lost(Fault::RotAtEnd);
+            }
         }
     }
 
