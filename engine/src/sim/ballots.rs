@@ -1,10 +1,10 @@
 //! Ballots that come late: a member that has come back to its leader is told of a vote it was asked about before.
 //!
 //! ```text
-//!   ExpectAnswers ──► ExpectCandidate ──► ExpectTenure ──────► ExpectElection ──► over
-//!   both followers    nobody hears the    one hears it again   nobody hears it; what
-//!   have answered     leader; votes and   and gives it tenure  was held back arrives
-//!                     refusals are held
+//!   Answers ────────► Candidate ─────────► Tenure ───────────► Election ──────► over
+//!   both followers    nobody hears the     one hears it again  nobody hears it;
+//!   are to answer     leader; votes and    and is to give it   what was held back
+//!                     refusals are held    tenure              arrives
 //! ```
 //! A refusal of a higher term makes raft forget its leader, though it has promised that leader to elect nobody for a while; the vote
 //! that comes next finds it free. Links do no more here than lose, double, hold back and reorder, only at the worst moments, and
@@ -50,10 +50,10 @@ pub(crate) struct LateBallots {
 /// What is awaited.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    ExpectAnswers,
-    ExpectCandidate,
-    ExpectTenure { follower: ReplicaId },
-    ExpectElection,
+    Answers,
+    Candidate,
+    Tenure { follower: ReplicaId },
+    Election,
 }
 
 /// A message on its way.
@@ -94,7 +94,7 @@ impl World {
             term,
             until: self.in_ticks(TICKS_MAX),
             looks: 0,
-            stage: Stage::ExpectAnswers,
+            stage: Stage::Answers,
             answers: BTreeMap::new(),
             held: Vec::new(),
         });
@@ -108,24 +108,24 @@ impl World {
             return;
         }
         match ballots.stage {
-            Stage::ExpectAnswers if ballots.answers.len() == MEMBERS - 1 => ballots.stage = Stage::ExpectCandidate,
-            Stage::ExpectCandidate => {
+            Stage::Answers if ballots.answers.len() == MEMBERS - 1 => ballots.stage = Stage::Candidate,
+            Stage::Candidate => {
                 if ballots.looks.is_multiple_of(LOOKS_PER_TICK) {
                     self.deliver(ballots.answers.values().cloned().collect(), Nanos(0));
                 }
                 if let Some(follower) = ballots.refused() {
-                    ballots.stage = Stage::ExpectTenure { follower };
+                    ballots.stage = Stage::Tenure { follower };
                 }
             }
-            Stage::ExpectTenure { .. } if self.has_tenure(&ballots) => {
+            Stage::Tenure { .. } if self.has_tenure(&ballots) => {
                 self.faults.count(Fault::LateBallots);
                 let (votes, refusals) = std::mem::take(&mut ballots.held).into_iter().partition(Held::is_vote);
                 self.deliver(refusals, Nanos(0));
                 // After all of them, each with the turn it leads to.
                 self.deliver(votes, Nanos(self.options.network.latency.1.0 * 2));
-                (ballots.stage, ballots.until) = (Stage::ExpectElection, self.in_ticks(TICKS_LAST));
+                (ballots.stage, ballots.until) = (Stage::Election, self.in_ticks(TICKS_LAST));
             }
-            Stage::ExpectAnswers | Stage::ExpectTenure { .. } | Stage::ExpectElection => {}
+            Stage::Answers | Stage::Tenure { .. } | Stage::Election => {}
         }
         ballots.looks += 1;
         self.ballots = Some(ballots);
@@ -198,17 +198,17 @@ impl LateBallots {
         };
         let beat = matches!(message.kind, PeerMessageKind::Heartbeat | PeerMessageKind::HeartbeatResponse);
         match (self.stage, other) {
-            (Stage::ExpectAnswers, _) | (Stage::ExpectElection, None) => Fate::Passes,
-            (Stage::ExpectTenure { follower }, Some(other)) if beat && other == follower => Fate::Passes,
-            (Stage::ExpectCandidate | Stage::ExpectTenure { .. } | Stage::ExpectElection, Some(_)) => Fate::IsLost,
-            (Stage::ExpectCandidate | Stage::ExpectTenure { .. }, None) if is_vote(message) || is_refusal(message) => Fate::IsHeld,
-            (Stage::ExpectCandidate | Stage::ExpectTenure { .. }, None) => Fate::Passes,
+            (Stage::Answers, _) | (Stage::Election, None) => Fate::Passes,
+            (Stage::Tenure { follower }, Some(other)) if beat && other == follower => Fate::Passes,
+            (Stage::Candidate | Stage::Tenure { .. } | Stage::Election, Some(_)) => Fate::IsLost,
+            (Stage::Candidate | Stage::Tenure { .. }, None) if is_vote(message) || is_refusal(message) => Fate::IsHeld,
+            (Stage::Candidate | Stage::Tenure { .. }, None) => Fate::Passes,
         }
     }
 
     fn is_answer(&self, message: &PeerMessage) -> bool {
         let of_leader = message.shard == self.shard && message.to == self.leader && message.term == self.term;
-        of_leader && self.stage == Stage::ExpectAnswers && message.kind == PeerMessageKind::HeartbeatResponse
+        of_leader && self.stage == Stage::Answers && message.kind == PeerMessageKind::HeartbeatResponse
     }
 
     /// Who is asked for its vote and was refused one, if it is one alone.

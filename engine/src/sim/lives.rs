@@ -43,10 +43,13 @@ impl World {
         self.kill_for(node, kind, DOWN);
     }
 
-    /// A node is killed and comes back within a tick.
-    pub(crate) fn bounce(&mut self, node: usize) {
+    /// A node is killed and comes back within a tick; what another says reaches it a tick later.
+    pub(crate) fn bounce(&mut self, node: usize, deaf_to: usize) {
         if !self.settle.has_begun() {
-            self.kill_for(node, Fault::Kill, (Nanos(0), self.options.tick));
+            let tick = self.options.tick;
+            self.kill_for(node, Fault::Kill, (Nanos(0), tick));
+            let until = self.now().plus(Nanos(2 * tick.0));
+            self.network.clog((Spot::Node(deaf_to), Spot::Node(node)), until);
         }
     }
 

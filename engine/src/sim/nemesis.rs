@@ -18,6 +18,41 @@ const AIMED_PER_MILLE: u64 = 300;
 /// How long a disk is slow.
 const SLOW: (Nanos, Nanos) = (Nanos::from_millis(100), Nanos::from_millis(3_000));
 
+/// Something done to a node, or because of it.
+type Deed = fn(&mut World, usize);
+
+/// What may be done. The other faults are not done but happen: by the network's rates, or as a consequence.
+const DEEDS: [(Fault, Deed); 26] = [
+    (Fault::Kill, |world, node| world.kill(node, Fault::Kill)),
+    (Fault::KillAll, |world, _| {
+        (0..world.nodes.len()).for_each(|node| world.kill(node, Fault::KillAll));
+    }),
+    (Fault::BridgeKill, World::kill_bridge),
+    (Fault::Stop, World::stop),
+    (Fault::StopUnheard, World::stop_unheard),
+    (Fault::Pause, World::pause),
+    (Fault::Partition, |world, _| world.partition()),
+    (Fault::PartitionOneWay, |world, _| world.partition_one_way()),
+    (Fault::Strand, World::strand),
+    (Fault::ClientCut, World::cut_client),
+    (Fault::Clog, |world, _| world.clog()),
+    (Fault::ClockJump, World::jump),
+    (Fault::ClocksApart, |world, _| world.clocks_apart()),
+    (Fault::ClockDrift, World::drift),
+    (Fault::LateBallots, |world, _| world.delay_ballots()),
+    (Fault::Wipe, World::wipe),
+    (Fault::SlowDisk, |world, node| world.slow_down(node, Fault::SlowDisk)),
+    (Fault::SlowIndex, |world, node| world.slow_down(node, Fault::SlowIndex)),
+    (Fault::WriteError, |world, node| world.arm(node, Fault::WriteError)),
+    (Fault::SegmentError, |world, node| world.arm(node, Fault::SegmentError)),
+    (Fault::CommitError, |world, node| world.arm(node, Fault::CommitError)),
+    (Fault::ReadError, |world, node| world.arm(node, Fault::ReadError)),
+    (Fault::DiskFull, World::fill_disks),
+    (Fault::RotAtEnd, World::rot_at_end),
+    (Fault::RotRunning, |world, node| world.rot(node, Fault::RotRunning)),
+    (Fault::Misdirected, World::misdirect),
+];
+
 impl World {
     /// Plans the next fault, if this seed has any.
     pub(crate) fn plan_nemesis(&mut self) {
@@ -40,76 +75,9 @@ impl World {
     }
 
     fn befall(&mut self, kind: Fault, node: usize) {
-        match kind {
-            Fault::Kill => self.kill(node, Fault::Kill),
-            Fault::KillAll => (0..self.nodes.len()).for_each(|node| self.kill(node, Fault::KillAll)),
-            Fault::BridgeKill => self.kill_bridge(node),
-            Fault::Stop => self.stop(node),
-            Fault::StopUnheard => self.stop_unheard(node),
-            Fault::Pause => self.pause(node),
-            Fault::Partition => self.partition(),
-            Fault::PartitionOneWay => self.partition_one_way(),
-            Fault::Strand => self.strand(node),
-            Fault::ClientCut => self.cut_client(node),
-            Fault::Clog => self.clog(),
-            Fault::ClockJump => self.jump(node),
-            Fault::ClocksApart => self.clocks_apart(),
-            Fault::LateBallots => self.delay_ballots(),
-            Fault::ClockDrift => self.drift(node),
-            Fault::Wipe => self.wipe(node),
-            Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
-            Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
-            Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
-            Fault::DiskFull => self.fill_disks(node),
-            Fault::RotAtEnd => self.rot_at_end(node),
-            Fault::RotRunning => self.rot(node, kind),
-            Fault::Misdirected => self.misdirect(node),
-            // The others are not done but happen: by the network's rates, or as a consequence.
-            Fault::Admitted
-            | Fault::AppendDroppedFull
-            | Fault::CommitPaused
-            | Fault::DamageFound
-            | Fault::DamageTold
-            | Fault::Delay
-            | Fault::DeleteCopied
-            | Fault::Drop
-            | Fault::Duplicate
-            | Fault::EntriesFetched
-            | Fault::FullDiskFled
-            | Fault::ImageGivenUp
-            | Fault::ImageInstalled
-            | Fault::ImageSent
-            | Fault::IndexCommitted
-            | Fault::IndexLost
-            | Fault::IndexLostReclaiming
-            | Fault::IndexReverted
-            | Fault::IndexStale
-            | Fault::IndexTorn
-            | Fault::LeaderChanged
-            | Fault::LogLost
-            | Fault::LossNoticed
-            | Fault::OldDisk
-            | Fault::OutcomeUnknown
-            | Fault::RemovedTold
-            | Fault::Restart
-            | Fault::RotAtRest
-            | Fault::SegmentDiscarded
-            | Fault::SegmentReclaimed
-            | Fault::SegmentRecycled
-            | Fault::SegmentRefused
-            | Fault::SegmentWaited
-            | Fault::SlowDiskFled
-            | Fault::StartError
-            | Fault::TailDropped
-            | Fault::TailLost
-            | Fault::ValueLost
-            | Fault::ValueRead
-            | Fault::ValueRelocated
-            | Fault::WriteLost
-            | Fault::WriteRefusedFull
-            | Fault::WriteSurvived
-            | Fault::WriteTorn => {}
-        }
+        let mut deeds = DEEDS.iter().filter(|(done, _)| *done == kind);
+        let (_, deed) = deeds.next().expect("the nemesis is told to do only what it can");
+        deed(self, node);
     }
 
     /// A node, more often one that leads something.
@@ -190,7 +158,7 @@ impl World {
     }
 
     /// Leaves a node a single peer it can talk to, and kills that one a few times when the others have had the time to give the node up:
-    /// what the peer had promised the node is forgotten with its process. Clients do not reach the node, so that the others'
+    /// what the peer had promised the node is forgotten with its process, and it hears of the node late. Clients do not reach the node, so that the others'
     /// logs stay as good as the peer's.
     fn kill_bridge(&mut self, node: usize) {
         let bridge = self.dice.index(self.nodes.len());
@@ -206,7 +174,13 @@ impl World {
         }
         for ticks in [0, 2, 4, 6, 8] {
             let later = Nanos(self.options.tick.0 * ticks);
-            self.schedule.after(wait.plus(later), Happening::Bounce { node: bridge });
+            self.schedule.after(
+                wait.plus(later),
+                Happening::Bounce {
+                    node: bridge,
+                    deaf_to: node,
+                },
+            );
         }
     }
 

@@ -55,8 +55,8 @@ pub(crate) enum Happening {
     Broken { client: usize, node: usize, life: u64 },
     /// Is it time for what is to become of ballots that are held back?
     Ballots,
-    /// A node is killed and comes back almost at once.
-    Bounce { node: usize },
+    /// A node is killed and comes back almost at once; what another says is held back meanwhile.
+    Bounce { node: usize, deaf_to: usize },
     /// A client asks something new.
     Client { client: usize },
     /// A disk, an index or a link has something for a core; dropped if its process is another by then.
@@ -234,7 +234,7 @@ impl World {
             } => self.asked(place, life, client, requests),
             Happening::Answered { client, reply } => self.answered(client, reply)?,
             Happening::Ballots => self.ballots_step(),
-            Happening::Bounce { node } => self.bounce(node),
+            Happening::Bounce { node, deaf_to } => self.bounce(node, deaf_to),
             Happening::Broken { client, node, life } => self.broken(client, node, life),
             Happening::Client { client } => self.client_wakes(client),
             Happening::Core { place, life, what } => self.for_core(place, life, what)?,
