@@ -41,6 +41,14 @@ pub struct HardState {
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueHash(pub [u8; 16]);
 
+impl HardState {
+    /// Whether it was written after another of the same replica: within a term a vote is only ever added.
+    #[must_use]
+    pub fn is_newer_than(self, other: Self) -> bool {
+        (self.term, self.vote) > (other.term, other.vote)
+    }
+}
+
 impl Nanos {
     /// From milliseconds.
     #[must_use]

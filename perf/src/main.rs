@@ -2,11 +2,13 @@
 //!
 //! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
 //! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
-//! are the systems, `child` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
-//! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers say to them.
+//! are the systems, `child`, `addresses` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
+//! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers
+//! say to them.
 //!
 //! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
 
+mod addresses;
 mod args;
 mod child;
 mod commands;

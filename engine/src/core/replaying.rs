@@ -180,9 +180,9 @@ impl Replaying {
         Ok(())
     }
 
-    /// A hard state met by the scan. Within a term a vote is only ever added, so the later of two is told from their contents.
+    /// A hard state met by the scan; copies of older ones may follow it.
     pub(super) fn meet_hard_state(&mut self, state: HardState) {
-        if (state.term, state.vote) > (self.hard_state.term, self.hard_state.vote) {
+        if state.is_newer_than(self.hard_state) {
             self.hard_state = state;
         }
     }

@@ -216,13 +216,7 @@ impl Disk {
         };
         let mut file = vec![0; length];
         if length == whole {
-            let header = self.config.segment_header(segment).encode();
-            let keep = *dice.pick(&[0, 500, 1_000]);
-            for (place, sector) in file.chunks_mut(SECTOR_BYTES).zip(header.chunks(SECTOR_BYTES)) {
-                if dice.chance(keep) {
-                    place.copy_from_slice(sector);
-                }
-            }
+            self.leave_header(&mut file, segment, dice);
         }
         self.segments.insert(segment.number, file);
     }
@@ -233,27 +227,31 @@ impl Disk {
             return;
         }
         let mut file = self.segments.remove(&from).expect("only what is there is recycled");
-        let header = self.config.segment_header(segment).encode();
-        let keep = *dice.pick(&[0, 500, 1_000]);
-        for (place, sector) in file.chunks_mut(SECTOR_BYTES).zip(header.chunks(SECTOR_BYTES)) {
-            if dice.chance(keep) {
-                place.copy_from_slice(sector);
-            }
-        }
+        self.leave_header(&mut file, segment, dice);
         self.segments.insert(segment.number, file);
     }
 
-    fn put(&mut self, position: Position, bytes: &[u8], mut kept: impl FnMut(usize) -> bool) {
+    /// None, some or all sectors of a header that was being written.
+    fn leave_header(&self, file: &mut [u8], segment: ReadySegment, dice: &mut Dice) {
+        let keep = *dice.pick(&[0, 500, 1_000]);
+        let header = self.config.segment_header(segment).encode();
+        put_sectors(file, &header, |_| dice.chance(keep));
+    }
+
+    fn put(&mut self, position: Position, bytes: &[u8], kept: impl FnMut(usize) -> bool) {
         let file = self
             .segments
             .get_mut(&position.segment)
             .expect("batches are written to prewritten segments");
-        let place = &mut file[position.offset as usize..][..bytes.len()];
-        let sectors = place.chunks_mut(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES));
-        for (at, (place, sector)) in sectors.enumerate() {
-            if kept(at) {
-                place.copy_from_slice(sector);
-            }
+        put_sectors(&mut file[position.offset as usize..][..bytes.len()], bytes, kept);
+    }
+}
+
+fn put_sectors(place: &mut [u8], bytes: &[u8], mut kept: impl FnMut(usize) -> bool) {
+    let sectors = place.chunks_mut(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES));
+    for (at, (place, sector)) in sectors.enumerate() {
+        if kept(at) {
+            place.copy_from_slice(sector);
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum Fault {
     Clog,
     /// A monotonic clock ran at another rate.
     ClockDrift,
+    /// The clock of a leader ran as slowly as may be and the others' as fast, and it was cut off.
+    ClocksApart,
     /// A wall clock jumped.
     ClockJump,
     /// A message was held back long enough to be overtaken.
@@ -26,6 +28,8 @@ pub enum Fault {
     Duplicate,
     /// A node came back without its index, which is rebuilt from the log.
     IndexLost,
+    /// A node was killed when it had just reclaimed a segment, and came back without its index.
+    IndexLostReclaiming,
     /// A crash came while a generation was being committed, which is lost.
     IndexTorn,
     /// A node was killed.
@@ -50,6 +54,8 @@ pub enum Fault {
     StopUnheard,
     /// What a node said was cut off, and what it was told came late.
     Strand,
+    /// Votes and refusals of votes came when those they were about followed their old leader again.
+    LateBallots,
     /// A crash left some sectors of a batch in flight.
     WriteTorn,
     /// A crash left nothing of a batch in flight.
@@ -74,6 +80,8 @@ pub enum Fault {
     StartError,
     /// Durable bytes of a log changed while their node was down.
     RotAtRest,
+    /// The last durable batch that has a successor changed while its node was down.
+    RotAtEnd,
     /// Durable bytes of a log changed under a running node.
     RotRunning,
     /// A batch was found to have been written elsewhere, over what lay there.
@@ -146,148 +154,96 @@ pub enum Fault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounts(BTreeMap<Fault, u64>);
 
+/// All of them, in the order of reports, with their names there.
+const NAMED: [(Fault, &str); 70] = [
+    (Fault::Kill, "kill"),
+    (Fault::KillAll, "kill-all"),
+    (Fault::Stop, "stop"),
+    (Fault::StopUnheard, "stop-unheard"),
+    (Fault::BridgeKill, "bridge-kill"),
+    (Fault::Restart, "restart"),
+    (Fault::Pause, "pause"),
+    (Fault::Partition, "partition"),
+    (Fault::PartitionOneWay, "partition-one-way"),
+    (Fault::Strand, "strand"),
+    (Fault::LateBallots, "late-ballots"),
+    (Fault::ClientCut, "client-cut"),
+    (Fault::Clog, "clog"),
+    (Fault::Drop, "drop"),
+    (Fault::Duplicate, "duplicate"),
+    (Fault::Delay, "delay"),
+    (Fault::ClockJump, "clock-jump"),
+    (Fault::ClockDrift, "clock-drift"),
+    (Fault::ClocksApart, "clocks-apart"),
+    (Fault::SlowDisk, "slow-disk"),
+    (Fault::SlowIndex, "slow-index"),
+    (Fault::WriteLost, "write-lost"),
+    (Fault::WriteTorn, "write-torn"),
+    (Fault::WriteSurvived, "write-survived"),
+    (Fault::IndexTorn, "index-torn"),
+    (Fault::IndexLost, "index-lost"),
+    (Fault::IndexLostReclaiming, "index-lost-reclaiming"),
+    (Fault::IndexReverted, "index-reverted"),
+    (Fault::IndexStale, "index-stale"),
+    (Fault::LogLost, "log-lost"),
+    (Fault::WriteError, "write-eio"),
+    (Fault::SegmentError, "segment-eio"),
+    (Fault::CommitError, "commit-eio"),
+    (Fault::ReadError, "read-eio"),
+    (Fault::StartError, "start-eio"),
+    (Fault::RotAtRest, "rot-at-rest"),
+    (Fault::RotAtEnd, "rot-at-end"),
+    (Fault::RotRunning, "rot-running"),
+    (Fault::Misdirected, "misdirected"),
+    (Fault::DiskFull, "disk-full"),
+    (Fault::SegmentRefused, "segment-refused"),
+    (Fault::CommitPaused, "commit-paused"),
+    (Fault::WriteRefusedFull, "write-refused-full"),
+    (Fault::AppendDroppedFull, "append-dropped-full"),
+    (Fault::FullDiskFled, "full-disk-fled"),
+    (Fault::LeaderChanged, "leader-changed"),
+    (Fault::IndexCommitted, "index-committed"),
+    (Fault::TailDropped, "tail-dropped"),
+    (Fault::SegmentDiscarded, "segment-discarded"),
+    (Fault::EntriesFetched, "entries-fetched"),
+    (Fault::Wipe, "wipe"),
+    (Fault::OldDisk, "old-disk"),
+    (Fault::TailLost, "tail-lost"),
+    (Fault::RemovedTold, "removed-told"),
+    (Fault::LossNoticed, "loss-noticed"),
+    (Fault::Admitted, "admitted"),
+    (Fault::ImageSent, "image-sent"),
+    (Fault::ImageInstalled, "image-installed"),
+    (Fault::ImageGivenUp, "image-given-up"),
+    (Fault::SegmentReclaimed, "segment-reclaimed"),
+    (Fault::SegmentRecycled, "segment-recycled"),
+    (Fault::ValueRelocated, "value-relocated"),
+    (Fault::DeleteCopied, "delete-copied"),
+    (Fault::SegmentWaited, "segment-waited"),
+    (Fault::SlowDiskFled, "slow-disk-fled"),
+    (Fault::ValueRead, "value-read"),
+    (Fault::DamageFound, "damage-found"),
+    (Fault::DamageTold, "damage-told"),
+    (Fault::ValueLost, "value-lost"),
+    (Fault::OutcomeUnknown, "outcome-unknown"),
+];
+
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 66] = [
-        Self::Kill,
-        Self::KillAll,
-        Self::Stop,
-        Self::StopUnheard,
-        Self::BridgeKill,
-        Self::Restart,
-        Self::Pause,
-        Self::Partition,
-        Self::PartitionOneWay,
-        Self::Strand,
-        Self::ClientCut,
-        Self::Clog,
-        Self::Drop,
-        Self::Duplicate,
-        Self::Delay,
-        Self::ClockJump,
-        Self::ClockDrift,
-        Self::SlowDisk,
-        Self::SlowIndex,
-        Self::WriteLost,
-        Self::WriteTorn,
-        Self::WriteSurvived,
-        Self::IndexTorn,
-        Self::IndexLost,
-        Self::IndexReverted,
-        Self::IndexStale,
-        Self::LogLost,
-        Self::WriteError,
-        Self::SegmentError,
-        Self::CommitError,
-        Self::ReadError,
-        Self::StartError,
-        Self::RotAtRest,
-        Self::RotRunning,
-        Self::Misdirected,
-        Self::DiskFull,
-        Self::SegmentRefused,
-        Self::CommitPaused,
-        Self::WriteRefusedFull,
-        Self::AppendDroppedFull,
-        Self::FullDiskFled,
-        Self::LeaderChanged,
-        Self::IndexCommitted,
-        Self::TailDropped,
-        Self::SegmentDiscarded,
-        Self::EntriesFetched,
-        Self::Wipe,
-        Self::OldDisk,
-        Self::TailLost,
-        Self::RemovedTold,
-        Self::LossNoticed,
-        Self::Admitted,
-        Self::ImageSent,
-        Self::ImageInstalled,
-        Self::ImageGivenUp,
-        Self::SegmentReclaimed,
-        Self::SegmentRecycled,
-        Self::ValueRelocated,
-        Self::DeleteCopied,
-        Self::SegmentWaited,
-        Self::SlowDiskFled,
-        Self::ValueRead,
-        Self::DamageFound,
-        Self::DamageTold,
-        Self::ValueLost,
-        Self::OutcomeUnknown,
-    ];
+    pub const ALL: [Self; NAMED.len()] = {
+        let (mut all, mut at) = ([Self::Kill; NAMED.len()], 0);
+        while at < all.len() {
+            all[at] = NAMED[at].0;
+            at += 1;
+        }
+        all
+    };
 
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::BridgeKill => "bridge-kill",
-            Self::ClientCut => "client-cut",
-            Self::Clog => "clog",
-            Self::ClockDrift => "clock-drift",
-            Self::ClockJump => "clock-jump",
-            Self::Delay => "delay",
-            Self::Drop => "drop",
-            Self::Duplicate => "duplicate",
-            Self::IndexLost => "index-lost",
-            Self::IndexReverted => "index-reverted",
-            Self::IndexStale => "index-stale",
-            Self::LogLost => "log-lost",
-            Self::IndexTorn => "index-torn",
-            Self::Kill => "kill",
-            Self::KillAll => "kill-all",
-            Self::Pause => "pause",
-            Self::PartitionOneWay => "partition-one-way",
-            Self::Partition => "partition",
-            Self::Restart => "restart",
-            Self::SlowIndex => "slow-index",
-            Self::SlowDisk => "slow-disk",
-            Self::Stop => "stop",
-            Self::StopUnheard => "stop-unheard",
-            Self::Strand => "strand",
-            Self::WriteTorn => "write-torn",
-            Self::WriteLost => "write-lost",
-            Self::WriteSurvived => "write-survived",
-            Self::WriteError => "write-eio",
-            Self::SegmentError => "segment-eio",
-            Self::CommitError => "commit-eio",
-            Self::ReadError => "read-eio",
-            Self::StartError => "start-eio",
-            Self::LeaderChanged => "leader-changed",
-            Self::IndexCommitted => "index-committed",
-            Self::TailDropped => "tail-dropped",
-            Self::SegmentDiscarded => "segment-discarded",
-            Self::EntriesFetched => "entries-fetched",
-            Self::SlowDiskFled => "slow-disk-fled",
-            Self::Wipe => "wipe",
-            Self::OldDisk => "old-disk",
-            Self::TailLost => "tail-lost",
-            Self::RemovedTold => "removed-told",
-            Self::LossNoticed => "loss-noticed",
-            Self::Admitted => "admitted",
-            Self::ImageSent => "image-sent",
-            Self::ImageInstalled => "image-installed",
-            Self::ImageGivenUp => "image-given-up",
-            Self::SegmentReclaimed => "segment-reclaimed",
-            Self::SegmentRecycled => "segment-recycled",
-            Self::ValueRelocated => "value-relocated",
-            Self::DeleteCopied => "delete-copied",
-            Self::SegmentWaited => "segment-waited",
-            Self::ValueRead => "value-read",
-            Self::RotAtRest => "rot-at-rest",
-            Self::RotRunning => "rot-running",
-            Self::Misdirected => "misdirected",
-            Self::DamageFound => "damage-found",
-            Self::DamageTold => "damage-told",
-            Self::ValueLost => "value-lost",
-            Self::OutcomeUnknown => "outcome-unknown",
-            Self::DiskFull => "disk-full",
-            Self::SegmentRefused => "segment-refused",
-            Self::CommitPaused => "commit-paused",
-            Self::WriteRefusedFull => "write-refused-full",
-            Self::AppendDroppedFull => "append-dropped-full",
-            Self::FullDiskFled => "full-disk-fled",
-        }
+        let named = NAMED.iter().find(|(fault, _)| *fault == self);
+        named.map_or("unnamed", |(_, name)| name)
     }
 }
 
@@ -322,5 +278,20 @@ impl fmt::Display for FaultCounts {
             space = " ";
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_fault_is_named_once() {
+        // The last one's number.
+        assert_eq!(NAMED.len(), Fault::OutcomeUnknown as usize + 1);
+        let (faults, names): (BTreeSet<Fault>, BTreeSet<&str>) = NAMED.into_iter().unzip();
+        assert_eq!((faults.len(), names.len()), (NAMED.len(), NAMED.len()));
     }
 }

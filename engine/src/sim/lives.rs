@@ -10,7 +10,6 @@ use super::node::Place;
 use super::violation::Violation;
 use super::world::{ForCore, Happening, World};
 use crate::core::event::Event;
-use crate::index::memory::MemoryStore;
 use crate::types::Nanos;
 
 /// How long a node stays down.
@@ -44,10 +43,21 @@ impl World {
         self.kill_for(node, kind, DOWN);
     }
 
-    /// A node is killed and comes back within a tick.
-    pub(crate) fn bounce(&mut self, node: usize) {
+    /// A node is killed and comes back within a tick; what another says reaches it a tick later.
+    pub(crate) fn bounce(&mut self, node: usize, deaf_to: usize) {
         if !self.settle.has_begun() {
-            self.kill_for(node, Fault::Kill, (Nanos(0), self.options.tick));
+            let tick = self.options.tick;
+            self.kill_for(node, Fault::Kill, (Nanos(0), tick));
+            let until = self.now().plus(Nanos(2 * tick.0));
+            self.network.clog((Spot::Node(deaf_to), Spot::Node(node)), until);
+        }
+    }
+
+    /// A node has reclaimed a segment: sometimes it is killed at once, and comes back without its index.
+    pub(crate) fn kill_in_reclaim(&mut self, node: usize) {
+        if self.strikes(self.options.nemesis.kill_in_reclaim_per_mille) {
+            self.kill(node, Fault::IndexLostReclaiming);
+            self.nodes[node].lose_index();
         }
     }
 
@@ -72,8 +82,7 @@ impl World {
         self.faults.count(Fault::Restart);
         if self.dice.chance(self.options.nemesis.index_lost_per_mille) {
             self.faults.count(Fault::IndexLost);
-            let hosts = self.nodes[node].hosts.iter_mut();
-            hosts.for_each(|host| host.index = MemoryStore::new());
+            self.nodes[node].lose_index();
         }
         self.lose_index_pages(node);
         self.rot_at_rest(node);

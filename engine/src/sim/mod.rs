@@ -6,11 +6,13 @@
 //! must finish. A seed always leads to the same run, so a failure is found again by its seed and commit.
 //!
 //! Reading order: `world` holds everything and steps it, `turn` drives cores, `client` and `workload` ask,
-//! `nemesis`, `lives`, `network`, `disk`, `disk_faults`, `rot` and `renewal` break things, `settle` ends the run, `check` judges, `violation` is what
+//! `nemesis`, `ballots`, `lives`, `network`, `disk`, `disk_faults`, `rot` and `renewal` break things, `settle` ends the run, `check` judges, `violation` is what
 //! it may find.
 //!
 //! Not here, on purpose: real clocks, dice, files and threads (`bin/sim.rs` runs seeds on threads and prints).
 
+mod aims;
+mod ballots;
 mod check;
 mod client;
 mod clock;

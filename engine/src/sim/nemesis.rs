@@ -1,19 +1,57 @@
 //! The faults: what is broken, and when. Every kind may come at any time, on any node, at once with others.
 //!
 //! Not here, on purpose: message faults, which are the network's rates; nodes' ends and beginnings (`lives`);
-//! what disks do (`disk_faults`).
+//! what disks do (`disk_faults`), faults that take several steps of their own (`ballots`).
 
 use super::clock::MILLION;
 use super::faults::Fault;
 use super::network::Spot;
 use super::world::{Happening, World};
 use crate::limits::CLOCK_DRIFT_PER_MILLE;
+use crate::shard::replica::Replica;
 use crate::types::Nanos;
 
 /// How long links are cut or clogged.
 const CUT: (Nanos, Nanos) = (Nanos::from_millis(50), Nanos::from_millis(4_000));
+/// How often comes what a seed is made for.
+const AIMED_PER_MILLE: u64 = 300;
 /// How long a disk is slow.
 const SLOW: (Nanos, Nanos) = (Nanos::from_millis(100), Nanos::from_millis(3_000));
+
+/// Something done to a node, or because of it.
+type Deed = fn(&mut World, usize);
+
+/// What may be done. The other faults are not done but happen: by the network's rates, or as a consequence.
+const DEEDS: [(Fault, Deed); 26] = [
+    (Fault::Kill, |world, node| world.kill(node, Fault::Kill)),
+    (Fault::KillAll, |world, _| {
+        (0..world.nodes.len()).for_each(|node| world.kill(node, Fault::KillAll));
+    }),
+    (Fault::BridgeKill, World::kill_bridge),
+    (Fault::Stop, World::stop),
+    (Fault::StopUnheard, World::stop_unheard),
+    (Fault::Pause, World::pause),
+    (Fault::Partition, |world, _| world.partition()),
+    (Fault::PartitionOneWay, |world, _| world.partition_one_way()),
+    (Fault::Strand, World::strand),
+    (Fault::ClientCut, World::cut_client),
+    (Fault::Clog, |world, _| world.clog()),
+    (Fault::ClockJump, World::jump),
+    (Fault::ClocksApart, |world, _| world.clocks_apart()),
+    (Fault::ClockDrift, World::drift),
+    (Fault::LateBallots, |world, _| world.delay_ballots()),
+    (Fault::Wipe, World::wipe),
+    (Fault::SlowDisk, |world, node| world.slow_down(node, Fault::SlowDisk)),
+    (Fault::SlowIndex, |world, node| world.slow_down(node, Fault::SlowIndex)),
+    (Fault::WriteError, |world, node| world.arm(node, Fault::WriteError)),
+    (Fault::SegmentError, |world, node| world.arm(node, Fault::SegmentError)),
+    (Fault::CommitError, |world, node| world.arm(node, Fault::CommitError)),
+    (Fault::ReadError, |world, node| world.arm(node, Fault::ReadError)),
+    (Fault::DiskFull, World::fill_disks),
+    (Fault::RotAtEnd, World::rot_at_end),
+    (Fault::RotRunning, |world, node| world.rot(node, Fault::RotRunning)),
+    (Fault::Misdirected, World::misdirect),
+];
 
 impl World {
     /// Plans the next fault, if this seed has any.
@@ -30,94 +68,32 @@ impl World {
             return;
         }
         self.plan_nemesis();
-        let kind = *self.dice.pick(&self.options.nemesis.kinds);
+        let aimed = self.options.nemesis.aimed.filter(|_| self.dice.chance(AIMED_PER_MILLE));
+        let kind = aimed.unwrap_or_else(|| *self.dice.pick(&self.options.nemesis.kinds));
         let node = self.victim();
         self.befall(kind, node);
     }
 
     fn befall(&mut self, kind: Fault, node: usize) {
-        match kind {
-            Fault::Kill => self.kill(node, Fault::Kill),
-            Fault::KillAll => (0..self.nodes.len()).for_each(|node| self.kill(node, Fault::KillAll)),
-            Fault::BridgeKill => self.kill_bridge(node),
-            Fault::Stop => self.stop(node),
-            Fault::StopUnheard => self.stop_unheard(node),
-            Fault::Pause => self.pause(node),
-            Fault::Partition => self.partition(),
-            Fault::PartitionOneWay => self.partition_one_way(),
-            Fault::Strand => self.strand(node),
-            Fault::ClientCut => self.cut_client(node),
-            Fault::Clog => self.clog(),
-            Fault::ClockJump => self.jump(node),
-            Fault::ClockDrift => self.drift(node),
-            Fault::Wipe => self.wipe(node),
-            Fault::SlowDisk => self.slow_down(node, Fault::SlowDisk),
-            Fault::SlowIndex => self.slow_down(node, Fault::SlowIndex),
-            Fault::WriteError | Fault::SegmentError | Fault::CommitError | Fault::ReadError => self.arm(node, kind),
-            Fault::DiskFull => self.fill_disks(node),
-            Fault::RotRunning => self.rot(node, kind),
-            Fault::Misdirected => self.misdirect(node),
-            // The others are not done but happen: by the network's rates, or as a consequence.
-            Fault::Admitted
-            | Fault::AppendDroppedFull
-            | Fault::CommitPaused
-            | Fault::DamageFound
-            | Fault::DamageTold
-            | Fault::Delay
-            | Fault::DeleteCopied
-            | Fault::Drop
-            | Fault::Duplicate
-            | Fault::EntriesFetched
-            | Fault::FullDiskFled
-            | Fault::ImageGivenUp
-            | Fault::ImageInstalled
-            | Fault::ImageSent
-            | Fault::IndexCommitted
-            | Fault::IndexLost
-            | Fault::IndexReverted
-            | Fault::IndexStale
-            | Fault::IndexTorn
-            | Fault::LeaderChanged
-            | Fault::LogLost
-            | Fault::LossNoticed
-            | Fault::OldDisk
-            | Fault::OutcomeUnknown
-            | Fault::RemovedTold
-            | Fault::Restart
-            | Fault::RotAtRest
-            | Fault::SegmentDiscarded
-            | Fault::SegmentReclaimed
-            | Fault::SegmentRecycled
-            | Fault::SegmentRefused
-            | Fault::SegmentWaited
-            | Fault::SlowDiskFled
-            | Fault::StartError
-            | Fault::TailDropped
-            | Fault::TailLost
-            | Fault::ValueLost
-            | Fault::ValueRead
-            | Fault::ValueRelocated
-            | Fault::WriteLost
-            | Fault::WriteRefusedFull
-            | Fault::WriteSurvived
-            | Fault::WriteTorn => {}
-        }
+        let mut deeds = DEEDS.iter().filter(|(done, _)| *done == kind);
+        let (_, deed) = deeds.next().expect("the nemesis is told to do only what it can");
+        deed(self, node);
     }
 
     /// A node, more often one that leads something.
     fn victim(&mut self) -> usize {
-        let leads = |place: &super::node::Node| {
-            let processes = place.hosts.iter().filter_map(|host| host.process.as_ref());
-            processes
-                .into_iter()
-                .any(|process| process.core.replicas().any(|replica| replica.leads()))
-        };
-        let leaders: Vec<usize> = (0..self.nodes.len()).filter(|node| leads(&self.nodes[*node])).collect();
+        let leaders = self.leaders();
         if leaders.is_empty() || self.dice.chance(400) {
             self.dice.index(self.nodes.len())
         } else {
             *self.dice.pick(&leaders)
         }
+    }
+
+    /// The nodes that lead something.
+    fn leaders(&self) -> Vec<usize> {
+        let leads = |node: &usize| self.nodes[*node].replicas().any(Replica::leads);
+        (0..self.nodes.len()).filter(leads).collect()
     }
 
     /// Cuts the nodes in two; more often one leader from the rest.
@@ -182,7 +158,7 @@ impl World {
     }
 
     /// Leaves a node a single peer it can talk to, and kills that one a few times when the others have had the time to give the node up:
-    /// what the peer had promised the node is forgotten with its process. Clients do not reach the node, so that the others'
+    /// what the peer had promised the node is forgotten with its process, and it hears of the node late. Clients do not reach the node, so that the others'
     /// logs stay as good as the peer's.
     fn kill_bridge(&mut self, node: usize) {
         let bridge = self.dice.index(self.nodes.len());
@@ -198,7 +174,13 @@ impl World {
         }
         for ticks in [0, 2, 4, 6, 8] {
             let later = Nanos(self.options.tick.0 * ticks);
-            self.schedule.after(wait.plus(later), Happening::Bounce { node: bridge });
+            self.schedule.after(
+                wait.plus(later),
+                Happening::Bounce {
+                    node: bridge,
+                    deaf_to: node,
+                },
+            );
         }
     }
 
@@ -252,14 +234,36 @@ impl World {
 
     fn drift(&mut self, node: usize) {
         self.faults.count(Fault::ClockDrift);
+        let (slowest, fastest) = self.clock_bounds();
+        let (now, rate) = (self.now(), self.options.haste * self.dice.between(slowest, fastest));
+        self.nodes[node].clock.set_rate(now, rate);
+    }
+
+    /// A leader's clock runs as slowly as tenure allows for and all others as fast, and it is cut off for longer than its tenure lasts.
+    fn clocks_apart(&mut self) {
+        let leaders = self.leaders();
+        if leaders.is_empty() {
+            return;
+        }
+        self.faults.count(Fault::ClocksApart);
+        let (alone, (slowest, fastest)) = (*self.dice.pick(&leaders), self.clock_bounds());
+        let now = self.now();
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            let rate = if at == alone { slowest } else { fastest };
+            node.clock.set_rate(now, self.options.haste * rate);
+        }
+        let long_enough = Nanos(self.options.tick.0 * 40);
+        self.cut_for(long_enough, |from, to| (from == alone) != (to == alone));
+    }
+
+    /// The rates of the slowest and of the fastest clock there may be.
+    fn clock_bounds(&self) -> (u64, u64) {
         let most = if self.planted.clocks_beyond_bound() {
             700
         } else {
             CLOCK_DRIFT_PER_MILLE
         };
-        let (slowest, fastest) = (MILLION / 1_000 * (1_000 - most), MILLION / 1_000 * (1_000 + most));
-        let (now, rate) = (self.now(), self.options.haste * self.dice.between(slowest, fastest));
-        self.nodes[node].clock.set_rate(now, rate);
+        (MILLION / 1_000 * (1_000 - most), MILLION / 1_000 * (1_000 + most))
     }
 
     fn slow_down(&mut self, node: usize, kind: Fault) {

@@ -160,6 +160,12 @@ impl Node {
         self.hosts.iter().any(|host| host.process.is_some())
     }
 
+    /// The replicas that run on it.
+    pub(crate) fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        let processes = self.hosts.iter().filter_map(|host| host.process.as_ref());
+        processes.flat_map(|process| process.core.replicas())
+    }
+
     /// Starts all cores from what the disks hold.
     pub(crate) fn start(
         &mut self,
@@ -176,6 +182,11 @@ impl Node {
             host.start(&config, faults)?;
         }
         Ok(())
+    }
+
+    /// Its indexes are gone; it must not run.
+    pub(crate) fn lose_index(&mut self) {
+        self.hosts.iter_mut().for_each(|host| host.index = MemoryStore::new());
     }
 
     /// Its disks are replaced by empty ones; it must not run. The former ones.

@@ -1,7 +1,7 @@
 //! What a seed's world is like: each seed draws its own mixture (a swarm), so that a fault that hides another
 //! is absent in some seeds.
 //!
-//! Not here, on purpose: carrying it out.
+//! Not here, on purpose: carrying it out, seeds that are made for one fault (`aims`).
 
 use bytes::Bytes;
 
@@ -85,6 +85,10 @@ pub(crate) struct NemesisOptions {
     pub(crate) kill_in_commit_per_mille: u64,
     /// Restarts without the index.
     pub(crate) index_lost_per_mille: u64,
+    /// What the seed is made for: it comes far more often than the others.
+    pub(crate) aimed: Option<Fault>,
+    /// Kills that come when a segment has just been reclaimed.
+    pub(crate) kill_in_reclaim_per_mille: u64,
 }
 
 /// Operations clients ask in every seed, at least.
@@ -226,8 +230,11 @@ impl NemesisOptions {
             kill_in_write_per_mille: rate(12),
             kill_in_commit_per_mille: rate(100),
             index_lost_per_mille: rate(150),
+            aimed: None,
+            kill_in_reclaim_per_mille: 0,
         }
     }
+
     /// What disks do is done by the nemesis too; a calm seed stays calm.
     fn with(mut self, disk_faults: &DiskFaults) -> Self {
         if !self.kinds.is_empty() {

@@ -15,7 +15,7 @@ use super::dice::Dice;
 use super::disk::SECTOR_BYTES;
 use super::faults::Fault;
 use super::hurt::ScanView;
-use super::node::{Host, Place};
+use super::node::{Host, Node, Place};
 use super::world::World;
 use crate::log::limits::BLOCK_BYTES;
 use crate::log::record::RecordBody;
@@ -58,6 +58,21 @@ impl World {
     pub(crate) fn rot_at_rest(&mut self, node: usize) {
         if self.strikes(self.options.disk_faults.rot_at_rest_per_mille) {
             self.rot(node, Fault::RotAtRest);
+        }
+    }
+
+    /// A node that may lose something dies, this one or one that did before, and the last batch of its log that was surely
+    /// acknowledged rots: nothing but its successor says so.
+    pub(crate) fn rot_at_end(&mut self, node: usize) {
+        let hurt = |node: &Node| node.hosts.iter().any(|host| host.hurt.is_hurt());
+        let node = self.nodes.iter().position(hurt).unwrap_or(node);
+        if self.nodes[node].is_up()
+            && let Some(place) = self.may_lose(node)
+        {
+            self.kill(node, Fault::Kill);
+            if self.nodes[node].hosts[place.core].rot_at_end(&mut self.dice) {
+                self.lost(Fault::RotAtEnd);
+            }
         }
     }
 
@@ -118,6 +133,18 @@ impl Host {
         } else {
             self.spoil_sectors((at, bytes), dice)
         };
+        self.note_lost(before);
+        changed
+    }
+
+    /// The newest batch but one rots, if it holds anything. Whether it did.
+    fn rot_at_end(&mut self, dice: &mut Dice) -> bool {
+        let before = self.survey();
+        let newest_but_one = before.values().rev().nth(1).filter(|batch| !batch.held.is_empty());
+        let Some((at, bytes)) = newest_but_one.map(|batch| (batch.position, batch.bytes)) else {
+            return false;
+        };
+        let changed = self.spoil_sectors((at, bytes), dice);
         self.note_lost(before);
         changed
     }

@@ -58,11 +58,13 @@ impl World {
             ForCore::SegmentDeleted => {
                 self.host(place).finish_delete();
                 self.heard(place, Event::SegmentDeleted);
+                self.kill_in_reclaim(place.node);
             }
             ForCore::SegmentRecycled => {
                 if let Some(segment) = self.host(place).finish_recycle() {
                     self.faults.count(Fault::SegmentRecycled);
                     self.heard(place, Event::SegmentReady(segment));
+                    self.kill_in_reclaim(place.node);
                 }
             }
             ForCore::SegmentPrepared { number } => {
@@ -281,6 +283,7 @@ impl World {
             let what = ForCore::Event(Event::PeerLost { peer: to });
             return self.schedule.at(at, Happening::Core { place, life, what });
         }
+        let batch = self.overhear((from, incarnation), to, batch);
         for batch in self.wire.peer(batch) {
             self.carry(place, there, || Happening::Peer {
                 place: there,

@@ -12,6 +12,7 @@ use margate_net::ids::{ClusterId, Incarnation, LogIndex, NodeId, Version};
 use margate_net::map::{Map, MapNode};
 use margate_net::message::{Consistency, MemberMessage, Operation, PeerBatch, ReadVersion, Reply, Request, Returning, Success};
 
+use super::ballots::LateBallots;
 use super::check::log_agreement::CommittedLog;
 use super::check::membership::Membership;
 use super::check::single_leader::Leaders;
@@ -52,8 +53,10 @@ pub(crate) enum Happening {
     Answered { client: usize, reply: Reply },
     /// A client's connection to a node broke.
     Broken { client: usize, node: usize, life: u64 },
-    /// A node is killed and comes back almost at once.
-    Bounce { node: usize },
+    /// Is it time for what is to become of ballots that are held back?
+    Ballots,
+    /// A node is killed and comes back almost at once; what another says is held back meanwhile.
+    Bounce { node: usize, deaf_to: usize },
     /// A client asks something new.
     Client { client: usize },
     /// A disk, an index or a link has something for a core; dropped if its process is another by then.
@@ -135,6 +138,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Client>,
     pub(crate) network: Network,
+    pub(crate) ballots: Option<LateBallots>,
     pub(crate) wire: Wire,
     pub(crate) history: History,
     pub(crate) committed: CommittedLog,
@@ -165,13 +169,14 @@ impl World {
     /// Makes a seed's world, its nodes created and not started.
     pub(crate) fn new(seed: u64, planted: Planted) -> Self {
         let mut dice = Dice::new(seed);
-        let options = Options::draw(&mut dice, DiskFaults::draw(seed));
+        let options = Options::draw(&mut dice, DiskFaults::draw(seed)).aim(seed);
         let map = map(&options);
         let nodes = (0..options.nodes).map(|at| Node::create(at, &map, &options, &mut dice)).collect();
         // One more than asked for: it looks at everything once the faults are over.
         let clients = (0..=options.clients).map(|_| Client::new(&options)).collect();
         Self {
             network: Network::new(options.network.clone()),
+            ballots: None,
             wire: Wire::new(options.wire),
             map,
             dice,
@@ -228,7 +233,8 @@ impl World {
                 requests,
             } => self.asked(place, life, client, requests),
             Happening::Answered { client, reply } => self.answered(client, reply)?,
-            Happening::Bounce { node } => self.bounce(node),
+            Happening::Ballots => self.ballots_step(),
+            Happening::Bounce { node, deaf_to } => self.bounce(node, deaf_to),
             Happening::Broken { client, node, life } => self.broken(client, node, life),
             Happening::Client { client } => self.client_wakes(client),
             Happening::Core { place, life, what } => self.for_core(place, life, what)?,

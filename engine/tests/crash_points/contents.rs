@@ -11,7 +11,7 @@ use margate_engine::types::ValueHash;
 use margate_net::ids::{LogIndex, ShardId, Version};
 use margate_net::message::Direction;
 
-use super::node::Node;
+use super::files::node::Node;
 
 /// What a replica holds.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use margate_engine::runtime::directory::DataDirectory;
 use margate_engine::runtime::node::create_log;
 use margate_net::ids::{CoreId, DirectoryId, NodeId};
 
-use super::deployment::map;
-use super::judge::found;
-use super::node::{Node, config};
+use super::deployment::{config, map};
+use super::files::ledger::found;
+use super::files::node::Node;
 use super::place::Places;
 use super::report::Enumerator;
 use super::snapshot::{Item, Snapshot};

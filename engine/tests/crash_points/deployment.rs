@@ -1,43 +1,29 @@
-//! A deployment of one core per node and one shard, driven by hand.
+//! The deployment whose crashes are enumerated: one shard, and what is known of crashes beside it.
 //!
-//! Not here, on purpose: its client (`client`), what a crash leaves (`states`), judging it (`judge`).
-
-use std::collections::BTreeMap;
+//! Not here, on purpose: driving it (`files`), where crashes come in (`performing`), judging them (`judge`).
 
 use margate_engine::config::static_map;
-use margate_engine::core::event::{Event, PeerName};
+use margate_engine::core::replay::CoreConfig;
 use margate_engine::types::Nanos;
-use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, DirectoryId, Incarnation, NodeId};
 use margate_net::map::{Map, MapNode};
-use margate_net::message::Success;
 
-use super::client::Held;
-use super::node::{Deed, Node, Seen, config};
+use super::files::client::Held;
+use super::files::deployment::{Lag, TICKS_MAX};
+use super::files::node::Node;
+use super::files::{self, deployment};
 use super::place::{Place, Places};
 use super::report::Enumerator;
 use super::states::Left;
 
-/// Turns after which a deployment is called restless.
-const TURNS_MAX: usize = 5_000;
-/// Ticks after which a shard has a leader, and whatever else is waited for is there: several times an image's patience.
-const TICKS_MAX: usize = 800;
-
-/// Log writes that go before an index commit or a segment that is due.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lag(pub(crate) usize);
+/// Bytes of a segment: a change of segment comes after a few batches.
+const SEGMENT_BYTES: u32 = 32 << 10;
 
 /// See the module's text.
-pub(crate) struct Deployment {
-    pub(crate) map: Map,
-    pub(crate) nodes: Vec<Node>,
-    /// What each key may hold.
-    pub(crate) held: Held,
-    pub(crate) now: Nanos,
-    lag: Lag,
-    writes_since: usize,
-    pub(crate) requests: u64,
-    pub(crate) replies: BTreeMap<u64, Result<Success, Refusal>>,
+pub(crate) type Deployment = deployment::Deployment<Crashes>;
+
+/// What is known of crashes.
+pub(crate) struct Crashes {
     pub(crate) enumerator: Option<Enumerator>,
     pub(crate) early: bool,
     /// Effects since the start of the script that counts them.
@@ -60,37 +46,15 @@ pub(crate) fn map(nodes: u16) -> Map {
     static_map(ClusterId(7), &homes, &[], homes.len()).expect("a sound topology")
 }
 
-impl Deployment {
-    /// Created and started, on new folders.
-    pub(crate) fn create(nodes: u16, lag: Lag) -> Self {
-        let (map, place) = (map(nodes), Places::default().take());
-        let nodes = (1..=u64::from(nodes)).map(|id| Node::create(&place.path().join(id.to_string()), config(&map, NodeId(id))));
-        let nodes = nodes.collect();
-        Self {
-            lag,
-            ..Self::new(place, &map, nodes)
-        }
-    }
+/// What the core of a node is told at start.
+pub(crate) fn config(map: &Map, node: NodeId) -> CoreConfig {
+    files::node::config(map, (node, DirectoryId(u128::from(node.0))), SEGMENT_BYTES)
+}
 
-    /// Of nodes that have started on what a crash of all left in this place.
-    pub(crate) fn reopened(place: Place, map: &Map, nodes: Vec<Node>, (held, now): (Held, Nanos)) -> Self {
+impl Crashes {
+    /// None yet, of a deployment whose files are in this place.
+    fn new(place: Place) -> Self {
         Self {
-            held,
-            now,
-            ..Self::new(place, map, nodes)
-        }
-    }
-
-    fn new(place: Place, map: &Map, nodes: Vec<Node>) -> Self {
-        Self {
-            map: map.clone(),
-            nodes,
-            held: Held::new(),
-            now: Nanos::from_millis(1_000),
-            lag: Lag(0),
-            writes_since: 0,
-            requests: 0,
-            replies: BTreeMap::new(),
             enumerator: None,
             early: false,
             effects: 0,
@@ -98,6 +62,23 @@ impl Deployment {
             crashed: None,
             _place: place,
         }
+    }
+}
+
+impl Deployment {
+    /// Created and started, on new folders.
+    pub(crate) fn create(nodes: u16, lag: Lag) -> Self {
+        let (map, place) = (map(nodes), Places::default().take());
+        let nodes = (1..=u64::from(nodes)).map(|id| Node::create(&place.path().join(id.to_string()), config(&map, NodeId(id))));
+        let nodes = nodes.collect();
+        Self::new(&map, nodes, lag, Crashes::new(place))
+    }
+
+    /// Of nodes that have started on what a crash of all left in this place.
+    pub(crate) fn reopened(place: Place, map: &Map, nodes: Vec<Node>, (held, now): (Held, Nanos)) -> Self {
+        let mut deployment = Self::new(map, nodes, Lag(0), Crashes::new(place));
+        (deployment.held, deployment.now) = (held, now);
+        deployment
     }
 
     /// A node loses its data directory and starts with a new one, as a node that joins.
@@ -114,17 +95,17 @@ impl Deployment {
 
     /// From now on every crash is judged.
     pub(crate) fn watch(&mut self, enumerator: Enumerator) {
-        self.enumerator = Some(enumerator);
+        self.hand.enumerator = Some(enumerator);
     }
 
     /// What was found.
     pub(crate) fn unwatch(&mut self) -> Enumerator {
-        self.enumerator.take().expect("it was watched")
+        self.hand.enumerator.take().expect("it was watched")
     }
 
     /// Cores hear of a write before it is done.
     pub(crate) fn acknowledge_early(&mut self) {
-        self.early = true;
+        self.hand.early = true;
     }
 
     /// Ticks until the shard has a leader that answers.
@@ -132,31 +113,6 @@ impl Deployment {
         let leads = |node: &Node| node.core.replicas().any(|replica| replica.leads());
         let led = self.tick_until(|deployment| deployment.nodes.iter().any(leads));
         assert!(led, "no leader after {TICKS_MAX} ticks");
-    }
-
-    /// One tick of every node, and all that follows from it.
-    pub(crate) fn tick(&mut self) {
-        self.tick_into(|_| false);
-    }
-
-    /// One tick of every node, and what follows from it until something is so.
-    pub(crate) fn tick_into(&mut self, so: impl Fn(&Self) -> bool) {
-        for node in &mut self.nodes {
-            node.events.push_back(Event::Tick);
-        }
-        self.now = self.now.plus(Nanos::from_millis(50));
-        self.settle_until(so);
-    }
-
-    /// Ticks until something is so; whether it became so.
-    pub(crate) fn tick_until(&mut self, done: impl Fn(&Self) -> bool) -> bool {
-        for _ in 0..TICKS_MAX {
-            if done(self) {
-                return true;
-            }
-            self.tick();
-        }
-        done(self)
     }
 
     /// Whether every node that joined votes, and no change of members is under way.
@@ -180,80 +136,10 @@ impl Deployment {
         applied.all(|other| Some(other) == first)
     }
 
-    /// Time passes, and all that follows from it.
-    pub(crate) fn pass(&mut self, millis: u64) {
-        self.now = self.now.plus(Nanos::from_millis(millis));
-        self.settle();
-    }
-
-    pub(crate) fn settle(&mut self) {
-        self.settle_until(|_| false);
-    }
-
-    /// Turns until nothing is left to do, or what is waited for is there.
-    pub(crate) fn settle_until(&mut self, done: impl Fn(&Self) -> bool) {
-        for _ in 0..TURNS_MAX {
-            if done(self) {
-                return;
-            }
-            let restless = |node: &Node| !node.events.is_empty() || node.core.deadline().is_some_and(|due| due <= self.now);
-            if let Some(at) = self.nodes.iter().position(restless) {
-                self.turn(at);
-            } else if let Some(at) = self.nodes.iter().position(|node| !node.held.is_empty()) {
-                self.perform_held(at);
-            } else {
-                return;
-            }
-        }
-        panic!("no rest after {TURNS_MAX} turns");
-    }
-
-    fn arrive(&mut self, to: PeerName, event: Event) {
-        let to = usize::try_from(to.node.0 - 1).expect("few nodes");
-        self.nodes[to].events.push_back(event);
-    }
-
-    fn turn(&mut self, at: usize) {
-        let events = self.nodes[at].events.drain(..).collect();
-        let from = self.nodes[at].name();
-        let incarnation = self.nodes[at].incarnation;
-        let (seen, deeds) = self.nodes[at].turn(self.now, events);
-        for seen in seen {
-            match seen {
-                Seen::Reply(reply) => {
-                    self.replies.insert(reply.id, reply.outcome);
-                }
-                Seen::Send(to, batch) => {
-                    let event = Event::Peer { from, incarnation, batch };
-                    self.arrive(to, event);
-                }
-                Seen::SendMember(to, message) => self.arrive(to, Event::Member { from, message }),
-            }
-        }
-        for deed in deeds {
-            if self.nodes[at].incarnation != incarnation {
-                // It crashed, and what it wanted died with it.
-                return;
-            }
-            match deed {
-                Deed::Write(_) => {
-                    self.perform(at, &deed);
-                    self.writes_since += 1;
-                }
-                Deed::Commit(_) | Deed::Delete(_) | Deed::Prepare(_) | Deed::Recycle(..) => {
-                    self.writes_since = 0;
-                    self.nodes[at].held.push_back(deed);
-                }
-            }
-            if self.writes_since >= self.lag.0 {
-                self.perform_held(at);
-            }
-        }
-    }
-
-    fn perform_held(&mut self, at: usize) {
-        while let Some(deed) = self.nodes[at].held.pop_front() {
-            self.perform(at, &deed);
-        }
+    /// Sets a key to a value of so many bytes, unlike any other.
+    pub(crate) fn set(&mut self, key: &'static str, bytes: usize) {
+        let mut value = format!("{key} {} ", self.requests).into_bytes();
+        value.resize(bytes.max(value.len()), b'.');
+        self.put(key, value.into());
     }
 }

@@ -10,23 +10,21 @@ use margate_engine::core::replay::CoreConfig;
 use margate_engine::index::IndexReader;
 use margate_engine::limits::OVERLAY_FREEZE_MS;
 use margate_engine::log::record::RecordBody;
-use margate_engine::log::scan::{ReadSegments, scan};
+use margate_engine::log::scan::scan;
 use margate_engine::runtime::segments::SegmentFiles;
-use margate_engine::types::{Nanos, Position, ReplicaName};
+use margate_engine::types::{Nanos, ReplicaName};
 use margate_net::ids::{LogIndex, ShardId};
 use margate_net::map::Map;
 
-use super::client::Held;
 use super::contents::{Contents, compare, contents};
 use super::deployment::Deployment;
-use super::node::{Batch, Deed, Folders, Ledger, Node, open_index};
+use super::files::client::Held;
+use super::files::ledger::{Batch, Ledger, found_and_torn};
+use super::files::node::{Deed, Folders, Node, open_index};
 use super::place::{Place, Places};
 use super::report::{Enumerator, kind};
 use super::snapshot::Snapshot;
 use super::states::{Left, crash_states};
-
-/// Bytes of a block.
-const BLOCK_BYTES: usize = 4_096;
 
 /// What is done at once: what takes time is the disk.
 const AT_ONCE: usize = 6;
@@ -136,43 +134,6 @@ impl Scene<'_> {
 
 fn root(place: &Place, node: usize) -> PathBuf {
     place.path().join(node.to_string())
-}
-
-/// What a log holds, as a scan finds it.
-pub(crate) fn found(root: &Path, config: &CoreConfig) -> Result<Ledger, String> {
-    Ok(found_and_torn(root, config)?.0)
-}
-
-/// The same, and the bytes of a torn tail.
-fn found_and_torn(root: &Path, config: &CoreConfig) -> Result<(Ledger, u64), String> {
-    let mut files = SegmentFiles::list(&Folders { root: root.to_owned() }.log()).map_err(|error| error.to_string())?;
-    let mut batches = Vec::new();
-    let end = scan(&mut files, &config.log, None, &mut |batch| {
-        batches.push((batch.sequence, batch.position, batch.padded));
-    });
-    let end = end.map_err(|error| error.to_string())?;
-    if !end.damage.is_empty() {
-        return Err(format!("a scan takes the log for damaged: {:?}", end.damage));
-    }
-    let batches = batches.into_iter().map(|(sequence, position, padded)| Batch {
-        sequence,
-        position,
-        bytes: read(&mut files, position, padded).into(),
-    });
-    let ledger = Ledger {
-        batches: batches.collect(),
-        ..Ledger::default()
-    };
-    Ok((ledger, end.torn.map_or(0, |torn| torn.bytes)))
-}
-
-fn read(files: &mut SegmentFiles, at: Position, bytes: usize) -> Vec<u8> {
-    let mut whole = vec![0; bytes];
-    let blocks = whole.chunks_mut(BLOCK_BYTES).zip((at.offset..).step_by(BLOCK_BYTES));
-    for (block, offset) in blocks {
-        files.read(at.segment, offset, block).expect("the scan read it");
-    }
-    whole
 }
 
 /// One node's files: the log holds exactly what it held before or after what was under way; so does the index; the index is

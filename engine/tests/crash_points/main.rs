@@ -10,12 +10,12 @@
 //!
 //! Not here, on purpose: crashes under load (the simulator, `margate-perf kill`), disks that lie about a sync.
 
-mod client;
 mod contents;
 mod creation;
 mod deployment;
+#[path = "../files/mod.rs"]
+mod files;
 mod judge;
-mod node;
 mod performing;
 mod place;
 mod report;
@@ -23,7 +23,8 @@ mod scripts;
 mod snapshot;
 mod states;
 
-use deployment::{Deployment, Lag};
+use deployment::Deployment;
+use files::deployment::Lag;
 use report::Enumerator;
 use states::Stride;
 

@@ -3,33 +3,41 @@
 use margate_engine::core::event::Event;
 use margate_net::ids::Incarnation;
 
-use super::deployment::Deployment;
-use super::judge::found;
-use super::node::{Deed, Node};
+use super::deployment::{Crashes, Deployment};
+use super::files::deployment::Hand;
+use super::files::ledger::found;
+use super::files::node::{Deed, Node};
 use super::report::kind;
 use super::snapshot::Snapshot;
 use super::states::{Left, Stride, crash_states};
 
-impl Deployment {
-    /// Does something to a node's files; every crash around it is judged.
-    pub(crate) fn perform(&mut self, at: usize, deed: &Deed) {
-        self.effects += 1;
-        if let Some((_, left)) = self.crash.take_if(|(effect, _)| *effect == self.effects) {
-            return self.crash_one(at, deed, left);
+impl Hand for Crashes {
+    /// Every crash around it is judged.
+    fn perform(deployment: &mut Deployment, at: usize, deed: &Deed) {
+        deployment.hand.effects += 1;
+        let effects = deployment.hand.effects;
+        match deployment.hand.crash.take_if(|(effect, _)| *effect == effects) {
+            Some((_, left)) => deployment.crash_one(at, deed, left),
+            None => deployment.perform(at, deed),
         }
-        let now = self.enumerator.as_ref().map(|_| {
+    }
+}
+
+impl Deployment {
+    fn perform(&mut self, at: usize, deed: &Deed) {
+        let now = self.hand.enumerator.as_ref().map(|_| {
             let snapshots = self.nodes.iter().map(|node| Snapshot::take(&node.folders.root));
             snapshots.collect::<Vec<_>>()
         });
-        if self.early {
+        if self.hand.early {
             self.nodes[at].ledger = self.nodes[at].ledger.with(deed);
         }
         let event = self.nodes[at].perform(deed);
-        if let (Some(before), Some(mut enumerator)) = (now, self.enumerator.take()) {
+        if let (Some(before), Some(mut enumerator)) = (now, self.hand.enumerator.take()) {
             enumerator.judge(self, at, deed, &before);
-            self.enumerator = Some(enumerator);
+            self.hand.enumerator = Some(enumerator);
         }
-        if !self.early {
+        if !self.hand.early {
             self.nodes[at].ledger = self.nodes[at].ledger.with(deed);
         }
         self.nodes[at].events.push_back(event);
@@ -46,7 +54,7 @@ impl Deployment {
             node.events.push_back(event);
             return self.nodes.insert(at, node);
         };
-        self.crashed = Some(kind(&node, deed));
+        self.hand.crashed = Some(kind(&node, deed));
         let (root, config, incarnation) = (node.folders.root.clone(), node.config.clone(), node.incarnation);
         // It must be gone before its index is opened anew.
         drop(node);

@@ -8,7 +8,7 @@ use margate_engine::log::scan::scan;
 use margate_engine::runtime::segments::SegmentFiles;
 use margate_engine::types::Position;
 
-use super::node::{Deed, Node};
+use super::files::node::{Deed, Node};
 use super::place::Places;
 use super::states::{Left, Stride};
 

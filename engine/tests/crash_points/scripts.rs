@@ -1,6 +1,7 @@
 //! What deployments live through while their crashes are enumerated.
 
-use super::deployment::{Deployment, Lag};
+use super::deployment::Deployment;
+use super::files::deployment::Lag;
 use super::judge::{at_once, check_deployment};
 use super::report::Enumerator;
 use super::states::{Left, Stride};
@@ -83,16 +84,16 @@ pub(crate) fn replace_alone() -> Enumerator {
     take_image(&mut undisturbed);
     assert_replaced(&mut undisturbed);
     let lefts = [Left::Lost, Left::Torn, Left::Clean];
-    let crashes: Vec<_> = (1..=undisturbed.effects)
+    let crashes: Vec<_> = (1..=undisturbed.hand.effects)
         .flat_map(|effect| lefts.map(|left| (effect, left)))
         .collect();
     let mut enumerator = Enumerator::new(Stride::NONE);
     let judged = at_once(&crashes, |(effect, left)| {
         let mut deployment = wiped();
-        deployment.crash = Some((*effect, *left));
+        deployment.hand.crash = Some((*effect, *left));
         take_image(&mut deployment);
-        deployment.tick_until(|deployment| deployment.crash.is_none());
-        let (comes_to_it, crashed) = (deployment.crash.is_none(), deployment.crashed);
+        deployment.tick_until(|deployment| deployment.hand.crash.is_none());
+        let (comes_to_it, crashed) = (deployment.hand.crash.is_none(), deployment.hand.crashed);
         let judged = match crashed {
             Some(_) => check_deployment(deployment),
             None if comes_to_it => Ok(()),
@@ -129,7 +130,7 @@ fn wiped() -> Deployment {
     deployment.delete("gone");
     deployment.pass(OVERLAY_MS);
     deployment.wipe(2);
-    deployment.effects = 0;
+    deployment.hand.effects = 0;
     deployment
 }
 

@@ -12,6 +12,7 @@ use rand::RngExt;
 use tokio::task::JoinSet;
 
 use super::{Verdict, scratch};
+use crate::addresses::free_addresses;
 use crate::error::PerfError;
 use crate::history::arguments::HistoryArguments;
 use crate::history::disturb::{Disturbances, Plan, disturb};
@@ -19,7 +20,7 @@ use crate::history::file::{FORMAT, Header, Writer};
 use crate::history::report::HistoryReport;
 use crate::history::worker::{Book, Crew, Ends, read_all, work};
 use crate::kill::value::Values;
-use crate::margate::behind::{Behind, free_addresses};
+use crate::margate::behind::Behind;
 use crate::margate::dev::{self, DevOptions};
 use crate::margate::nodes::Nodes;
 use crate::margate::target::config;

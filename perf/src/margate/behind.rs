@@ -2,8 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -76,19 +75,10 @@ pub(crate) fn spawn(words: &[String], more: &[&str], talk: &Path) -> Result<Chil
     })
 }
 
-/// Addresses where nobody listens right now, all different.
-///
-/// # Errors
-/// There are none.
-pub(crate) fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
-    let held: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()?;
-    held.iter().map(TcpListener::local_addr).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -110,12 +100,5 @@ mod tests {
             text.contains("{ id = 1, cores = [\"127.0.0.1:3\"] }, { id = 2, cores = [\"127.0.0.1:4\"] }"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn free_addresses_are_different_and_can_be_taken() {
-        let addresses = free_addresses(3).expect("there are ports");
-        let held: Vec<_> = addresses.iter().map(TcpListener::bind).collect();
-        assert!(held.iter().all(Result::is_ok), "{held:?}");
     }
 }

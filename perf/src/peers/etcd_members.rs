@@ -1,10 +1,11 @@
 //! Three etcd members as child processes, with every flag at its default but the addresses and the folder.
 
 use std::env;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::addresses::free_addresses;
 use crate::child::Child;
 use crate::error::PerfError;
 
@@ -94,25 +95,9 @@ fn member(name: &str, dir: &Path, client: SocketAddr, peer: SocketAddr, cluster:
     command
 }
 
-/// Addresses nobody listens on: the kernel chooses, all are held until the last is known.
-fn free_addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
-    let held: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<Result<_, _>>()?;
-    held.iter().map(TcpListener::local_addr).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn free_addresses_are_distinct_and_free() {
-        let addresses = free_addresses(8).expect("the kernel has ports");
-        assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), 8);
-        TcpListener::bind(addresses[0]).expect("nobody listens there");
-    }
 
     #[test]
     fn a_member_runs_with_default_flags_but_for_names_places_and_addresses() {

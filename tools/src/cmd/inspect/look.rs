@@ -241,8 +241,8 @@ impl CoreReport {
                     durable,
                 });
             }
-            let (marked, logged) = (marks.hard_state, found.hard_state);
-            if (marked.term, marked.vote) > (logged.term, logged.vote) {
+            let marked = marks.hard_state;
+            if marked.is_newer_than(found.hard_state) {
                 self.problems.add(Problem::HardStateAhead { name, term: marked.term });
             }
         }

@@ -252,7 +252,7 @@ impl Survey {
             }
             RecordBody::HardState(state) => {
                 replica.enter(record.space);
-                if (state.term, state.vote) > (replica.hard_state.term, replica.hard_state.vote) {
+                if state.is_newer_than(replica.hard_state) {
                     replica.hard_state = state;
                 }
             }

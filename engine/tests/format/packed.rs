@@ -46,7 +46,7 @@ pub(crate) fn unpack(from: &Path, to: &Path) {
     }
 }
 
-fn text_of(bytes: &[u8]) -> String {
+pub(crate) fn text_of(bytes: &[u8]) -> String {
     let mut text = format!("length {}\n", bytes.len());
     let mut literal = 0;
     let mut at = 0;
@@ -77,7 +77,7 @@ fn literals(text: &mut String, from: usize, bytes: &[u8]) {
     }
 }
 
-fn bytes_of(text: &str) -> Vec<u8> {
+pub(crate) fn bytes_of(text: &str) -> Vec<u8> {
     let number = |word: &str| word.parse::<usize>().expect("a number");
     let byte = |word: &str| u8::from_str_radix(word, 16).expect("a byte");
     let mut bytes = Vec::new();
@@ -93,19 +93,4 @@ fn bytes_of(text: &str) -> Vec<u8> {
         }
     }
     bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn what_is_packed_is_unpacked_as_it_was(runs in prop::collection::vec((any::<u8>(), 1_usize..200), 0..20)) {
-            let bytes: Vec<u8> = runs.into_iter().flat_map(|(byte, count)| vec![byte; count]).collect();
-            prop_assert_eq!(bytes_of(&text_of(&bytes)), bytes);
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Opening is what a node's start does: list the segments, open the index, replay, discard, sync.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use margate_engine::core::event::{Effect, Effects, Event, LogReadFault, Moment, PeerName};
 use margate_engine::core::machine::Core;
-use margate_engine::core::replay::{CoreConfig, replay};
+use margate_engine::core::replay::{CoreConfig, Found, replay};
 use margate_engine::core::room::DiskLimits;
 use margate_engine::index::marks::Identity;
 use margate_engine::index::{Generation, IndexWriter};
@@ -22,15 +22,13 @@ use margate_engine::runtime::index_reader::HeedReader;
 use margate_engine::runtime::index_store::{HeedIndex, HeedWriter};
 use margate_engine::runtime::node::create_log;
 use margate_engine::runtime::segments::{self, Pace, SegmentFiles};
-use margate_engine::types::{Nanos, Position, ReplicaName};
-use margate_net::ids::{CoreId, DirectoryId, Incarnation, LogIndex, NodeId};
+use margate_engine::types::{Nanos, Position};
+use margate_net::ids::{CoreId, DirectoryId, Incarnation, NodeId};
 use margate_net::map::Map;
 use margate_net::message::{MemberMessage, PeerBatch, Reply};
 
-use super::judge::found;
+use super::ledger::{Ledger, found};
 
-/// Bytes of a segment: a change of segment comes after a few batches.
-const SEGMENT_BYTES: u32 = 32 << 10;
 /// Bytes of the index's map.
 const MAP_BYTES: usize = 1 << 20;
 /// Ticks without a leader before an election.
@@ -52,24 +50,6 @@ pub(crate) enum Seen {
     SendMember(PeerName, MemberMessage),
 }
 
-/// A batch that was handed to the disk.
-#[derive(Clone, Debug)]
-pub(crate) struct Batch {
-    pub(crate) sequence: u64,
-    pub(crate) position: Position,
-    pub(crate) bytes: Bytes,
-}
-
-/// What is durable on a node, as its core was told.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger {
-    pub(crate) batches: Vec<Batch>,
-    /// The last entry of each replica that was ever among them.
-    pub(crate) last: BTreeMap<ReplicaName, LogIndex>,
-    /// The index's generation; 0 before the first.
-    pub(crate) generation: u64,
-}
-
 /// Where a node's files are.
 #[derive(Clone, Debug)]
 pub(crate) struct Folders {
@@ -87,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) held: VecDeque<Deed>,
     pub(crate) config: CoreConfig,
     pub(crate) incarnation: Incarnation,
+    /// What its start found in the log.
+    pub(crate) found: Found,
     writer: HeedWriter,
 }
 
@@ -100,31 +82,14 @@ impl Folders {
     }
 }
 
-impl Batch {
-    pub(crate) fn of(flush: &Flush) -> Self {
-        let mut bytes = vec![0; flush.length];
-        flush.encode_into(&mut bytes);
-        // A write that was cut in the padding is whole.
-        bytes.truncate(flush.used);
-        Self {
-            sequence: flush.sequence,
-            position: Position {
-                segment: flush.segment,
-                offset: flush.offset,
-            },
-            bytes: bytes.into(),
-        }
-    }
-}
-
 /// What the core of a node is told at start.
-pub(crate) fn config(map: &Map, node: NodeId) -> CoreConfig {
+pub(crate) fn config(map: &Map, (node, directory): (NodeId, DirectoryId), segment_bytes: u32) -> CoreConfig {
     let log = LogConfig {
         cluster: map.cluster(),
-        directory: DirectoryId(u128::from(node.0)),
+        directory,
         node,
         core: CoreId(0),
-        segment_bytes: SEGMENT_BYTES,
+        segment_bytes,
         ready_min: 1,
     };
     CoreConfig {
@@ -161,10 +126,15 @@ impl Node {
         Self::open(root, config, ledger).expect("a new node starts")
     }
 
-    /// Starts a node on its files, of which the ledger says what is in them.
+    /// Starts a node on its files, of which the ledger says what is in them; nothing in them may be damaged.
     pub(crate) fn open(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
-        let (node, mut files, discard) = Self::replay(root, config, ledger)?;
-        let finish = files.discard(&discard).and_then(|()| files.sync());
+        Self::open_damaged(root, config, ledger)?.sound()
+    }
+
+    /// Starts a node on its files, whatever is left of them.
+    pub(crate) fn open_damaged(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
+        let (node, mut files) = Self::replay(root, config, ledger)?;
+        let finish = files.discard(&node.found.discard).and_then(|()| files.sync());
         finish.map_err(|error| error.to_string())?;
         Ok(node)
     }
@@ -179,18 +149,15 @@ impl Node {
 
     /// Starts a node without a change to its log's files.
     pub(crate) fn look(root: &Path, config: &CoreConfig) -> Result<Self, String> {
-        let (node, _, _) = Self::replay(root, config.clone(), Ledger::default())?;
-        Ok(node)
+        let (node, _) = Self::replay(root, config.clone(), Ledger::default())?;
+        node.sound()
     }
 
-    fn replay(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<(Self, SegmentFiles, Vec<u32>), String> {
+    fn replay(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<(Self, SegmentFiles), String> {
         let folders = Folders { root: root.to_owned() };
         let mut files = SegmentFiles::list(&folders.log()).map_err(|error| error.to_string())?;
         let (reader, mut writer) = open_index(&folders.index(), &config)?;
         let replayed = replay(&config, &mut files, reader, &mut writer).map_err(|error| error.to_string())?;
-        if !replayed.found.damaged.is_empty() {
-            return Err(format!("{:?} are taken for damaged", replayed.found.damaged));
-        }
         let node = Self {
             core: replayed.core,
             folders,
@@ -199,9 +166,18 @@ impl Node {
             held: VecDeque::new(),
             config,
             incarnation: Incarnation(1),
+            found: replayed.found,
             writer,
         };
-        Ok((node, files, replayed.found.discard))
+        Ok((node, files))
+    }
+
+    fn sound(self) -> Result<Self, String> {
+        if self.found.damaged.is_empty() {
+            Ok(self)
+        } else {
+            Err(format!("{:?} are taken for damaged", self.found.damaged))
+        }
     }
 
     /// One turn with these events. What is to be done to files is left to the caller.
@@ -268,22 +244,5 @@ impl Node {
             length,
             errno: error.raw_os_error().unwrap_or(0),
         })
-    }
-}
-
-impl Ledger {
-    /// What it will say once a deed is done.
-    pub(crate) fn with(&self, deed: &Deed) -> Self {
-        let mut ledger = self.clone();
-        match deed {
-            Deed::Commit(generation) => ledger.generation = generation.number,
-            Deed::Delete(gone) | Deed::Recycle(gone, _) => ledger.batches.retain(|batch| batch.position.segment != *gone),
-            Deed::Prepare(_) => {}
-            Deed::Write(flush) => {
-                ledger.batches.push(Batch::of(flush));
-                ledger.last.extend(flush.entries.iter().map(|entry| (entry.name, entry.index)));
-            }
-        }
-        ledger
     }
 }
