@@ -464,7 +464,10 @@ impl Replica {
         }
     }
 
-    /// A core wants to be a member, with a replica newer than the one it has lost, if it has. Its replica's id, once it is one.
+    /// A core wants to be a member, with a replica newer than the one it has lost, if it has. Its replica's id, once it is a learner.
+    ///
+    /// One that votes is never named again: it may have voted in this term, and whoever does not know that any more must come with a new
+    /// directory.
     pub fn admit_member(&mut self, (node, core, directory): (NodeId, CoreId, DirectoryId), lost: ReplicaId) -> Option<ReplicaId> {
         if !self.is_ready() {
             return None;
@@ -482,7 +485,7 @@ impl Replica {
                 tracing::info!(name = %self.name, %node, %replica, "a new member is admitted");
             }
         }
-        admitted
+        admitted.filter(|admitted| self.state.members.learners.contains(admitted))
     }
 
     /// Whether an answer under way needs a value from a segment.
