@@ -174,8 +174,20 @@ impl<R: IndexReader> Transfers<R> {
 impl<R: IndexReader> Core<R> {
     /// A peer's core said something about members or images.
     pub(super) fn member(&mut self, moment: Moment, from: PeerName, message: MemberMessage, out: &mut Effects) -> Result<(), Halt> {
+        if !self.peers.may_speak_for(message.shard, message.from, from) {
+            let (shard, replica, node) = (message.shard.0, message.from.0, from.node.0);
+            if self.peers.may_complain(from, moment.now) {
+                tracing::warn!(
+                    shard,
+                    replica,
+                    node,
+                    "a message about members came from another node than its sender's"
+                );
+            }
+            return Ok(());
+        }
         match &message.body {
-            MemberBody::Admit { directory } => self.admitted(moment, message.shard, message.to, *directory),
+            MemberBody::Admit { directory } => self.admitted(moment, (message.shard, message.to), *directory, out),
             MemberBody::Begin { .. } => self.image_begins(moment, from, &message, out),
             MemberBody::Removed => self.told_removed(moment, &message, out),
             MemberBody::Rows { .. } | MemberBody::End { .. } => self.image_goes_on(moment, from, &message, out),
@@ -292,7 +304,11 @@ impl<R: IndexReader> Core<R> {
         let missing = missing.filter(|shard| !self.running.contains_key(shard) && !self.suspects.contains_key(shard));
         let missing: Vec<ShardId> = missing.copied().collect();
         self.transfers.complain(now, &missing);
-        for shard in missing {
+        // A leader that still knows this one says what it is already, and nothing changes.
+        let alone = self.running.iter().filter(|(_, running)| running.replica.is_left_alone());
+        let alone = alone.map(|(shard, _)| *shard);
+        let alone: Vec<ShardId> = alone.filter(|shard| !self.transfers.receiving.contains_key(shard)).collect();
+        for shard in missing.into_iter().chain(alone) {
             self.transfers.asked_at = Some(now);
             let message = MemberMessage {
                 shard,
@@ -348,23 +364,24 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
-    /// A leader has admitted this core: the replica begins, with nothing.
-    fn admitted(&mut self, moment: Moment, shard: ShardId, replica: ReplicaId, directory: DirectoryId) {
-        let known = self.running.contains_key(&shard)
+    /// A leader has admitted this core: the replica begins, with nothing, in the place of a learner that was dismissed meanwhile.
+    fn admitted(&mut self, moment: Moment, (shard, replica): (ShardId, ReplicaId), directory: DirectoryId, out: &mut Effects) {
+        let running = self.running.get(&shard).map(|running| &running.replica);
+        let dismissed = running.is_some_and(|older| older.name().replica < replica && !older.votes());
+        let known = (running.is_some() && !dismissed)
             || self.suspects.contains_key(&shard)
             || self.damaged.get(&shard).is_some_and(|damaged| damaged.name.replica >= replica);
-        let Some(ward) = self
-            .nursery
-            .shards
-            .get(&shard)
-            .filter(|_| !known && directory == self.nursery.directory)
-        else {
+        let ward = self.nursery.shards.get(&shard).cloned();
+        let Some(ward) = ward.filter(|_| !known && directory == self.nursery.directory) else {
             return;
         };
+        if dismissed {
+            self.retire(shard, moment.wall, out);
+        }
         let (name, space) = (ReplicaName { shard, replica }, self.generations.draw_space());
         let state = ShardState {
-            low: ward.low.clone(),
-            high: ward.high.clone(),
+            low: ward.low,
+            high: ward.high,
             range_epoch: ward.range_epoch,
             member_epoch: MemberEpoch(0),
             members: Members::default(),
@@ -397,7 +414,7 @@ impl<R: IndexReader> Core<R> {
             tenure: Tenure::new(self.nursery.election_ticks, self.nursery.tick, self.planted),
             state,
             applied: (LogIndex(0), Term(0)),
-            homes: ward.homes.clone(),
+            homes: ward.homes,
             planted: self.planted,
         });
         tracing::info!(%name, "this core was admitted as a member");

@@ -88,3 +88,93 @@ fn one_that_votes_is_never_admitted_again_under_its_id() {
     asks(&mut core, NEW);
     assert_eq!(core.standings()[0].last, last.next(), "its admission is proposed");
 }
+
+/// What node 2 says as the leader.
+fn said(core: &mut Driven, from: (PeerName, ReplicaId), to: ReplicaId, body: MemberBody) {
+    let message = MemberMessage {
+        shard: ShardId(1),
+        from: from.1,
+        to,
+        attempt: 0,
+        body,
+    };
+    core.hear(Event::Member { from: from.0, message });
+}
+
+/// Requests to join since the last call, by the replica that is said to be lost.
+fn joins(core: &mut Driven) -> Vec<ReplicaId> {
+    let members = std::mem::take(&mut core.members).into_iter();
+    let joins = members.filter(|(to, message)| to.node == NodeId(2) && matches!(message.body, MemberBody::Join { .. }));
+    joins.map(|(_, message)| message.from).collect()
+}
+
+/// A leader that admits another directory for its core dismisses it, and whoever only follows never speaks, so that nobody tells it.
+#[test]
+fn a_dismissed_learner_asks_again_without_a_restart() {
+    let mut core = Driven::created(3, &[]);
+    let (here, leader) = (core.replica_on(1, 1), (peer(2), core.replica_on(1, 2)));
+    let admit = MemberBody::Admit {
+        directory: core.config.log.directory,
+    };
+    said(&mut core, leader, here, MemberBody::Removed);
+    said(&mut core, leader, NEW, admit.clone());
+    assert_eq!((core.running(), core.damaged()), (vec![1], vec![]));
+    joins(&mut core);
+    core.tick(5);
+    assert_eq!(joins(&mut core), [], "its leader may be about to speak");
+    core.wait(10_000);
+    core.tick(30);
+    let joins = joins(&mut core);
+    assert!(!joins.is_empty() && joins.iter().all(|lost| *lost == ReplicaId(0)), "{joins:?}");
+    said(&mut core, leader, NEW, admit.clone());
+    let running = |core: &Driven| core.core.replicas().map(|replica| replica.name().replica).collect::<Vec<_>>();
+    assert_eq!(running(&core), [NEW], "it is a member still");
+    let next = ReplicaId(NEW.0 + 2);
+    said(&mut core, leader, next, admit.clone());
+    assert_eq!((running(&core), core.damaged()), (vec![next], vec![]));
+    said(&mut core, leader, NEW, admit);
+    assert_eq!(running(&core), [next], "an old message");
+    core.fill_index();
+    core.lose_index();
+    let core = core.restarted();
+    assert_eq!((running(&core), core.damaged()), (vec![next], vec![]));
+}
+
+#[test]
+fn who_votes_neither_asks_nor_is_replaced_by_a_word() {
+    let mut core = Driven::created(3, &[]);
+    let (here, leader) = (core.replica_on(1, 1), (peer(2), core.replica_on(1, 2)));
+    core.tick(60);
+    assert_eq!(joins(&mut core), []);
+    let directory = core.config.log.directory;
+    said(&mut core, leader, NEW, MemberBody::Admit { directory });
+    assert_eq!(
+        core.core.replicas().map(|replica| replica.name().replica).collect::<Vec<_>>(),
+        [here]
+    );
+}
+
+/// A replica's messages come from where it lives; of one that is not known yet, from where its shard does.
+#[test]
+fn nobody_speaks_for_a_replica_that_lives_elsewhere() {
+    let mut core = Driven::created(3, &[]);
+    let (here, other) = (core.replica_on(1, 1), core.replica_on(1, 2));
+    for (node, from) in [(3, other), (7, other), (7, NEW), (1, other)] {
+        said(&mut core, (peer(node), from), here, MemberBody::Removed);
+        assert_eq!(core.running(), [1], "node {node} spoke for {from}");
+    }
+    said(&mut core, (peer(3), NEW), here, MemberBody::Removed);
+    assert_eq!(core.running(), [0; 0], "perhaps it has been admitted there since");
+    let mut core = leader_after(&[]);
+    let last = core.standings()[0].last;
+    for node in [2, 7] {
+        let lost = core.replica_on(1, 3);
+        said(
+            &mut core,
+            (peer(node), lost),
+            ReplicaId(0),
+            MemberBody::Join { directory: DIRECTORY },
+        );
+        assert_eq!(core.standings()[0].last, last, "node {node} was admitted for another");
+    }
+}
