@@ -84,6 +84,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
     let accepting = glommio::spawn_local(accept(listener, Rc::clone(&shared), greeting));
     let own_directory = shared.machine.borrow().identity().directory;
     tracing::warn!(directory = %own_directory, bootstrap = start.config.bootstrap, "not part of a deployment yet: waiting for the other nodes");
+    let mut heard = BTreeSet::new();
     let result = loop {
         let events = std::mem::take(&mut *shared.inbox.borrow_mut());
         let mut effects = Vec::new();
@@ -102,6 +103,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
         if start.stop.is_requested() {
             break Ok(None);
         }
+        tell_heard(&mut heard, &shared.machine.borrow());
         let retry = async {
             sleep(Duration::from_millis(RETRY_MS)).await;
             shared.inbox.borrow_mut().push(Event::Retry);
@@ -112,6 +114,21 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
     sleep(Duration::from_millis(RETRY_MS / 4)).await;
     accepting.cancel().await;
     result
+}
+
+/// Says who is part of a deployment that this node has not joined, whenever that changes.
+fn tell_heard(told: &mut BTreeSet<NodeId>, machine: &Bootstrap) {
+    let heard: BTreeSet<NodeId> = machine.members_heard().collect();
+    if heard == *told || heard.is_empty() {
+        return;
+    }
+    let members: Vec<String> = heard.iter().map(ToString::to_string).collect();
+    tracing::warn!(
+        members = members.join(" "),
+        "these nodes are members of a deployment, and this directory is empty: it joins once the first node of the list is a member, or, \
+         being the first itself, once most nodes are. If most of them have lost their data, that is when it is given back to them"
+    );
+    *told = heard;
 }
 
 fn perform(effects: Vec<Effect>, start: &Start, directory: &DataDirectory, shared: &Rc<Shared>) -> Result<(), DirectoryError> {
