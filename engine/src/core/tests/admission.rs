@@ -1,5 +1,6 @@
 //! Who asks to be a member, and what a leader makes of it.
 
+use margate_net::error::Refusal;
 use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId, ShardId};
 use margate_net::message::{MemberBody, MemberMessage};
 
@@ -177,4 +178,17 @@ fn nobody_speaks_for_a_replica_that_lives_elsewhere() {
         );
         assert_eq!(core.standings()[0].last, last, "node {node} was admitted for another");
     }
+}
+
+/// It has yet to be sent the shard's state: "not found" would be a lie, from whatever point in time.
+#[test]
+fn a_new_replica_answers_nothing_before_it_has_a_state() {
+    let mut core = Driven::created(3, &[]);
+    let (here, leader) = (core.replica_on(1, 1), (peer(2), core.replica_on(1, 2)));
+    assert_eq!(core.stale(1, "key"), Err(Refusal::NotFound), "as created it is empty");
+    said(&mut core, leader, here, MemberBody::Removed);
+    assert_eq!(core.stale(1, "key"), Err(Refusal::Damaged));
+    let directory = core.config.log.directory;
+    said(&mut core, leader, NEW, MemberBody::Admit { directory });
+    assert_eq!(core.stale(1, "key"), Err(Refusal::NotLeader { leader: None }));
 }

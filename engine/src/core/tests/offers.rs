@@ -4,7 +4,9 @@ use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId, ShardId};
 use margate_net::message::{MemberBody, MemberMessage};
 
 use super::driven::Driven;
+use super::peers::Peer;
 use crate::core::event::{Event, PeerName};
+use crate::shard::members::{Change, Home};
 
 /// Bytes of a segment that takes two of the values.
 const SEGMENT_BYTES: u32 = 32 << 10;
@@ -118,4 +120,46 @@ fn a_low_disk_is_reclaimed_before_an_image_is_offered() {
     let freed = core.core.counters().reclaimed.segments;
     assert!(freed >= 1, "a low disk deserves a shorter log");
     assert_eq!(offered_after, Some(freed), "there was more to free");
+}
+
+/// Answers that come once another leads, before a tick has ended what was under way: rows and an end would carry the term of another
+/// leader.
+#[test]
+fn nothing_more_is_sent_once_another_leads() {
+    for begun in [false, true] {
+        let mut core = Driven::created(3, &[]);
+        let follows = Peer {
+            shard: 1,
+            node: 2,
+            term: 5,
+        };
+        let home = Home {
+            replica: ReplicaId(4),
+            node: MEMBER.node,
+            core: MEMBER.core,
+            directory: DirectoryId(77),
+        };
+        core.change_members(follows, &[Change::Admit(home)]);
+        let term = core.elected();
+        core.acknowledged(Peer { term, ..follows }, 2);
+        core.core.generations.hurry();
+        core.fill_index();
+        core.tick(2);
+        let offer = begins(&mut core).pop().expect("it is offered");
+        if begun {
+            core.hear(answered(&offer, MemberBody::Taken { number: 0 }));
+            let ends = |(_, message): &(PeerName, MemberMessage)| matches!(message.body, MemberBody::End { number: 1, .. });
+            assert!(core.members.iter().any(ends), "there are no rows: {:?}", core.members);
+        }
+        let next = Peer { term: term + 1, ..follows };
+        core.heartbeat(next, 0);
+        core.members.clear();
+        let number = u64::from(begun);
+        core.hear(answered(&offer, MemberBody::Taken { number }));
+        assert_eq!(
+            (&core.members[..], core.core.counters().transferred.images_sent),
+            (&[][..], 0),
+            "begun: {begun}"
+        );
+    }
 }
