@@ -197,6 +197,9 @@ fn two_wiped_of_three_do_not_form() {
         wiped.expect_talk("these nodes are members of a deployment, and this directory is empty");
         wiped.expect_talk("members=\"3\"");
     }
+    eventually("the third leads nothing alone", SOON, || {
+        (cli.status()?["shards_without_leader"] == 4).then_some(())
+    });
     // If the wiped ones voted they would be a majority, for ever without what was acknowledged.
     let watched = Instant::now();
     while watched.elapsed() < Duration::from_secs(3) {

@@ -215,11 +215,9 @@ impl Bootstrap {
                 if self.bootstraps {
                     self.create_if_all_answered(out);
                 }
-                out.extend(
-                    self.peers()
-                        .filter(|node| !self.answered.contains_key(node))
-                        .map(|node| Effect::Probe { node }),
-                );
+                // Where some are members, those that were empty may get their data back.
+                let open = |node: &NodeId| !self.answered.contains_key(node) || !self.told.is_empty();
+                out.extend(self.peers().filter(open).map(|node| Effect::Probe { node }));
             }
             Membership::Creating(creation) => {
                 let missing = self.peers().filter(|node| !self.accepted.contains(node));

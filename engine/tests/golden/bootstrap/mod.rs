@@ -4,6 +4,7 @@
 //! - `retry N`, `persist N`: time to ask again; the identity handed out last is durable
 //! - `deliver A B`, `drop A B`, `duplicate A B`: what is on its way from A to B, all of it
 //! - `crash N`, `start N`, `wipe N`: only what is durable survives; a wiped directory is a new one
+//! - `put-by N`, `bring-back N`: like `wipe`, but the directory comes back
 //! - `other-map N`: the node is started with another list of shards; `status`
 //! - `quietly …`: without its lines; `repeat N a | b`: both, so often
 //!
@@ -68,6 +69,8 @@ impl Machine {
             "retry" => world.retry(node),
             "start" => world.start(node),
             "status" => world.status(),
+            "bring-back" => world.bring_back(node),
+            "put-by" => world.put_by(node),
             "wipe" => world.wipe(node),
             _ => command.unknown(),
         }
