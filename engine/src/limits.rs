@@ -67,6 +67,8 @@ pub const IMAGE_ROWS_MAX: usize = 256;
 pub const IMAGE_BYTES_MAX: usize = 128 << 10;
 /// Images a core sends at once, and takes at once.
 pub const IMAGES_MAX: usize = 2;
+/// Images offered at once: of those, the ones to dead members keep nothing but the shard's state, and rest in turns.
+pub const IMAGE_OFFERS_MAX: usize = 64;
 /// After so long a piece of an image that was not answered is sent again.
 pub const IMAGE_REPEAT: Nanos = Nanos::from_millis(500);
 /// After so long without a word from the other side an image is given up.

@@ -180,8 +180,9 @@ fn what_was_lost_or_damaged_is_named() {
         &single,
         &log,
         |place| fs::create_dir(place).expect("made"),
-        "the log does not know the replica of shard 1 that was created on this core: the log was lost",
+        "the log of this core has no segment file: the log was lost; delete this node's data directory",
     );
+    assert_refused_with(&single, &log, |_| {}, "the log of this core has no segment file: the log was lost");
     assert_sound(&mut single, "ours");
 }
 

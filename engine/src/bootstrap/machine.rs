@@ -98,8 +98,8 @@ pub struct Bootstrap {
     persisting: bool,
     planned: Map,
     config: NodeConfig,
-    /// How often peers have said that their deployment exists.
-    told: BTreeMap<ClusterId, u32>,
+    /// What the peers that are members say they are part of.
+    told: BTreeMap<NodeId, ClusterId>,
     bootstraps: bool,
     answered: BTreeMap<NodeId, DirectoryId>,
     accepted: BTreeSet<NodeId>,
@@ -151,6 +151,11 @@ impl Bootstrap {
             Membership::Member { creation, .. } if !self.persisting => Some(creation),
             Membership::Member { .. } | Membership::Creating(_) | Membership::Empty => None,
         }
+    }
+
+    /// Peers that are members of something this node has not joined.
+    pub fn members_heard(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.told.keys().copied().filter(|_| self.identity.membership == Membership::Empty)
     }
 
     /// What to answer a probe with.
@@ -210,11 +215,9 @@ impl Bootstrap {
                 if self.bootstraps {
                     self.create_if_all_answered(out);
                 }
-                out.extend(
-                    self.peers()
-                        .filter(|node| !self.answered.contains_key(node))
-                        .map(|node| Effect::Probe { node }),
-                );
+                // Where some are members, those that were empty may get their data back.
+                let open = |node: &NodeId| !self.answered.contains_key(node) || !self.told.is_empty();
+                out.extend(self.peers().filter(open).map(|node| Effect::Probe { node }));
             }
             Membership::Creating(creation) => {
                 let missing = self.peers().filter(|node| !self.accepted.contains(node));
@@ -233,24 +236,38 @@ impl Bootstrap {
             return Ok(());
         }
         match answer.state {
-            DirectoryState::Member { cluster } => return self.join(cluster, out),
-            DirectoryState::Empty if self.bootstraps => {
-                self.answered.insert(answer.node, answer.directory);
-                self.create_if_all_answered(out);
+            DirectoryState::Member { cluster } => {
+                self.told.insert(answer.node, cluster);
+                if self.is_made(cluster) {
+                    self.join(cluster, out)?;
+                }
             }
-            DirectoryState::Empty => {}
+            DirectoryState::Empty => {
+                self.told.remove(&answer.node);
+                if self.bootstraps {
+                    self.answered.insert(answer.node, answer.directory);
+                    self.create_if_all_answered(out);
+                }
+            }
         }
         Ok(())
     }
 
-    /// The deployment exists without this directory: it becomes a member without replicas. Not at the first word, for a creation
-    /// record may be on its way here.
-    fn join(&mut self, cluster: ClusterId, out: &mut Vec<Effect>) -> Result<(), BootstrapError> {
-        let told = self.told.entry(cluster).or_default();
-        *told += 1;
-        if *told < TOLD_MIN {
-            return Ok(());
+    /// Whether a deployment is made, so that no creation record is on its way here any more. Its members do not know that: they are told
+    /// one by one. The first node does, which is a member itself once all have accepted; and if that one has lost its directory, nobody
+    /// is left who could send the record. It takes the word of most nodes, lest what was half made looks like a deployment.
+    fn is_made(&self, cluster: ClusterId) -> bool {
+        let nodes = &self.config.nodes;
+        let first = nodes.first().map_or(self.identity.node, |node| node.id);
+        if first != self.identity.node {
+            return self.told.get(&first) == Some(&cluster);
         }
+        let agree = self.told.values().filter(|told| **told == cluster).count();
+        agree >= (nodes.len() / 2 + 1).min(nodes.len() - 1)
+    }
+
+    /// The deployment exists without this directory: it becomes a member without replicas.
+    fn join(&mut self, cluster: ClusterId, out: &mut Vec<Effect>) -> Result<(), BootstrapError> {
         let config = &self.config;
         let creation = Creation {
             directories: vec![(self.identity.node, self.identity.directory)],
@@ -367,9 +384,6 @@ pub fn answer_create(identity: &Identity, creation: &Creation) -> Option<CreateA
         }
     }
 }
-
-/// Answers that a deployment exists before an empty directory believes that no creation record will name it.
-const TOLD_MIN: u32 = 10;
 
 /// Whether two maps differ in nothing but the cluster id.
 fn same_topology(one: &Map, other: &Map) -> bool {

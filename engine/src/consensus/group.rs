@@ -327,6 +327,12 @@ impl Group {
         self.settle();
     }
 
+    /// Whether it follows and has heard from no leader for two election timeouts: one that votes would have campaigned by then.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        self.role() == Role::Follower && self.raw.raft.election_elapsed >= 2 * self.election_ticks
+    }
+
     /// Hands leadership to another member, if this replica leads.
     pub fn hand_over(&mut self, to: ReplicaId) {
         let _calling = Calling::new(self.name);

@@ -472,7 +472,7 @@ impl<R: IndexReader> Core<R> {
     }
 
     /// What a replica that does not run has lost may have to be mended from what is here; one that is suspect is to find all it had.
-    fn reclaims(&self) -> bool {
+    pub(super) fn reclaims(&self) -> bool {
         self.damaged.is_empty() && self.suspects.is_empty() && !self.stopping
     }
 

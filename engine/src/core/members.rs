@@ -1,7 +1,8 @@
 //! Members and images, as a core deals with them: it asks to be admitted where it has no replica that can serve, admits others as
 //! a leader, lets them take the places of those they replace, and sends and takes images.
 //!
-//! Not here, on purpose: what a change of members is (`shard::members`), what an image is (`image`).
+//! Not here, on purpose: what a change of members is (`shard::members`), what an image is (`image`), which images begin
+//! (`offers`).
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,9 @@ use super::machine::{Core, Running};
 use crate::consensus::group::{Group, GroupConfig};
 use crate::consensus::tenure::Tenure;
 use crate::consensus::window::RestoredLog;
+use crate::image::offer::Offer;
 use crate::image::receive::{Receiving, Step};
-use crate::image::send::{Addressee, Progress, Sending, Wants};
+use crate::image::send::{Progress, Sending, Wants};
 use crate::index::row::{Row, Slot};
 use crate::index::store::IndexReader;
 use crate::index::view::OwnedRange;
@@ -55,10 +57,12 @@ pub struct Ward {
 
 /// Images under way, and what was asked lately.
 pub(super) struct Transfers<R: IndexReader> {
-    sending: BTreeMap<(ShardId, ReplicaId), Sending<R>>,
+    /// What members were told of and have yet to answer.
+    pub(super) offers: BTreeMap<(ShardId, ReplicaId), Offer>,
+    pub(super) sending: BTreeMap<(ShardId, ReplicaId), Sending<R>>,
     receiving: BTreeMap<ShardId, Receiving>,
-    /// Until when no new image is sent to a member.
-    resting: BTreeMap<(ShardId, ReplicaId), Nanos>,
+    /// Until when no new image is offered to a member.
+    pub(super) resting: BTreeMap<(ShardId, ReplicaId), Nanos>,
     last_attempt: u64,
     asked_at: Option<Nanos>,
     /// When it was last said that nobody admits this core; before that, since when it asks.
@@ -109,6 +113,7 @@ impl Nursery {
 impl<R: IndexReader> Default for Transfers<R> {
     fn default() -> Self {
         Self {
+            offers: BTreeMap::new(),
             sending: BTreeMap::new(),
             receiving: BTreeMap::new(),
             resting: BTreeMap::new(),
@@ -121,9 +126,15 @@ impl<R: IndexReader> Default for Transfers<R> {
 }
 
 impl<R: IndexReader> Transfers<R> {
-    /// Whether an image is under way, so that old segments must stay.
+    /// Whether an image is under way, so that old segments must stay. One that is offered is not: its member may be dead.
     pub(super) fn are_under_way(&self) -> bool {
         !self.sending.is_empty() || !self.receiving.is_empty()
+    }
+
+    /// A number for an image that none before it had.
+    pub(super) fn next_attempt(&mut self, wall: Nanos) -> u64 {
+        self.last_attempt = wall.0.max(self.last_attempt + 1);
+        self.last_attempt
     }
 
     /// Says from time to time that no leader admits this core to these shards.
@@ -163,8 +174,20 @@ impl<R: IndexReader> Transfers<R> {
 impl<R: IndexReader> Core<R> {
     /// A peer's core said something about members or images.
     pub(super) fn member(&mut self, moment: Moment, from: PeerName, message: MemberMessage, out: &mut Effects) -> Result<(), Halt> {
+        if !self.peers.may_speak_for(message.shard, message.from, from) {
+            let (shard, replica, node) = (message.shard.0, message.from.0, from.node.0);
+            if self.peers.may_complain(from, moment.now) {
+                tracing::warn!(
+                    shard,
+                    replica,
+                    node,
+                    "a message about members came from another node than its sender's"
+                );
+            }
+            return Ok(());
+        }
         match &message.body {
-            MemberBody::Admit { directory } => self.admitted(moment, message.shard, message.to, *directory),
+            MemberBody::Admit { directory } => self.admitted(moment, (message.shard, message.to), *directory, out),
             MemberBody::Begin { .. } => self.image_begins(moment, from, &message, out),
             MemberBody::Removed => self.told_removed(moment, &message, out),
             MemberBody::Rows { .. } | MemberBody::End { .. } => self.image_goes_on(moment, from, &message, out),
@@ -189,7 +212,8 @@ impl<R: IndexReader> Core<R> {
             };
             running.replica.advance_members(home_of);
         }
-        self.begin_images(moment)?;
+        self.offer_images(moment)?;
+        self.repeat_offers(moment.now, out);
         self.repeat_images(moment.now, out);
         Ok(())
     }
@@ -280,7 +304,11 @@ impl<R: IndexReader> Core<R> {
         let missing = missing.filter(|shard| !self.running.contains_key(shard) && !self.suspects.contains_key(shard));
         let missing: Vec<ShardId> = missing.copied().collect();
         self.transfers.complain(now, &missing);
-        for shard in missing {
+        // A leader that still knows this one says what it is already, and nothing changes.
+        let alone = self.running.iter().filter(|(_, running)| running.replica.is_left_alone());
+        let alone = alone.map(|(shard, _)| *shard);
+        let alone: Vec<ShardId> = alone.filter(|shard| !self.transfers.receiving.contains_key(shard)).collect();
+        for shard in missing.into_iter().chain(alone) {
             self.transfers.asked_at = Some(now);
             let message = MemberMessage {
                 shard,
@@ -336,23 +364,24 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
-    /// A leader has admitted this core: the replica begins, with nothing.
-    fn admitted(&mut self, moment: Moment, shard: ShardId, replica: ReplicaId, directory: DirectoryId) {
-        let known = self.running.contains_key(&shard)
+    /// A leader has admitted this core: the replica begins, with nothing, in the place of a learner that was dismissed meanwhile.
+    fn admitted(&mut self, moment: Moment, (shard, replica): (ShardId, ReplicaId), directory: DirectoryId, out: &mut Effects) {
+        let running = self.running.get(&shard).map(|running| &running.replica);
+        let dismissed = running.is_some_and(|older| older.name().replica < replica && !older.votes());
+        let known = (running.is_some() && !dismissed)
             || self.suspects.contains_key(&shard)
             || self.damaged.get(&shard).is_some_and(|damaged| damaged.name.replica >= replica);
-        let Some(ward) = self
-            .nursery
-            .shards
-            .get(&shard)
-            .filter(|_| !known && directory == self.nursery.directory)
-        else {
+        let ward = self.nursery.shards.get(&shard).cloned();
+        let Some(ward) = ward.filter(|_| !known && directory == self.nursery.directory) else {
             return;
         };
+        if dismissed {
+            self.retire(shard, moment.wall, out);
+        }
         let (name, space) = (ReplicaName { shard, replica }, self.generations.draw_space());
         let state = ShardState {
-            low: ward.low.clone(),
-            high: ward.high.clone(),
+            low: ward.low,
+            high: ward.high,
             range_epoch: ward.range_epoch,
             member_epoch: MemberEpoch(0),
             members: Members::default(),
@@ -385,7 +414,7 @@ impl<R: IndexReader> Core<R> {
             tenure: Tenure::new(self.nursery.election_ticks, self.nursery.tick, self.planted),
             state,
             applied: (LogIndex(0), Term(0)),
-            homes: ward.homes.clone(),
+            homes: ward.homes,
             planted: self.planted,
         });
         tracing::info!(%name, "this core was admitted as a member");
@@ -506,6 +535,11 @@ impl<R: IndexReader> Core<R> {
 
     fn image_given_up(&mut self, now: Nanos, from: PeerName, message: &MemberMessage) {
         let of = (message.shard, message.from);
+        let offer = self.transfers.offers.get(&of).map(Offer::to);
+        if offer.is_some_and(|to| (to.peer, to.attempt) == (from, message.attempt)) {
+            self.transfers.counters.images_given_up += 1;
+            self.end_offer(now, of);
+        }
         let sending = self.transfers.sending.get(&of).map(Sending::to);
         if sending.is_some_and(|to| (to.peer, to.attempt) == (from, message.attempt)) {
             self.end_sending(now, of, limits::IMAGE_REPEAT);
@@ -519,6 +553,10 @@ impl<R: IndexReader> Core<R> {
     fn image_taken(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, number: u64, out: &mut Effects) -> Result<(), Halt> {
         let of = (message.shard, message.from);
         let bytes_max = limits::IMAGE_BYTES_MAX.min(self.log.data_bytes_max() / 2);
+        let offer = self.transfers.offers.get(&of).map(Offer::to);
+        if offer.is_some_and(|to| (to.peer, to.attempt) == (from, message.attempt)) {
+            self.offer_answered(moment, of, out)?;
+        }
         let Some(sending) = self.transfers.sending.get_mut(&of) else {
             return Ok(());
         };
@@ -565,67 +603,6 @@ impl<R: IndexReader> Core<R> {
         self.transfers.sending.remove(&of);
         self.transfers.resting.insert(of, now.plus(rest));
         self.transfers.counters.images_given_up += 1;
-    }
-
-    /// Images for members that raft found too far behind, and for new ones.
-    fn begin_images(&mut self, moment: Moment) -> Result<(), Halt> {
-        self.transfers.resting.retain(|_, until| moment.now < *until);
-        let mut wanted = Vec::new();
-        for (shard, running) in &self.running {
-            let (group, replica) = (running.replica.group(), &running.replica);
-            let mut behind = group.take_behind();
-            // An image holds what is committed; a new leader may need a member to have one before it can commit anything itself.
-            if !replica.leads() {
-                continue;
-            }
-            // Those who are behind may be the very ones whose acknowledgement makes this leader ready.
-            if replica.is_ready() {
-                let learners = &replica.state().members.learners;
-                behind.extend(learners.iter().filter(|learner| group.matched(**learner) == LogIndex(0)));
-            }
-            wanted.extend(behind.into_iter().map(|to| (*shard, replica.name(), to)));
-        }
-        for (shard, name, to) in wanted {
-            let of = (shard, to);
-            let busy = self.transfers.sending.contains_key(&of) || self.transfers.resting.contains_key(&of);
-            let Some(peer) = self.peers.home(shard, to).filter(|_| !busy) else {
-                continue;
-            };
-            if self.transfers.sending.len() < limits::IMAGES_MAX {
-                self.begin_image(moment, name, to, peer)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_image(&mut self, moment: Moment, name: ReplicaName, to: ReplicaId, peer: PeerName) -> Result<(), Halt> {
-        let reader = self.index.reader().fork()?;
-        let marks = reader.replica_marks()?.into_iter().find(|marks| marks.name == name);
-        let knows = |marks: &crate::index::store::ReplicaMarks| {
-            ShardState::decode(&marks.state).is_ok_and(|state| {
-                let members = &state.members;
-                [&members.voters, &members.learners, &members.outgoing]
-                    .iter()
-                    .any(|ids| ids.contains(&to))
-            })
-        };
-        let Some(marks) = marks.filter(knows) else {
-            // The index has yet to hold the entry that admitted it.
-            self.generations.hurry();
-            return Ok(());
-        };
-        self.transfers.last_attempt = moment.wall.0.max(self.transfers.last_attempt + 1);
-        let to = Addressee {
-            shard: name.shard,
-            from: name.replica,
-            to,
-            peer,
-            attempt: self.transfers.last_attempt,
-        };
-        tracing::info!(%name, member = to.to.0, node = peer.node.0, applied = %marks.applied, "an image is sent");
-        let sending = Sending::new(to, self.cluster, reader, marks, moment.now);
-        self.transfers.sending.insert((name.shard, to.to), sending);
-        Ok(())
     }
 
     fn repeat_images(&mut self, now: Nanos, out: &mut Effects) {

@@ -18,7 +18,7 @@
 //! - [`values`]: values for answers: cache, then reads from the log.
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
-//! - `members`: admission of members, images sent and taken. `copies`: records of copies under way.
+//! - `members`: admission of members, images sent and taken; `offers`: which images begin. `copies`: records of copies under way.
 //! - [`reclaim`]: old segments come free.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - `status`: what it says of itself.
@@ -35,6 +35,7 @@ pub mod generations;
 pub mod laggards;
 pub mod machine;
 mod members;
+mod offers;
 pub mod peers;
 mod rebuilding;
 pub mod reclaim;

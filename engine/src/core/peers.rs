@@ -170,6 +170,13 @@ impl Peers {
         self.homes.get(&(shard, replica)) == Some(&peer)
     }
 
+    /// Whether a core may speak for a replica: it lives there, or, where it is not known here and perhaps newer, others of its shard do.
+    #[must_use]
+    pub fn may_speak_for(&self, shard: ShardId, replica: ReplicaId, peer: PeerName) -> bool {
+        self.home(shard, replica)
+            .map_or_else(|| self.cores_of(shard).contains(&peer), |home| home == peer)
+    }
+
     /// The replicas that live on a core.
     pub fn replicas_on(&self, peer: PeerName) -> impl Iterator<Item = (ShardId, ReplicaId)> + '_ {
         self.homes

@@ -80,6 +80,8 @@ pub(super) struct Reclaim {
     state: State,
     /// The generation, the newest segment and the pressure for which nothing was due: none has changed, nothing is.
     checked: Option<(u64, u32, bool)>,
+    /// Whether something was due then.
+    due: bool,
     /// The newest segment when a generation was asked for, so that one that cannot help is not asked for again and again.
     hurried: u32,
     /// A segment that did not read whole: it is kept, with all after it.
@@ -170,6 +172,12 @@ impl Reclaim {
         }
     }
 
+    /// Whether no segment should go though the disk is low.
+    pub(super) fn has_nothing_to_free(&self) -> bool {
+        let pressed = self.checked.is_some_and(|(_, _, pressed)| pressed);
+        self.damaged.is_some() || (matches!(self.state, State::Idle) && pressed && !self.due)
+    }
+
     /// Whether a read is its own.
     pub(super) fn reads_with(&self, ticket: ReadTicket) -> bool {
         matches!(&self.state, State::Scanning(scan) if scan.ticket == Some(ticket))
@@ -247,7 +255,8 @@ impl Reclaim {
         }
         self.checked = Some(seen);
         let segment = ground.log.oldest_segment();
-        if !is_due(segment, self.barren, ground)? {
+        self.due = is_due(segment, self.barren, ground)?;
+        if !self.due {
             return Ok(());
         }
         let needed_from = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment);

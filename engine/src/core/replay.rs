@@ -82,6 +82,10 @@ pub enum ReplayError {
         /// The batch at which its replay would begin.
         sequence: u64,
     },
+    /// The log has not a single segment file, and a core that was created has one at least: what its replicas voted is gone with them,
+    /// those too that it was admitted with later.
+    #[error("the log of this core has no segment file: the log was lost; delete this node's data directory, and the node joins anew")]
+    LogGone,
     /// A replica that was created here is not in the log, or may have been in what the log has lost.
     #[error(
         "the log does not know the replica of shard {shard} that was created on this core: the log was lost; delete this node's data \
@@ -159,6 +163,10 @@ pub fn replay<R: IndexReader>(
     reader: R,
     writer: &mut dyn IndexWriter,
 ) -> Result<Replayed<R>, ReplayError> {
+    // Not even an index that is still there knows the last vote.
+    if segments.segments().is_empty() {
+        return Err(ReplayError::LogGone);
+    }
     let marks = reader.core_marks()?;
     let mut replay = Replay::from_marks(reader, writer, marks, config.planted)?;
     let end = if replay.replicas.is_empty() {

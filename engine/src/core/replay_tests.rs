@@ -13,6 +13,7 @@ use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::overlay::Overlay;
 use crate::index::store::{Generation, ReplicaMarks};
 use crate::log::record::Record;
+use crate::log::segment::ReadySegment;
 use crate::log::writer::FlushStep;
 use crate::sim::disk::Disk;
 use crate::types::{HardState, Nanos};
@@ -198,4 +199,27 @@ fn committed_entries_that_are_not_found_are_damage() {
     let core = written.replayed();
     assert_eq!(core.damaged().collect::<Vec<_>>(), [ONE]);
     assert_eq!(terms(&core, TWO, 1), [Some(Term(0)), Some(Term(1))]);
+}
+
+/// Who joined has a log that names no replica at first, so a lost one was once taken for that: admitted again under its old id, the
+/// replica could have voted twice.
+#[test]
+fn a_log_without_a_segment_is_a_lost_one() {
+    let written = Written::created();
+    let mut config = written.config;
+    for joined in [false, true] {
+        config.joined = joined;
+        let mut gone = Disk::new(config.log);
+        let started = replay(&config, &mut gone, written.index.reader(), &mut written.index.writer());
+        assert!(matches!(started.err(), Some(ReplayError::LogGone)), "joined: {joined}");
+    }
+    let mut new = Disk::new(config.log);
+    new.begin_segment(ReadySegment {
+        number: 1,
+        salt: 7,
+        life: 1,
+    });
+    new.finish_segment(1);
+    let started = replay(&config, &mut new, written.index.reader(), &mut written.index.writer());
+    assert_eq!(started.expect("it was made so").core.replicas().count(), 0);
 }

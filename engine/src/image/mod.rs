@@ -13,10 +13,14 @@
 //! slows only its own image. Whoever hears nothing for too long gives up; a new attempt starts from the beginning in a
 //! new space, and the rows of the old one are deleted in bounded steps.
 //!
-//! - [`send`]: the leader's side. - [`receive`]: the member's side.
+//! Nothing is read and no segment kept for an image before the member has said that it is there. If the index has gone on
+//! until then, what it holds by now is begun as another attempt.
+//!
+//! - [`offer`]: before the member has answered. - [`send`]: the leader's side. - [`receive`]: the member's side.
 //!
 //! Not here, on purpose: who needs one (`core::members`), what the log and raft make of it (`core::machine`).
 
+pub mod offer;
 pub mod receive;
 pub mod send;
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use margate_net::ids::{ClusterId, ReplicaId, ShardId, Term};
 use margate_net::message::{Direction, MemberBody, MemberMessage};
 
+use super::offer::begin;
 use crate::core::event::{LogReadFault, PeerName, ReadTicket};
 use crate::index::error::IndexError;
 use crate::index::row::Row;
@@ -28,6 +29,23 @@ pub struct Addressee {
     pub peer: PeerName,
     /// This image's number.
     pub attempt: u64,
+}
+
+impl Addressee {
+    /// A message of this image.
+    #[must_use]
+    pub fn say(&self, body: MemberBody) -> MemberMessage {
+        let Self {
+            shard, from, to, attempt, ..
+        } = *self;
+        MemberMessage {
+            shard,
+            from,
+            to,
+            attempt,
+            body,
+        }
+    }
 }
 
 /// What a step of it wants.
@@ -80,11 +98,7 @@ impl<R: IndexReader> Sending<R> {
     /// An image of what a reader shows of a replica.
     #[must_use]
     pub fn new(to: Addressee, cluster: ClusterId, reader: R, marks: ReplicaMarks, now: Nanos) -> Self {
-        let begin = MemberBody::Begin {
-            applied: marks.applied,
-            applied_term: marks.applied_term,
-            state: marks.state.clone(),
-        };
+        let begin = begin(&marks);
         Self {
             to,
             cluster,
@@ -120,7 +134,7 @@ impl<R: IndexReader> Sending<R> {
         }
         let body = self.message.clone()?;
         self.said_at = now;
-        Some(self.say(body))
+        Some(self.to.say(body))
     }
 
     /// The member has taken everything up to a number.
@@ -199,7 +213,7 @@ impl<R: IndexReader> Sending<R> {
     /// What to say when it is given up.
     #[must_use]
     pub fn give_up(&self) -> MemberMessage {
-        self.say(MemberBody::GiveUp)
+        self.to.say(MemberBody::GiveUp)
     }
 
     fn plan(&mut self, bytes_max: usize) -> Result<(), IndexError> {
@@ -243,19 +257,6 @@ impl<R: IndexReader> Sending<R> {
     fn speak(&mut self, now: Nanos, body: MemberBody) -> MemberMessage {
         self.message = Some(body.clone());
         self.said_at = now;
-        self.say(body)
-    }
-
-    fn say(&self, body: MemberBody) -> MemberMessage {
-        let Addressee {
-            shard, from, to, attempt, ..
-        } = self.to;
-        MemberMessage {
-            shard,
-            from,
-            to,
-            attempt,
-            body,
-        }
+        self.to.say(body)
     }
 }

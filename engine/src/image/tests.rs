@@ -351,7 +351,7 @@ proptest! {
     fn any_bytes_are_the_beginning_of_an_image_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
         let begin = begin(bytes.clone().into());
         let taken = Receiving::new(PEER, &begin, MEMBER, Space(5), Nanos(1));
-        prop_assert_eq!(taken.is_some(), ShardState::decode(&bytes).is_ok());
+        prop_assert_eq!(taken.is_some(), ShardState::decode(&bytes).is_ok_and(|state| state.members.is_sound()));
     }
 }
 
@@ -373,6 +373,35 @@ fn begin(state: Bytes) -> MemberMessage {
 fn receiving(version_high: u64) -> Receiving {
     let begin = begin(state(version_high).encode());
     Receiving::new(PEER, &begin, MEMBER, Space(5), Nanos(1)).expect("it makes sense")
+}
+
+/// Raft panics over them, and would again at every start.
+#[test]
+fn an_image_whose_members_make_no_sense_is_none() {
+    let ids = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect::<Vec<_>>();
+    let taken = |voters: &[u64], outgoing: &[u64], learners: &[u64]| {
+        let members = Members {
+            voters: ids(voters),
+            outgoing: ids(outgoing),
+            learners: ids(learners),
+            highest: ReplicaId(4),
+            ..Members::default()
+        };
+        let state = ShardState { members, ..state(9) };
+        Receiving::new(PEER, &begin(state.encode()), MEMBER, Space(5), Nanos(1)).is_some()
+    };
+    assert!(taken(&[1, 2, 3], &[], &[4]) && taken(&[1, 2, 4], &[1, 2, 3], &[]));
+    for (voters, outgoing, learners) in [
+        (&[1, 2, 2][..], &[][..], &[4][..]),
+        (&[1, 2, 0], &[], &[4]),
+        (&[1, 2, 5], &[], &[4]),
+        (&[1, 2, 4], &[], &[4]),
+        (&[1, 2, 3], &[1, 2, 4], &[4]),
+        (&[1, 2, 3], &[], &[4, 4]),
+        (&[1, 2, 3], &[3, 3], &[]),
+    ] {
+        assert!(!taken(voters, outgoing, learners), "{voters:?} {outgoing:?} {learners:?}");
+    }
 }
 
 fn piece(number: u64, key: &str, version: u64) -> MemberBody {

@@ -19,17 +19,21 @@ use margate_net::ids::{ClusterId, CoreId, DirectoryId, MapEpoch, NodeId};
 use margate_net::runtime::connection::{Connection, dial, greet};
 use margate_net::runtime::listener::{Incoming, Listener};
 
+use super::clock;
 use super::directory::{DataDirectory, DirectoryError};
 use super::node::{NodeError, Start};
 use super::notify::Notify;
 use super::server;
 use crate::bootstrap::identity::{Creation, Identity};
 use crate::bootstrap::machine::{Bootstrap, BootstrapError, Effect, Event};
+use crate::types::Nanos;
 
 /// Milliseconds between tries to reach peers that have not answered.
 const RETRY_MS: u64 = 200;
 /// Milliseconds a peer has to answer; it is asked again.
 const ANSWER_MS_MAX: u64 = 2_000;
+/// Time for which others are members and this node is not before it says so.
+const TOLD_AFTER: Nanos = Nanos::from_millis(2_000);
 /// Answers gathered for one creation record: the dialler sends it again if it hears nothing.
 const ANSWERS_MAX: usize = 64;
 
@@ -84,6 +88,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
     let accepting = glommio::spawn_local(accept(listener, Rc::clone(&shared), greeting));
     let own_directory = shared.machine.borrow().identity().directory;
     tracing::warn!(directory = %own_directory, bootstrap = start.config.bootstrap, "not part of a deployment yet: waiting for the other nodes");
+    let mut heard = Heard::default();
     let result = loop {
         let events = std::mem::take(&mut *shared.inbox.borrow_mut());
         let mut effects = Vec::new();
@@ -102,6 +107,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
         if start.stop.is_requested() {
             break Ok(None);
         }
+        heard.look(&shared.machine.borrow());
         let retry = async {
             sleep(Duration::from_millis(RETRY_MS)).await;
             shared.inbox.borrow_mut().push(Event::Retry);
@@ -112,6 +118,34 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
     sleep(Duration::from_millis(RETRY_MS / 4)).await;
     accepting.cancel().await;
     result
+}
+
+/// Who is part of a deployment that this node has not joined.
+#[derive(Default)]
+struct Heard {
+    members: BTreeSet<NodeId>,
+    /// Since when; nothing once it was said.
+    since: Option<Nanos>,
+}
+
+impl Heard {
+    /// Says so where it stays that way: while a deployment is being made it does for a moment.
+    fn look(&mut self, machine: &Bootstrap) {
+        let members: BTreeSet<NodeId> = machine.members_heard().collect();
+        let now = clock::monotonic();
+        if members != self.members {
+            (self.members, self.since) = (members, Some(now));
+        }
+        if !self.members.is_empty() && self.since.take_if(|since| now.since(*since) >= TOLD_AFTER).is_some() {
+            let members: Vec<String> = self.members.iter().map(ToString::to_string).collect();
+            tracing::warn!(
+                members = members.join(" "),
+                "these nodes are members of a deployment, and this directory is empty: it joins once the first node of the list is a \
+                 member, or, being the first itself, once most nodes are. If most of them have lost their data, that is when it is given \
+                 back to them"
+            );
+        }
+    }
 }
 
 fn perform(effects: Vec<Effect>, start: &Start, directory: &DataDirectory, shared: &Rc<Shared>) -> Result<(), DirectoryError> {

@@ -514,7 +514,14 @@ impl CoreStart {
             cluster: self.log_config.cluster,
             directory: self.log_config.directory,
         };
-        let mut files = SegmentFiles::list(&self.log).map_err(in_log)?;
+        let mut files = SegmentFiles::list(&self.log).map_err(|source| match source.kind() {
+            // The folder was made with the core.
+            io::ErrorKind::NotFound => NodeError::Replay {
+                core,
+                source: ReplayError::LogGone,
+            },
+            _ => in_log(source),
+        })?;
         self.check_segment_size(&files)?;
         // What the scan will take for durable may still be in the disk's cache, if the process alone died: the index is brought up to it,
         // votes and acknowledgements will rest on it.
@@ -539,9 +546,11 @@ impl CoreStart {
         });
         let (replayed, writer) = replayed.map_err(|source| match source {
             ReplayError::Index(source) => NodeError::Index { core, source },
-            source @ (ReplayError::Scan(_) | ReplayError::IndexStale { .. } | ReplayError::LogLost { .. } | ReplayError::State { .. }) => {
-                NodeError::Replay { core, source }
-            }
+            source @ (ReplayError::Scan(_)
+            | ReplayError::IndexStale { .. }
+            | ReplayError::LogGone
+            | ReplayError::LogLost { .. }
+            | ReplayError::State { .. }) => NodeError::Replay { core, source },
         })?;
         files.discard(&replayed.found.discard).map_err(in_log)?;
         let found = &replayed.found;

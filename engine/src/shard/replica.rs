@@ -464,7 +464,23 @@ impl Replica {
         }
     }
 
-    /// A core wants to be a member, with a replica newer than the one it has lost, if it has. Its replica's id, once it is one.
+    /// Whether it votes, as far as it knows.
+    #[must_use]
+    pub fn votes(&self) -> bool {
+        let members = &self.state.members;
+        members.voters.contains(&self.name.replica) || members.outgoing.contains(&self.name.replica)
+    }
+
+    /// Whether it only follows, and nobody leads it any more: it may have been dismissed, which nobody tells who never speaks.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        !self.votes() && self.group.is_left_alone()
+    }
+
+    /// A core wants to be a member, with a replica newer than the one it has lost, if it has. Its replica's id, once it is a learner.
+    ///
+    /// One that votes is never named again: it may have voted in this term, and whoever does not know that any more must come with a new
+    /// directory.
     pub fn admit_member(&mut self, (node, core, directory): (NodeId, CoreId, DirectoryId), lost: ReplicaId) -> Option<ReplicaId> {
         if !self.is_ready() {
             return None;
@@ -482,7 +498,7 @@ impl Replica {
                 tracing::info!(name = %self.name, %node, %replica, "a new member is admitted");
             }
         }
-        admitted
+        admitted.filter(|admitted| self.state.members.learners.contains(admitted))
     }
 
     /// Whether an answer under way needs a value from a segment.

@@ -217,7 +217,7 @@ impl Host {
             left,
         };
         match replay(config, &mut reads, self.index.reader(), &mut self.index.writer()) {
-            Ok(_) | Err(ReplayError::LogLost { .. } | ReplayError::IndexStale { .. }) => Ok(false),
+            Ok(_) | Err(ReplayError::LogGone | ReplayError::LogLost { .. } | ReplayError::IndexStale { .. }) => Ok(false),
             Err(ReplayError::Scan(ScanError::Read(ReadFault::System { code: EIO, .. }))) => Ok(true),
             Err(error) => Err(Violation::NotStarted {
                 node: self.log.node,

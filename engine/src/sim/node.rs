@@ -194,11 +194,11 @@ impl Node {
         assert!(!self.is_up(), "a running node's disks stay");
         let directory = DirectoryId(u128::from(dice.any()) << 64 | u128::from(dice.any()));
         (self.joined, self.renewed) = (true, true);
-        let empty = |host: &Host| Host {
+        let mut joined = |host: &Host| Host {
             was_hurt: host.was_hurt || host.hurt.is_hurt(),
-            ..Host::empty(LogConfig { directory, ..host.log })
+            ..Host::joined(LogConfig { directory, ..host.log }, dice)
         };
-        let hosts = self.hosts.iter().map(empty).collect();
+        let hosts = self.hosts.iter().map(&mut joined).collect();
         std::mem::replace(&mut self.hosts, hosts)
     }
 
@@ -235,6 +235,19 @@ impl Node {
     }
 }
 
+/// A disk with the segment that every core is made with.
+fn first_segment(log: LogConfig, dice: &mut Dice) -> (Disk, ReadySegment) {
+    let first = ReadySegment {
+        number: 1,
+        salt: dice.any(),
+        life: 1,
+    };
+    let mut disk = Disk::new(log);
+    disk.begin_segment(first);
+    disk.finish_segment(first.number);
+    (disk, first)
+}
+
 impl Host {
     fn empty(log: LogConfig) -> Self {
         Self {
@@ -253,18 +266,17 @@ impl Host {
     }
 
     fn create(log: LogConfig, map: &Map, wall: Nanos, dice: &mut Dice) -> Self {
-        let mut disk = Disk::new(log);
-        let first = ReadySegment {
-            number: 1,
-            salt: dice.any(),
-            life: 1,
-        };
-        disk.begin_segment(first);
-        disk.finish_segment(1);
+        let (mut disk, first) = first_segment(log, dice);
         for flush in creation::creation_flushes(log, first, creation::checkpoints(map, log.node, log.core, wall), wall) {
             disk.begin_write(&flush);
             disk.finish_write();
         }
+        Self { disk, ..Self::empty(log) }
+    }
+
+    /// A core of a node that joins: its log holds nothing yet.
+    fn joined(log: LogConfig, dice: &mut Dice) -> Self {
+        let (disk, _) = first_segment(log, dice);
         Self { disk, ..Self::empty(log) }
     }
 
@@ -317,7 +329,7 @@ impl Host {
         };
         let node = self.log.node;
         let replayed = replayed.map_err(|error| match error {
-            ReplayError::LogLost { .. } if self.hurt.is_hurt() => Violation::LogLost { node },
+            ReplayError::LogGone | ReplayError::LogLost { .. } if self.hurt.is_hurt() => Violation::LogLost { node },
             error => Violation::NotStarted {
                 node,
                 why: error.to_string(),

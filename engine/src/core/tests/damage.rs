@@ -4,8 +4,10 @@ use margate_net::error::Refusal;
 
 use super::driven::Driven;
 use super::peers::{Append, Peer};
+use crate::core::replay::{ReplayError, replay};
 use crate::index::store::IndexReader;
 use crate::log::limits::BLOCK_BYTES;
+use crate::sim::disk::Disk;
 use crate::types::Position;
 
 /// Leads the shard whose replica loses entries.
@@ -146,4 +148,17 @@ fn a_replica_that_lost_entries_after_a_generation_stays_stopped_over_restarts() 
     }
     core.heartbeat(next, 9);
     stays_stopped(core);
+}
+
+/// The index knows a vote as of its last generation; what was voted since is gone with the log.
+#[test]
+fn an_index_does_not_stand_for_a_lost_log() {
+    let mut core = Driven::created(1, &[]);
+    core.tick(25);
+    core.set(1, "key", b"value");
+    core.fill_index();
+    assert!(core.marked(1).0 > 0);
+    let mut gone = Disk::new(core.config.log);
+    let started = replay(&core.config, &mut gone, core.index.reader(), &mut core.index.writer());
+    assert!(matches!(started.err(), Some(ReplayError::LogGone)));
 }

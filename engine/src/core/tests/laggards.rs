@@ -1,11 +1,11 @@
 //! Old entries for members that lag, from a leader that has just restarted and holds none of them in memory.
 
-use margate_net::ids::{LogIndex, NodeId, ShardId};
+use margate_net::ids::{CoreId, LogIndex, NodeId, ReplicaId, ShardId};
 use margate_net::message::{MemberBody, MemberMessage};
 
 use super::driven::Driven;
 use super::peers::{Append, Peer};
-use crate::core::event::PeerName;
+use crate::core::event::{Event, PeerName};
 use crate::log::limits::BLOCK_BYTES;
 use crate::types::Position;
 
@@ -89,6 +89,38 @@ fn entries_reclaimed_while_they_are_read_are_not_sent() {
     core.tick(1);
     let begins = |(to, message): &(PeerName, MemberMessage)| to.node == NodeId(3) && matches!(message.body, MemberBody::Begin { .. });
     assert!(core.members.iter().any(begins), "{:?}", core.members);
+}
+
+/// What was read for a replica that has ended meanwhile says nothing to the one that follows it.
+#[test]
+fn a_fetch_does_not_outlive_its_replica() {
+    let mut core = restarted_with_old_entries(16, b"v");
+    let term = core.elected();
+    let refused = core.refused_event(Peer { shard: 1, node: 3, term }, ENTRIES);
+    let reads = core.reads;
+    core.turn([refused]);
+    assert_eq!(core.reads, reads + 1, "one read is under way");
+    let (here, other) = (core.replica_on(1, 1), core.replica_on(1, 2));
+    let directory = core.config.log.directory;
+    let next = ReplicaId(here.0 + 10);
+    let said = [(here, MemberBody::Removed), (next, MemberBody::Admit { directory })];
+    core.turn(said.map(|(to, body)| Event::Member {
+        from: PeerName {
+            node: NodeId(2),
+            core: CoreId(0),
+        },
+        message: MemberMessage {
+            shard: ShardId(1),
+            from: other,
+            to,
+            attempt: 0,
+            body,
+        },
+    }));
+    assert_eq!((core.running(), core.damaged()), (vec![1], vec![]), "another runs");
+    core.pass(1);
+    assert_eq!(core.reads, reads + 1, "it is read on for the next replica");
+    assert_eq!(core.core.counters().entries_fetched, 0);
 }
 
 /// The index holds nothing at the restart, so what precedes the first entry is known from nowhere but the rule that

@@ -97,6 +97,13 @@ impl Driven {
         self.hear(spoken(from, PeerMessage { from: replica, ..message }));
     }
 
+    /// Hears that a member has all entries up to this one.
+    pub(super) fn acknowledged(&mut self, from: Peer, index: u64) {
+        let message = self.message(from, PeerMessageKind::AppendResponse);
+        let index = LogIndex(index);
+        self.hear(spoken(from, PeerMessage { index, ..message }));
+    }
+
     /// Hears a leader's beat.
     pub(super) fn heartbeat(&mut self, from: Peer, commit: u64) {
         let message = self.message(from, PeerMessageKind::Heartbeat);

@@ -32,6 +32,8 @@ pub(crate) struct Node {
     config: NodeConfig,
     pub(crate) durable: Identity,
     pub(crate) process: Option<Process>,
+    /// The directory it had before.
+    shelf: Option<Identity>,
     /// Why the process ended by itself.
     pub(crate) failed: Option<BootstrapError>,
     life: u64,
@@ -67,6 +69,7 @@ impl World {
                 id,
                 config: config(id, count, &[]),
                 durable,
+                shelf: None,
                 process: None,
                 failed: None,
                 life: 0,
@@ -122,6 +125,21 @@ impl World {
         assert!(self.node(id).process.is_none(), "node {id} is running");
         self.node(id).durable = self.empty(id);
         vec![said(id, &format!("has the new directory {}", self.directories))]
+    }
+
+    /// As a wipe, but what was lost is found again.
+    pub(crate) fn put_by(&mut self, id: u64) -> Vec<Said> {
+        let node = self.node(id);
+        node.shelf = Some(node.durable.clone());
+        self.wipe(id)
+    }
+
+    /// The directory that was put by is back; the process must be down.
+    pub(crate) fn bring_back(&mut self, id: u64) -> Vec<Said> {
+        let node = self.node(id);
+        assert!(node.process.is_none(), "node {id} is running");
+        node.durable = node.shelf.take().expect("it was put by");
+        Vec::new()
     }
 
     /// From its next start on the node is configured with other shards than the rest.

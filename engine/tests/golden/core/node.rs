@@ -120,6 +120,7 @@ impl Node {
         self.config.joined = true;
         self.config.log.directory.0 += 100;
         self.disk = Disk::new(self.config.log);
+        let _made_with_the_core = self.disk.prewrite(1);
     }
 
     /// So many of the newest generations are gone.

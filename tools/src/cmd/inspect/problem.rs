@@ -36,6 +36,8 @@ pub(super) enum Problem {
     Damage(Damage),
     #[error("{name} was created here and is not in the log: the log was lost; delete this node's data directory, and the node joins anew")]
     LogLost { name: ReplicaName },
+    #[error("the log has no segment file: it was lost; delete this node's data directory, and the node joins anew")]
+    LogGone,
     #[error(
         "log segments {from} to {to} are gone, and the checkpoints rest on them: restore them, or delete this node's data directory, and the node joins anew"
     )]

@@ -162,6 +162,9 @@ impl Survey {
             }
         }
         self.note_replaced();
+        if self.segments.is_empty() {
+            problems.add(Problem::LogGone);
+        }
         // What a damage took may have been the very creation of a replica.
         let lost = |name: &ReplicaName| end.damage.iter().any(|damage| damage.replicas.include(*name));
         let known = |name: &ReplicaName| self.replicas.contains_key(name) || self.successor(*name).is_some();
