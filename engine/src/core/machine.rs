@@ -238,11 +238,10 @@ impl<R: IndexReader> Core<R> {
         self.settle_images(out);
         self.judge_writes(out);
         // While a flush is in flight operations gather: one entry per shard and flush, not one per turn.
-        if !self.log.in_flight() && self.log.has_room() {
-            self.reclaim(moment, out)?;
-            if !self.room.is_full() {
-                self.propose(moment, out)?;
-            }
+        let in_flight = self.log.in_flight();
+        self.reclaim(moment, in_flight, out)?;
+        if !in_flight && self.log.has_room() && !self.room.is_full() {
+            self.propose(moment, out)?;
         }
         self.collect(moment, out)?;
         if std::mem::take(&mut self.ticked) {
@@ -260,7 +259,7 @@ impl<R: IndexReader> Core<R> {
     /// Monotonic time at which [`Core::end_turn`] has something to do without an event.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
-        let at_once = (self.reclaims() && self.reclaim.is_hungry(&self.log))
+        let at_once = (self.reclaims() && self.reclaim.is_hungry(&self.log, self.room.is_low()))
             || self.running.values().any(|running| running.replica.group().has_progress());
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
@@ -464,9 +463,15 @@ impl<R: IndexReader> Core<R> {
         Ok(())
     }
 
-    fn reclaim(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+    fn reclaim(&mut self, moment: Moment, in_flight: bool, out: &mut Effects) -> Result<(), Halt> {
         if self.reclaims() {
-            self.with_reclaim(|reclaim, ground| reclaim.turn(moment, ground, out))?;
+            self.with_reclaim(|reclaim, ground| {
+                if in_flight {
+                    reclaim.read_on(ground, out);
+                    return Ok(());
+                }
+                reclaim.turn(moment, ground, out)
+            })?;
         }
         Ok(())
     }

@@ -6,9 +6,12 @@
 //!                                                 queued      durable     durable      used again or deleted
 //! ```
 //! Invariants: only a segment that replay no longer needs is begun, so its entries are applied and durable in the index;
-//! whether an effect lives is looked up in the turn that queues its copy, and the copy is in that turn's batch (so in the log a
+//! whether an effect lives is looked up in the turn that queues its copy, and the copy is in the next batch (so in the log a
 //! copy stands before the commit of anything newer, and rebuilding an index in log order is right); a pointer moves only
 //! to a durable copy, and only if it still points to the original; checkpoints are written once the index holds all of it.
+//!
+//! Copies go ahead of what is queued, and take a share of each batch and no more: under a load that always fills the next batch the log
+//! stays bounded, and so do clients' waits. Reading goes on while a flush is under way, so that there is something to copy after it.
 //!
 //! A delete is copied once: an older value of its key may have been copied behind it while it was not yet applied. Met
 //! again, as a copy, nothing older can follow any more.
@@ -32,7 +35,7 @@ use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::Index;
 use crate::limits;
 use crate::log::batch::ScannedBatch;
-use crate::log::effects::{EffectKind, EntryData, EntryDataBuilder, effect_bytes};
+use crate::log::effects::{ENTRY_DATA_HEADER_BYTES, EffectKind, EntryData, EntryDataBuilder, effect_bytes};
 use crate::log::fetch::walk_chunk;
 use crate::log::limits::BATCH_BYTES_MAX;
 use crate::log::record::{Record, RecordBody};
@@ -41,6 +44,9 @@ use crate::log::writer::LogWriter;
 use crate::planted::Planted;
 use crate::types::{Nanos, Position, ReplicaName, ValueHash};
 use margate_net::ids::Version;
+
+/// Bytes of a hard state and of a checkpoint without its state, as records: what they take is far less.
+const CLOSING_BYTES: usize = 512;
 
 /// What reclaim works on: its core's parts.
 pub(super) struct Ground<'a, R: IndexReader> {
@@ -107,14 +113,21 @@ enum State {
     Settling {
         generation: u64,
     },
-    /// Until so many records are durable.
-    Closing {
-        records: u64,
-    },
+    /// Until what it wrote last is durable.
+    Closing(Closed),
     /// Until the driver says that the file is gone, or ready under another number: this one.
     Releasing {
         to: Option<u32>,
     },
+}
+
+/// Where checkpoints went.
+#[derive(Clone, Copy, Debug)]
+enum Closed {
+    /// Into the batch of this number.
+    Ahead { batch: u64 },
+    /// Behind so many records.
+    Queued { records: u64 },
 }
 
 /// How far the segment is read.
@@ -130,6 +143,10 @@ struct Scan {
     sequence: u64,
     ended: bool,
     candidates: VecDeque<Candidate>,
+    /// Bytes of them.
+    candidate_bytes: u64,
+    /// How much of them there should be: what the last turn might have looked at.
+    ahead: Budget,
     /// The last entry of each replica in the segment.
     last: BTreeMap<ReplicaName, LogIndex>,
 }
@@ -156,6 +173,15 @@ struct Budget {
     bytes: u64,
 }
 
+impl Budget {
+    const fn steps(count: u64) -> Self {
+        Self {
+            effects: limits::RECLAIM_EFFECTS_PER_TURN * count as usize,
+            bytes: limits::RECLAIM_BYTES_PER_TURN * count,
+        }
+    }
+}
+
 impl Reclaim {
     /// What it has done since the start.
     pub(super) fn done(&self) -> Reclaimed {
@@ -163,10 +189,13 @@ impl Reclaim {
     }
 
     /// Whether a turn without an event would get it further.
-    pub(super) fn is_hungry(&self, log: &LogWriter) -> bool {
+    pub(super) fn is_hungry(&self, log: &LogWriter, pressed: bool) -> bool {
         match &self.state {
-            State::Scanning(scan) => !scan.candidates.is_empty() && !log.in_flight() && log.fits_next(1),
-            State::Idle | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. } => false,
+            State::Scanning(scan) => scan
+                .candidates
+                .front()
+                .is_some_and(|next| next.fits(ENTRY_DATA_HEADER_BYTES, log, pressed)),
+            State::Idle | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => false,
         }
     }
 
@@ -175,7 +204,7 @@ impl Reclaim {
         matches!(&self.state, State::Scanning(scan) if scan.ticket == Some(ticket))
     }
 
-    /// One bounded step. To be called before the turn's flush is made.
+    /// One bounded step. To be called before the turn's flush is made, if none is in flight.
     ///
     /// # Errors
     /// [`IndexError`]: the index cannot be read, which stops the node.
@@ -194,21 +223,25 @@ impl Reclaim {
             }
             State::Settling { generation } => {
                 if ground.generations.durable() >= *generation {
-                    close(moment.wall, ground)?;
-                    self.state = State::Closing {
-                        records: ground.log.pushed(),
-                    };
+                    self.state = State::Closing(close(moment.wall, ground)?);
                 }
             }
-            State::Closing { records } => {
+            State::Closing(closed) => {
                 let oldest = ground.log.oldest_segment();
-                if ground.durability.reached(false) >= *records && !ground.held && !is_needed(oldest, ground) {
+                if closed.is_durable(ground.log, ground.durability) && !ground.held && !is_needed(oldest, ground) {
                     self.release(ground, out)?;
                 }
             }
             State::Releasing { .. } => {}
         }
         Ok(())
+    }
+
+    /// Reads on, which it does while a flush is in flight too.
+    pub(super) fn read_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
+        if let State::Scanning(scan) = &mut self.state {
+            scan.read_on(ground, out);
+        }
     }
 
     /// A piece of the segment was read.
@@ -295,6 +328,8 @@ impl Scan {
             sequence: 0,
             ended: false,
             candidates: VecDeque::new(),
+            candidate_bytes: 0,
+            ahead: Budget::steps(1),
             last: BTreeMap::new(),
         }
     }
@@ -304,7 +339,8 @@ impl Scan {
     }
 
     fn read_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
-        if self.ended || self.ticket.is_some() || !self.candidates.is_empty() {
+        let enough = self.candidates.len() >= self.ahead.effects || self.candidate_bytes >= self.ahead.bytes;
+        if self.ended || self.ticket.is_some() || enough {
             return;
         }
         let room = ground.config.segment_bytes.saturating_sub(self.at.offset) as usize;
@@ -385,26 +421,31 @@ impl Scan {
                 RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => continue,
             };
             let Ok(entry) = EntryData::parse(data) else { continue };
-            self.candidates.extend(entry.effects().map(|(offset, effect)| Candidate {
-                name: record.name,
-                space: record.space,
-                kind: effect.kind,
-                key: chunk.slice_ref(effect.key),
-                value: chunk.slice_ref(effect.value),
-                version: effect.version,
-                hash: effect.hash,
-                position: Position {
-                    segment: data_position.segment,
-                    offset: data_position.offset + offset,
-                },
-                second,
-            }));
+            for (offset, effect) in entry.effects() {
+                let candidate = Candidate {
+                    name: record.name,
+                    space: record.space,
+                    kind: effect.kind,
+                    key: chunk.slice_ref(effect.key),
+                    value: chunk.slice_ref(effect.value),
+                    version: effect.version,
+                    hash: effect.hash,
+                    position: Position {
+                        segment: data_position.segment,
+                        offset: data_position.offset + offset,
+                    },
+                    second,
+                };
+                self.candidate_bytes += candidate.bytes();
+                self.candidates.push_back(candidate);
+            }
         }
     }
 
     /// Looks at some candidates and queues copies of those that live. Bytes of them.
     fn copy<R: IndexReader>(&mut self, wall: Nanos, ground: &mut Ground<'_, R>, done: &mut Reclaimed) -> Result<u64, IndexError> {
         let (mut budget, mut copied) = (budget(ground)?, 0);
+        self.ahead = budget;
         while budget.effects > 0
             && budget.bytes > 0
             && let Some(first) = self.candidates.front()
@@ -415,10 +456,9 @@ impl Scan {
             let mut rows = Vec::new();
             let mut full = false;
             while let Some(next) = self.candidates.front().filter(|next| (next.name, next.space) == (name, space)) {
-                let bytes = effect_bytes(next.key.len(), next.value.len() as u64);
-                let length = data.len() + usize::try_from(bytes).unwrap_or(usize::MAX);
-                let too_long = length > record_bytes && !data.is_empty();
-                full = !ground.log.fits_next(length);
+                let bytes = next.bytes();
+                full = !next.fits(data.len(), ground.log, ground.pressed);
+                let too_long = next.after(data.len()) > record_bytes && !data.is_empty();
                 if too_long || full || budget.effects == 0 {
                     break;
                 }
@@ -428,6 +468,7 @@ impl Scan {
                     next.add(&mut data, &mut rows, done);
                     copied += bytes;
                 }
+                self.candidate_bytes -= bytes;
                 self.candidates.pop_front();
             }
             if !data.is_empty() {
@@ -461,6 +502,23 @@ impl Scan {
 }
 
 impl Candidate {
+    /// Bytes of a copy, beside those of the record it stands in.
+    fn bytes(&self) -> u64 {
+        effect_bytes(self.key.len(), self.value.len() as u64)
+    }
+
+    /// Bytes of the data with a copy of this.
+    fn after(&self, data_bytes: usize) -> usize {
+        data_bytes.saturating_add(usize::try_from(self.bytes()).unwrap_or(usize::MAX))
+    }
+
+    /// Whether the next batch has room for a record of so many bytes of data and a copy of this.
+    fn fits(&self, data_bytes: usize, log: &LogWriter, pressed: bool) -> bool {
+        let room = log.room_ahead(batch_parts(pressed));
+        let alone = data_bytes == ENTRY_DATA_HEADER_BYTES && log.nothing_ahead();
+        self.after(data_bytes) <= room || alone && room > 0
+    }
+
     fn lives<R: IndexReader>(&self, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
         let held = ground.index.get(self.space, &self.key)?;
         Ok(match (self.kind, held) {
@@ -540,56 +598,98 @@ fn target_bytes<R: IndexReader>(live: u64, pressed: bool, ground: &Ground<'_, R>
 fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
     let target = target_bytes(ground.index.reader().live_bytes()?, false, ground);
     let excess = log_bytes(ground).saturating_mul(1_000) / target.max(1);
-    let step = match excess {
-        _ if ground.pressed => 16,
+    let steps = match excess {
         0..1_100 => 1,
         1_100..1_250 => 4,
-        _ => 16,
+        1_250..1_500 => 16,
+        _ => 64,
     };
-    Ok(Budget {
-        effects: limits::RECLAIM_EFFECTS_PER_TURN * step,
-        bytes: limits::RECLAIM_BYTES_PER_TURN * step as u64,
+    Ok(Budget::steps(if ground.pressed { steps.max(16) } else { steps }))
+}
+
+impl Closed {
+    fn is_durable(self, log: &LogWriter, durability: &Durability) -> bool {
+        match self {
+            Self::Ahead { batch } => log.last_sequence() >= batch,
+            Self::Queued { records } => durability.reached(false) >= records,
+        }
+    }
+}
+
+/// Hard states and checkpoints to the log's end: what a rebuild begins with once the segment is gone. They go ahead of the queue, whose
+/// length would be added to the time that each segment takes, unless they are long, or the beginning of a replica is queued itself.
+fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result<Closed, IndexError> {
+    let (mut records, mut bytes, mut begins) = (Vec::new(), 0, false);
+    for marks in ground.index.reader().replica_marks()? {
+        if let Some(running) = ground.running.get(&marks.name.shard)
+            && running.replica.name() == marks.name
+        {
+            bytes += CLOSING_BYTES + marks.state.len();
+            begins |= marks.applied == LogIndex(0);
+            closing_records(running, marks, timestamp, ground, &mut records);
+        }
+    }
+    let ahead = !begins && bytes <= ground.log.room_ahead(batch_parts(ground.pressed));
+    for record in records {
+        if ahead {
+            ground.log.push_ahead(record);
+        } else {
+            ground.log.push(record);
+        }
+    }
+    Ok(if ahead {
+        Closed::Ahead {
+            batch: ground.log.next_sequence(),
+        }
+    } else {
+        Closed::Queued {
+            records: ground.log.pushed(),
+        }
     })
 }
 
-/// Hard states and checkpoints to the log's end: what a rebuild begins with once the segment is gone.
-fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
-    let kept_from = ground.log.oldest_segment() + 1;
-    for marks in ground.index.reader().replica_marks()? {
-        let Some(running) = ground
-            .running
-            .get(&marks.name.shard)
-            .filter(|running| running.replica.name() == marks.name)
-        else {
-            continue;
-        };
-        let ReplicaMarks {
-            name,
-            space,
-            applied,
-            applied_term,
-            state,
-            ..
-        } = marks;
-        ground.log.push(Record::HardState {
-            name,
-            space: running.replica.space,
-            state: running.durable_hard_state,
-            timestamp,
-        });
-        // Where an image came into force since, its own checkpoint is the newer one.
-        if running.replica.space != space || ground.planted.checkpoint_forgotten() {
-            continue;
-        }
-        ground.log.push(Record::Checkpoint {
-            name,
-            space,
-            applied,
-            applied_term,
-            kept_from,
-            state,
-            timestamp,
-        });
+/// A replica's hard state, and its checkpoint.
+fn closing_records<R: IndexReader>(
+    running: &Running,
+    marks: ReplicaMarks,
+    timestamp: Nanos,
+    ground: &Ground<'_, R>,
+    records: &mut Vec<Record>,
+) {
+    let ReplicaMarks {
+        name,
+        space,
+        applied,
+        applied_term,
+        state,
+        ..
+    } = marks;
+    records.push(Record::HardState {
+        name,
+        space: running.replica.space,
+        state: running.durable_hard_state,
+        timestamp,
+    });
+    // Where an image came into force since, its own checkpoint is the newer one.
+    if running.replica.space != space || ground.planted.checkpoint_forgotten() {
+        return;
     }
-    Ok(())
+    records.push(Record::Checkpoint {
+        name,
+        space,
+        applied,
+        applied_term,
+        kept_from: ground.log.oldest_segment() + 1,
+        state,
+        timestamp,
+    });
+}
+
+/// Of so many parts of a batch copies take one.
+const fn batch_parts(pressed: bool) -> usize {
+    if pressed {
+        limits::RECLAIM_PRESSED_BATCH_PARTS
+    } else {
+        limits::RECLAIM_BATCH_PARTS
+    }
 }

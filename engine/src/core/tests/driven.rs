@@ -123,6 +123,12 @@ impl Driven {
         self.turn(answer);
     }
 
+    /// A turn with all answers of the disk and the index so far, and these events.
+    pub(super) fn turn_after_answers(&mut self, events: impl IntoIterator<Item = Event>) {
+        let answers = std::mem::take(&mut self.events);
+        self.turn(answers.into_iter().chain(events).collect::<Vec<_>>());
+    }
+
     /// A turn with one event, and all that follows from it.
     pub(super) fn hear(&mut self, event: Event) {
         self.turn([event]);
@@ -213,15 +219,19 @@ impl Driven {
         }
     }
 
+    /// A client that sets a key, as an event for a test that makes the turns itself.
+    pub(super) fn set_event(&mut self, shard: u64, key: &'static str, value: &'static [u8]) -> Event {
+        self.request(shard, set(key, value))
+    }
+
+    /// Replies that left since this was asked last.
+    pub(super) fn take_replies(&mut self) -> Vec<Reply> {
+        std::mem::take(&mut self.replies)
+    }
+
     /// Sets a key; panics unless that is acknowledged.
     pub(super) fn set(&mut self, shard: u64, key: &'static str, value: &'static [u8]) {
-        let set = Operation::Set {
-            key: Bytes::from_static(key.as_bytes()),
-            value: Bytes::from_static(value),
-            precondition: Precondition::Always,
-            returning: Returning::default(),
-        };
-        let outcome = self.ask(shard, set);
+        let outcome = self.ask(shard, set(key, value));
         assert!(
             matches!(outcome, Ok(Success::Written { .. })),
             "{key} is not acknowledged: {outcome:?}"
@@ -259,6 +269,14 @@ impl Driven {
     }
 
     fn ask(&mut self, shard: u64, operation: Operation) -> Result<Success, Refusal> {
+        let request = self.request(shard, operation);
+        let id = self.requests;
+        self.hear(request);
+        let reply = self.replies.iter().find(|reply| reply.id == id);
+        reply.expect("it is answered").outcome.clone()
+    }
+
+    fn request(&mut self, shard: u64, operation: Operation) -> Event {
         self.requests += 1;
         let id = self.requests;
         let request = Request {
@@ -268,12 +286,10 @@ impl Driven {
             timeout_ms: 60_000,
             operation,
         };
-        self.hear(Event::Requests {
+        Event::Requests {
             connection: ConnectionId(1),
             requests: vec![ReceivedRequest { id, request: Ok(request) }],
-        });
-        let reply = self.replies.iter().find(|reply| reply.id == id);
-        reply.expect("it is answered").outcome.clone()
+        }
     }
 
     /// Where each running replica stands, in the order of shards.
@@ -329,5 +345,14 @@ impl Driven {
         let (_, offset) = found.next().expect("it is in the log");
         assert!(found.next().is_none(), "it is in the log twice");
         self.disk.rot(Position { segment: 1, offset });
+    }
+}
+
+fn set(key: &'static str, value: &'static [u8]) -> Operation {
+    Operation::Set {
+        key: Bytes::from_static(key.as_bytes()),
+        value: Bytes::from_static(value),
+        precondition: Precondition::Always,
+        returning: Returning::default(),
     }
 }

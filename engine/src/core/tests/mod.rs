@@ -3,7 +3,7 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `appends`, `damage`, `laggards`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any schedule of one core
+//! - `appends`, `damage`, `full_queues`, `laggards`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any schedule of one core
 //!   on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
@@ -12,6 +12,7 @@ mod appends;
 mod damage;
 mod driven;
 pub(super) mod fixture;
+mod full_queues;
 mod laggards;
 mod peers;
 mod reclaim;
