@@ -199,6 +199,12 @@ impl Reclaim {
         }
     }
 
+    /// Whether something that it has read waits to be looked at.
+    #[cfg(test)]
+    pub(super) fn has_candidates(&self) -> bool {
+        matches!(&self.state, State::Scanning(scan) if !scan.candidates.is_empty())
+    }
+
     /// Whether a read is its own.
     pub(super) fn reads_with(&self, ticket: ReadTicket) -> bool {
         matches!(&self.state, State::Scanning(scan) if scan.ticket == Some(ticket))

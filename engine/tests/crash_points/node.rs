@@ -164,8 +164,7 @@ impl Node {
     /// Starts a node on its files, of which the ledger says what is in them.
     pub(crate) fn open(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
         let (node, mut files, discard) = Self::replay(root, config, ledger)?;
-        let finish = files.discard(&discard).and_then(|()| files.sync());
-        finish.map_err(|error| error.to_string())?;
+        files.discard(&discard).map_err(|error| error.to_string())?;
         Ok(node)
     }
 

@@ -40,6 +40,10 @@ pub(super) struct Driven {
     /// Reads from the log since the start.
     pub(super) reads: usize,
     pub(super) index: MemoryStore,
+    /// Whether writes begin and do not end.
+    pub(super) holds_writes: bool,
+    /// Segments that are still to be made, while that waits.
+    pub(super) held_segments: Option<Vec<u32>>,
     events: VecDeque<Event>,
     replies: Vec<Reply>,
     now: Nanos,
@@ -88,6 +92,8 @@ impl Driven {
             commits: 0,
             reads: 0,
             index,
+            holds_writes: false,
+            held_segments: None,
             events: VecDeque::new(),
             replies: Vec::new(),
             now,
@@ -140,6 +146,11 @@ impl Driven {
         self.now = self.now.plus(Nanos::from_millis(millis));
     }
 
+    /// Whether the core wants a turn at once, or an answer is there for one.
+    pub(super) fn wants_turn(&self) -> bool {
+        !self.events.is_empty() || self.core.deadline().is_some_and(|due| due <= self.now)
+    }
+
     /// Time passes, then a turn and all that follows from it.
     pub(super) fn pass(&mut self, millis: u64) {
         self.wait(millis);
@@ -161,12 +172,10 @@ impl Driven {
 
     fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
-            let events = std::mem::take(&mut self.events);
-            let due = self.core.deadline().is_some_and(|due| due <= self.now);
-            if events.is_empty() && !due {
+            if !self.wants_turn() {
                 return;
             }
-            self.turn(events);
+            self.turn_after_answers([]);
         }
         panic!("no rest after {TURNS_MAX} turns and {} reads", self.reads);
     }
@@ -192,16 +201,10 @@ impl Driven {
                     let (_, ready) = self.disk.finish_recycle().expect("it was begun");
                     self.events.push_back(Event::SegmentReady(ready));
                 }
-                Effect::PrepareSegment { number } => {
-                    self.salts += 1;
-                    self.disk.begin_segment(ReadySegment {
-                        number,
-                        salt: self.salts,
-                        life: 1,
-                    });
-                    let ready = self.disk.finish_segment(number).expect("it was begun");
-                    self.events.push_back(Event::SegmentReady(ready));
-                }
+                Effect::PrepareSegment { number } => match &mut self.held_segments {
+                    Some(held) => held.push(number),
+                    None => self.make_segment(number),
+                },
                 Effect::Read { ticket, position, length } => {
                     self.reads += 1;
                     let result = self.disk.read_at(position, length);
@@ -212,11 +215,30 @@ impl Driven {
                 Effect::SendMember { to, message } => self.members.push((to, message)),
                 Effect::Write(flush) => {
                     self.disk.begin_write(&flush);
-                    self.disk.finish_write().expect("it was begun");
-                    self.events.push_back(Event::Flushed { sequence: flush.sequence });
+                    if !self.holds_writes {
+                        self.disk.finish_write().expect("it was begun");
+                        self.events.push_back(Event::Flushed { sequence: flush.sequence });
+                    }
                 }
             }
         }
+    }
+
+    /// Segments are made again, those that waited first.
+    pub(super) fn release_segments(&mut self) {
+        let held = self.held_segments.take().expect("they were held");
+        held.into_iter().for_each(|number| self.make_segment(number));
+    }
+
+    fn make_segment(&mut self, number: u32) {
+        self.salts += 1;
+        self.disk.begin_segment(ReadySegment {
+            number,
+            salt: self.salts,
+            life: 1,
+        });
+        let ready = self.disk.finish_segment(number).expect("it was begun");
+        self.events.push_back(Event::SegmentReady(ready));
     }
 
     /// A client that sets a key, as an event for a test that makes the turns itself.

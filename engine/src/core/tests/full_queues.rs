@@ -109,3 +109,43 @@ fn a_follower_under_steady_full_load_reclaims() {
         assert_eq!(core.stale(1, key).as_deref(), Ok(&VALUE[..]), "{key}");
     }
 }
+
+/// A core whose disk makes no more segments after so many turns of full load, and that has heard everything.
+fn short_of_segments(turns: usize) -> Driven {
+    let mut core = Driven::with_segments(1, &["m"], SEGMENT_BYTES);
+    core.tick(25);
+    COLD.iter().for_each(|key| core.set(1, key, &VALUE));
+    for turn in 0..turns + TURNS_TO_FILL {
+        if turn == turns {
+            core.held_segments = Some(Vec::new());
+        }
+        let sets: Vec<_> = (0..WRITES_PER_TURN / 2).map(|_| core.set_event(2, "z", &VALUE)).collect();
+        core.turn_after_answers(sets);
+    }
+    let mut more = 0;
+    while core.wants_turn() {
+        core.turn_after_answers([]);
+        more += 1;
+        assert!(more < TURNS, "it asks for turn after turn, though nothing can be written");
+    }
+    core
+}
+
+/// Where the share of the next batch is taken and there is no place for that batch, reclaim once asked for turn after turn.
+#[test]
+fn a_reclaim_that_cannot_move_asks_for_no_turn_and_goes_on_with_room() {
+    let mut met = 0;
+    for turns in 0..TURNS_TO_FILL {
+        let mut core = short_of_segments(turns);
+        met += usize::from(core.core.reclaim.has_candidates());
+        let before = core.core.counters().reclaimed;
+        core.release_segments();
+        core.pass(1);
+        let after = core.core.counters().reclaimed;
+        assert!(after.segments > before.segments, "{after:?} after {before:?}");
+        for key in COLD {
+            assert_eq!(core.stale(1, key).as_deref(), Ok(&VALUE[..]), "{key}");
+        }
+    }
+    assert!(met > 0, "it never had something to copy");
+}

@@ -3,12 +3,13 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `appends`, `damage`, `full_queues`, `laggards`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any schedule of one core
+//! - `appends`, `cached`, `damage`, `full_queues`, `laggards`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any schedule of one core
 //!   on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
 mod appends;
+mod cached;
 mod damage;
 mod driven;
 pub(super) mod fixture;
