@@ -3,6 +3,7 @@
 
 use super::driven::Driven;
 use super::peers::{Append, Peer};
+use crate::core::event::Event;
 
 /// A batch takes what is left of it after its first block.
 const SEGMENT_BYTES: u32 = 64 << 10;
@@ -110,6 +111,16 @@ fn a_follower_under_steady_full_load_reclaims() {
     }
 }
 
+/// Until it has nothing more to do.
+fn rest(core: &mut Driven) {
+    let mut turns = 0;
+    while core.wants_turn() {
+        core.turn_after_answers([]);
+        turns += 1;
+        assert!(turns < TURNS, "it asks for turn after turn");
+    }
+}
+
 /// A core whose disk makes no more segments after so many turns of full load, and that has heard everything.
 fn short_of_segments(turns: usize) -> Driven {
     let mut core = Driven::with_segments(1, &["m"], SEGMENT_BYTES);
@@ -122,12 +133,7 @@ fn short_of_segments(turns: usize) -> Driven {
         let sets: Vec<_> = (0..WRITES_PER_TURN / 2).map(|_| core.set_event(2, "z", &VALUE)).collect();
         core.turn_after_answers(sets);
     }
-    let mut more = 0;
-    while core.wants_turn() {
-        core.turn_after_answers([]);
-        more += 1;
-        assert!(more < TURNS, "it asks for turn after turn, though nothing can be written");
-    }
+    rest(&mut core);
     core
 }
 
@@ -148,4 +154,23 @@ fn a_reclaim_that_cannot_move_asks_for_no_turn_and_goes_on_with_room() {
         }
     }
     assert!(met > 0, "it never had something to copy");
+}
+
+/// What a core that stops still had to copy is nothing to hurry for.
+#[test]
+fn a_reclaim_that_may_not_go_on_asks_for_no_turn() {
+    let mut core = Driven::with_segments(1, &["m"], SEGMENT_BYTES);
+    core.tick(25);
+    COLD.iter().for_each(|key| core.set(1, key, &VALUE));
+    for _ in 0..TURNS {
+        let sets: Vec<_> = (0..WRITES_PER_TURN / 2).map(|_| core.set_event(2, "z", &VALUE)).collect();
+        core.turn_after_answers(sets);
+        if core.core.reclaim.has_candidates() {
+            core.turn_after_answers([Event::Stop]);
+            rest(&mut core);
+            assert!(core.core.reclaim.has_candidates() && !core.core.log.in_flight());
+            return;
+        }
+    }
+    panic!("nothing was to be copied in {TURNS} turns");
 }
