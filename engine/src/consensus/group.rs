@@ -343,29 +343,28 @@ impl Group {
     /// The member whose log reaches furthest and that was heard of lately, beside this one.
     #[must_use]
     pub fn best_successor(&self) -> Option<ReplicaId> {
-        let here = self.name.replica.0;
-        let tracker = self.raw.raft.prs();
-        let voters = tracker.conf().voters();
-        let others = tracker
-            .iter()
-            .filter(|(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
         // Lowest id wins a tie, so that the choice is the same in every run.
-        others
-            .max_by_key(|(id, progress)| (progress.matched, std::cmp::Reverse(**id)))
-            .map(|(id, _)| ReplicaId(*id))
+        let best = self
+            .voters_heard_of()
+            .max_by_key(|(member, matched)| (*matched, std::cmp::Reverse(*member)));
+        best.map(|(member, _)| member)
     }
 
     /// The member that has the whole log durable, so that it can lead at once; of several the one of the lowest id.
     #[must_use]
     pub fn ready_successor(&self, fit: impl Fn(ReplicaId) -> bool) -> Option<ReplicaId> {
-        let here = self.name.replica.0;
-        let tracker = self.raw.raft.prs();
+        let ready = self.voters_heard_of().filter(|(_, matched)| *matched == self.last());
+        ready.map(|(member, _)| member).filter(|member| fit(*member)).min()
+    }
+
+    /// Other voters that were heard of lately, and the last entry that each is known to have.
+    fn voters_heard_of(&self) -> impl Iterator<Item = (ReplicaId, LogIndex)> {
+        let (here, tracker) = (self.name.replica.0, self.raw.raft.prs());
         let voters = tracker.conf().voters();
         let others = tracker
             .iter()
-            .filter(|(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
-        let ready = others.filter(|(_, progress)| progress.matched == self.last().0);
-        ready.map(|(id, _)| ReplicaId(*id)).filter(|id| fit(*id)).min()
+            .filter(move |(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
+        others.map(|(id, progress)| (ReplicaId(*id), LogIndex(progress.matched)))
     }
 
     /// The last entry that a member is known to have.
