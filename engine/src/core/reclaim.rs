@@ -174,10 +174,10 @@ struct Budget {
 }
 
 impl Budget {
-    const fn steps(count: u64) -> Self {
+    const fn steps(count: usize) -> Self {
         Self {
-            effects: limits::RECLAIM_EFFECTS_PER_TURN * count as usize,
-            bytes: limits::RECLAIM_BYTES_PER_TURN * count,
+            effects: limits::RECLAIM_EFFECTS_PER_TURN * count,
+            bytes: limits::RECLAIM_BYTES_PER_TURN * count as u64,
         }
     }
 }
