@@ -19,13 +19,15 @@
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
 //! - `members`: admission of members, images sent and taken. `copies`: records of copies under way.
-//! - [`reclaim`]: old segments come free.
+//! - [`reclaim`]: old segments come free. `pace`: when, and how fast. `scanning`: what lives in one is copied. `closing`: what is
+//!   written before it goes.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - `status`: what it says of itself.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 
+mod closing;
 mod copies;
 pub mod creation;
 mod disks;
@@ -35,12 +37,14 @@ pub mod generations;
 pub mod laggards;
 pub mod machine;
 mod members;
+mod pace;
 pub mod peers;
 mod rebuilding;
 pub mod reclaim;
 pub mod replay;
 mod replaying;
 pub mod room;
+mod scanning;
 mod status;
 pub mod values;
 
