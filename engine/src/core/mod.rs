@@ -12,7 +12,7 @@
 //! is in flight operations gather; when it returns, all that gathered goes with the next one. No timer.
 //!
 //! - [`event`]: what goes in and out.
-//! - [`machine`]: the dispatcher.
+//! - [`machine`]: the dispatcher. `progress`: from consensus to the log and back.
 //! - [`durability`]: what waits for which flush.
 //! - [`peers`]: messages grouped by core, with rounds.
 //! - [`values`]: values for answers: cache, then reads from the log.
@@ -39,6 +39,7 @@ pub mod machine;
 mod members;
 mod pace;
 pub mod peers;
+mod progress;
 mod rebuilding;
 pub mod reclaim;
 pub mod replay;
