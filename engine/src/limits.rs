@@ -55,10 +55,15 @@ pub const RECLAIM_PER_MILLE: u64 = 1_750;
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
-/// Effects of such a segment looked at in one turn, each a look-up of a microsecond; up to 16 times as many under pressure.
+/// Effects of such a segment looked at in one turn, each a look-up of a microsecond; up to 64 times as many the longer the log is.
 pub const RECLAIM_EFFECTS_PER_TURN: usize = 128;
-/// Bytes of such effects in one turn; up to 16 times as many under pressure.
+/// Bytes of such effects in one turn; up to 64 times as many, twice what a batch takes, so that no load outruns reclaim.
 pub const RECLAIM_BYTES_PER_TURN: u64 = 128 << 10;
+/// Copies take one of so many parts of a batch, whatever else is queued: with an evenly spread load a quarter suffices (see
+/// [`RECLAIM_PER_MILLE`]), and what is queued is delayed by no more.
+pub const RECLAIM_BATCH_PARTS: usize = 4;
+/// The same while the disk is low: nothing is more urgent than room then.
+pub const RECLAIM_PRESSED_BATCH_PARTS: usize = 2;
 /// Bytes of copies in one record.
 pub const RELOCATION_RECORD_BYTES: usize = 64 << 10;
 /// Rows in one piece of an image.

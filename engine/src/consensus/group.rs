@@ -18,10 +18,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::called::Calling;
 use super::convert;
+use super::sanity::StepFault;
 use super::window::{BatchPlace, EntryWindow, Place, RestoredLog, Wanted};
 use crate::limits;
-use crate::log::effects::EntryData;
-use crate::log::limits::ENTRY_DATA_BYTES_MAX;
 use crate::shard::members::{Change, Members};
 use crate::types::{HardState, ReplicaName};
 
@@ -80,76 +79,22 @@ pub struct Progress {
     pub reads: Vec<(u64, LogIndex)>,
 }
 
-/// A message from a peer was not stepped.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StepFault {
-    /// It is meant for another incarnation of this replica.
-    #[error("the message is for replica {to}, this is {here}")]
-    OtherReplica {
-        /// Whom it is meant for.
-        to: ReplicaId,
-        /// Who this is.
-        here: ReplicaId,
-    },
-    /// This replica knows nothing yet and waits for its first image.
-    #[error("this replica waits for its first image")]
-    AwaitsImage,
-    /// Its sender is no member.
-    #[error("the sender, replica {from}, is not a member of the shard")]
-    NotAMember {
-        /// The sender.
-        from: ReplicaId,
-    },
-    /// Its numbers cannot be: entries not contiguous, terms falling or above the message's, indexes out of range.
-    #[error("the message's terms or indexes contradict each other: {what}")]
-    Insane {
-        /// Which rule it breaks.
-        what: &'static str,
-    },
-    /// An entry's data are not what its kind says.
-    #[error("entry {index} does not hold what its kind says")]
-    BadEntry {
-        /// The entry.
-        index: LogIndex,
-    },
-    /// It asks for a vote, and this replica started so lately that it may have promised a leader not to give one.
-    #[error("it asks for a vote {ticks} ticks too early after this replica's start")]
-    TooEarly {
-        /// How many more it must wait.
-        ticks: usize,
-    },
-    /// The window of entries not yet applied is full; the leader will send again.
-    #[error("the window of entries not yet applied is full with {bytes} bytes")]
-    WindowFull {
-        /// Bytes in it.
-        bytes: usize,
-    },
-    /// The leader knows that this replica acknowledged entries it no longer has (design section 6).
-    #[error("a heartbeat says that {commit} is committed here, but the log ends at {last}: acknowledged entries are lost")]
-    LostEntries {
-        /// The commit in the heartbeat.
-        commit: LogIndex,
-        /// The end of this log.
-        last: LogIndex,
-    },
-}
-
 /// A proposal was not taken: nothing was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped;
 
 /// One replica's Raft.
 pub struct Group {
-    name: ReplicaName,
-    raw: RawNode<EntryWindow>,
+    pub(super) name: ReplicaName,
+    pub(super) raw: RawNode<EntryWindow>,
     election_ticks: usize,
     preferred: bool,
     /// Whether its leader seems dead, so that the dice do not count.
     hurried: bool,
     /// Ticks for which it gives no vote.
-    quiet_ticks: usize,
+    pub(super) quiet_ticks: usize,
     keeps_promises: bool,
-    steps_lost: bool,
+    pub(super) steps_lost: bool,
     dice: StdRng,
     role: (Term, Role),
     unflushed: VecDeque<u64>,
@@ -349,29 +294,28 @@ impl Group {
     /// The member whose log reaches furthest and that was heard of lately, beside this one.
     #[must_use]
     pub fn best_successor(&self) -> Option<ReplicaId> {
-        let here = self.name.replica.0;
-        let tracker = self.raw.raft.prs();
-        let voters = tracker.conf().voters();
-        let others = tracker
-            .iter()
-            .filter(|(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
         // Lowest id wins a tie, so that the choice is the same in every run.
-        others
-            .max_by_key(|(id, progress)| (progress.matched, std::cmp::Reverse(**id)))
-            .map(|(id, _)| ReplicaId(*id))
+        let best = self
+            .voters_heard_of()
+            .max_by_key(|(member, matched)| (*matched, std::cmp::Reverse(*member)));
+        best.map(|(member, _)| member)
     }
 
     /// The member that has the whole log durable, so that it can lead at once; of several the one of the lowest id.
     #[must_use]
     pub fn ready_successor(&self, fit: impl Fn(ReplicaId) -> bool) -> Option<ReplicaId> {
-        let here = self.name.replica.0;
-        let tracker = self.raw.raft.prs();
+        let ready = self.voters_heard_of().filter(|(_, matched)| *matched == self.last());
+        ready.map(|(member, _)| member).filter(|member| fit(*member)).min()
+    }
+
+    /// Other voters that were heard of lately, and the last entry that each is known to have.
+    fn voters_heard_of(&self) -> impl Iterator<Item = (ReplicaId, LogIndex)> {
+        let (here, tracker) = (self.name.replica.0, self.raw.raft.prs());
         let voters = tracker.conf().voters();
         let others = tracker
             .iter()
-            .filter(|(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
-        let ready = others.filter(|(_, progress)| progress.matched == self.last().0);
-        ready.map(|(id, _)| ReplicaId(*id)).filter(|id| fit(*id)).min()
+            .filter(move |(id, progress)| **id != here && progress.recent_active && voters.contains(**id));
+        others.map(|(id, progress)| (ReplicaId(*id), LogIndex(progress.matched)))
     }
 
     /// The last entry that a member is known to have.
@@ -627,63 +571,6 @@ impl Group {
             .collect()
     }
 
-    fn check(&self, message: &PeerMessage) -> Result<(), StepFault> {
-        if message.to != self.name.replica {
-            return Err(StepFault::OtherReplica {
-                to: message.to,
-                here: self.name.replica,
-            });
-        }
-        if self.raw.raft.prs().conf().voters().ids().is_empty() {
-            return Err(StepFault::AwaitsImage);
-        }
-        if message.from == message.to || self.raw.raft.prs().get(message.from.0).is_none() {
-            return Err(StepFault::NotAMember { from: message.from });
-        }
-        check_numbers(message)?;
-        match message.kind {
-            PeerMessageKind::Append => self.check_append(message),
-            PeerMessageKind::Heartbeat if self.proves_loss(message) => Err(StepFault::LostEntries {
-                commit: message.commit,
-                last: self.last(),
-            }),
-            // Where the old leader handed over, it has given its tenure up.
-            PeerMessageKind::PreVote | PeerMessageKind::Vote if self.quiet_ticks > 0 && message.context != CAMPAIGN_TRANSFER => {
-                Err(StepFault::TooEarly { ticks: self.quiet_ticks })
-            }
-            PeerMessageKind::AppendResponse
-            | PeerMessageKind::Heartbeat
-            | PeerMessageKind::HeartbeatResponse
-            | PeerMessageKind::PreVote
-            | PeerMessageKind::PreVoteResponse
-            | PeerMessageKind::Vote
-            | PeerMessageKind::VoteResponse
-            | PeerMessageKind::TimeoutNow => Ok(()),
-        }
-    }
-
-    /// The leader says at most what this replica has acknowledged.
-    fn proves_loss(&self, heartbeat: &PeerMessage) -> bool {
-        heartbeat.commit > self.last() && heartbeat.term >= self.term() && !self.steps_lost
-    }
-
-    fn check_append(&self, message: &PeerMessage) -> Result<(), StepFault> {
-        for entry in &message.entries {
-            let whole = match entry.kind {
-                EntryKind::Normal => entry.data.is_empty() || fits(&entry.data) && EntryData::parse(&entry.data).is_ok(),
-                EntryKind::Membership => Change::parse(&entry.data).is_some(),
-            };
-            if !whole {
-                return Err(StepFault::BadEntry { index: entry.index });
-            }
-        }
-        let bytes = self.bytes_above(LogIndex(self.raw.raft.raft_log.applied));
-        if !message.entries.is_empty() && bytes > limits::WINDOW_PINNED_BYTES_MAX {
-            return Err(StepFault::WindowFull { bytes });
-        }
-        Ok(())
-    }
-
     /// Whenever raft may have thrown its own dice, ours decide.
     fn settle(&mut self) {
         let now = (self.term(), self.role());
@@ -713,49 +600,11 @@ impl Group {
     }
 }
 
-/// What the raft crate writes into the vote requests of a member that was told to campaign.
-const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
-
-/// Whether the log takes an entry of this size.
-fn fits(data: &Bytes) -> bool {
-    data.len() <= ENTRY_DATA_BYTES_MAX
-}
-
 fn outgoing(shard: ShardId, messages: Vec<raft::eraftpb::Message>) -> Vec<PeerMessage> {
     messages
         .into_iter()
         .filter_map(|message| convert::to_peer(shard, message))
         .collect()
-}
-
-fn check_numbers(message: &PeerMessage) -> Result<(), StepFault> {
-    const SANE: u64 = u64::MAX / 4;
-    let insane = |what| Err(StepFault::Insane { what });
-    let numbers = [
-        message.term.0,
-        message.log_term.0,
-        message.index.0,
-        message.commit.0,
-        message.commit_term.0,
-        message.reject_hint.0,
-    ];
-    if numbers.iter().any(|number| *number > SANE) {
-        return insane("a number is beyond any log");
-    }
-    if message.term == Term(0) {
-        return insane("a message between members carries a term");
-    }
-    if message.kind != PeerMessageKind::Append && !message.entries.is_empty() {
-        return insane("only an append carries entries");
-    }
-    let (mut index, mut term) = (message.index, message.log_term);
-    for entry in &message.entries {
-        if entry.index != index.next() || entry.term < term || entry.term > message.term {
-            return insane("entries are not contiguous or their terms fall");
-        }
-        (index, term) = (entry.index, entry.term);
-    }
-    Ok(())
 }
 
 /// An entry of the raft crate as the log and the shard want it.

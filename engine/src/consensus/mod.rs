@@ -7,6 +7,7 @@
 //!            Progress: entries and hard state to append, messages (now | once durable), committed, reads
 //! ```
 //! - [`group`]: one replica's RawNode, with our dice and our rules before every step.
+//! - [`sanity`]: what a message must be like before it is stepped.
 //! - [`tenure`]: the time in which a leader may answer reads alone.
 //! - [`window`]: the entries raft may ask for, in memory; older ones are fetched from the log.
 //! - `called`: whose raft is being called, should it panic.
@@ -18,5 +19,6 @@
 pub(crate) mod called;
 pub mod convert;
 pub mod group;
+pub mod sanity;
 pub mod tenure;
 pub mod window;

@@ -1,5 +1,5 @@
-//! Records of copies on their way to the log: reclaim's, and rows of images. Who asked for them hears where they lie once they are
-//! durable, in the order in which they were queued.
+//! Records of copies on their way to the log: reclaim's, which go ahead of all that is queued, and rows of images, which take their turn.
+//! Who asked for them hears where they lie once they are durable, in the order in which they were queued.
 
 use std::collections::VecDeque;
 
@@ -49,34 +49,44 @@ pub(super) struct Copied {
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
+    /// Reclaim's: all of them are in the next batch, before the others.
+    ahead: VecDeque<Copied>,
+    /// Those of images.
     queued: VecDeque<Copied>,
     placed: Vec<Copied>,
-    /// Records of reclaim under way.
-    of_reclaim: usize,
 }
 
 impl Copies {
     /// Queues a record. `from` says where a copied value was, by its key's place in the data.
     pub(super) fn push(&mut self, log: &mut LogWriter, copied: Copied, data: Bytes, timestamp: Nanos) {
-        log.push(Record::Relocation {
+        let record = Record::Relocation {
             name: copied.name,
             space: copied.space,
             data,
             timestamp,
-        });
-        self.of_reclaim += usize::from(copied.purpose == Purpose::Reclaim);
-        self.queued.push_back(copied);
+        };
+        match copied.purpose {
+            Purpose::Image { .. } => {
+                log.push(record);
+                self.queued.push_back(copied);
+            }
+            Purpose::Reclaim => {
+                log.push_ahead(record);
+                self.ahead.push_back(copied);
+            }
+        }
     }
 
     /// Whether reclaim has some under way.
     pub(super) fn has_of_reclaim(&self) -> bool {
-        self.of_reclaim > 0
+        !self.ahead.is_empty() || self.placed.iter().any(|copied| copied.purpose == Purpose::Reclaim)
     }
 
     /// The batch that is about to be written holds the next of them, at these places.
     pub(super) fn placed(&mut self, places: &[Position]) {
         for at in places {
-            let mut copied = self.queued.pop_front().expect("every copy in a batch was queued here");
+            let next = self.ahead.pop_front().or_else(|| self.queued.pop_front());
+            let mut copied = next.expect("every copy in a batch was queued here");
             for copy in &mut copied.rows {
                 copy.row.position.segment = at.segment;
                 copy.row.position.offset += at.offset;
@@ -87,9 +97,7 @@ impl Copies {
 
     /// That batch is durable.
     pub(super) fn durable(&mut self) -> Vec<Copied> {
-        let durable = std::mem::take(&mut self.placed);
-        self.of_reclaim -= durable.iter().filter(|copied| copied.purpose == Purpose::Reclaim).count();
-        durable
+        std::mem::take(&mut self.placed)
     }
 }
 
@@ -160,21 +168,22 @@ mod tests {
     }
 
     proptest! {
-        /// However many fit a batch, and whatever is queued while one is written: each comes back once, in the order it was queued,
-        /// after the flush that holds it, with the place where its bytes are.
+        /// However many fit a batch, and whatever is queued while one is written: each comes back once, those of each purpose in the
+        /// order they were queued, after the flush that holds them, with the place where their bytes are; reclaim's after the next flush.
         #[test]
         fn copies_come_back_in_order_with_their_places(
             records in proptest::collection::vec((any::<bool>(), 0..3_000usize), 1..40), between in proptest::collection::vec(1..6usize, 1..40),
         ) {
             let config = fixture::config(1, &[], 16 << 10);
             let (mut log, mut copies) = (LogWriter::new(config.log, Resume::fresh()), Copies::default());
-            let (mut waiting, mut queued, mut back) = (records.iter().zip(0u64..), 0, Vec::new());
+            let (mut waiting, mut back) = (records.iter().zip(0u64..).peekable(), Vec::new());
             let (mut bytes, mut turns) = (Vec::new(), between.iter().cycle());
             while back.len() < records.len() {
-                for ((of_reclaim, length), at) in waiting.by_ref().take(*turns.next().expect("a cycle")) {
+                for _ in 0..*turns.next().expect("a cycle") {
+                    let may_go = |of_reclaim: bool| !of_reclaim || log.room_ahead(2) > 2 * 3_100 || log.room_ahead(2) > 0 && log.nothing_ahead();
+                    let Some(((of_reclaim, length), at)) = waiting.next_if(|((of_reclaim, _), _)| may_go(*of_reclaim)) else { break };
                     let image = Purpose::Image { shard: NAME.shard, number: at };
                     push(&mut copies, &mut log, at, if *of_reclaim { Purpose::Reclaim } else { image }, *length);
-                    queued += 1;
                 }
                 for number in log.segments_wanted(usize::MAX) {
                     log.segment_ready(ReadySegment { number, salt: u64::from(number), life: 1 });
@@ -183,16 +192,20 @@ mod tests {
                 let mut batch = vec![0; flush.length];
                 flush.encode_into(&mut batch);
                 bytes.push((Position { segment: flush.segment, offset: flush.offset }, batch));
+                let of_reclaim = copies.ahead.len();
                 copies.placed(&flush.relocations);
-                let unfinished = records.iter().take(queued).skip(back.len()).any(|(of_reclaim, _)| *of_reclaim);
-                prop_assert_eq!(copies.has_of_reclaim(), unfinished);
+                prop_assert_eq!(copies.has_of_reclaim(), of_reclaim > 0);
                 log.flushed(flush.sequence, Nanos(1));
-                back.extend(copies.durable());
-                prop_assert!(copies.durable().is_empty(), "once");
+                let durable = copies.durable();
+                prop_assert_eq!(durable.iter().filter(|copied| copied.purpose == Purpose::Reclaim).count(), of_reclaim);
+                back.extend(durable);
+                prop_assert!(!copies.has_of_reclaim() && copies.durable().is_empty(), "once");
             }
-            prop_assert!(!copies.has_of_reclaim());
+            // Sorting keeps the order of those that are equal.
+            back.sort_by_key(|copied| copied.purpose == Purpose::Reclaim);
+            let (of_images, of_reclaim): (Vec<_>, Vec<_>) = records.iter().zip(0u64..).partition(|((of_reclaim, _), _)| !of_reclaim);
             prop_assert!(bytes.first().is_none_or(|(at, _)| *at >= first_batch(1)));
-            for ((copied, (of_reclaim, length)), at) in back.iter().zip(&records).zip(0u64..) {
+            for (copied, ((of_reclaim, length), at)) in back.iter().zip(of_images.into_iter().chain(of_reclaim)) {
                 prop_assert_eq!(copied.purpose == Purpose::Reclaim, *of_reclaim);
                 let versions: Vec<_> = copied.rows.iter().map(|row| row.row.version.0).collect();
                 prop_assert_eq!(versions, [2 * at, 2 * at + 1]);

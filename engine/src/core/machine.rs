@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
-use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId, Space};
+use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId};
 use margate_net::map::Map;
 use margate_net::message::{DiskRoom, PeerMessage, PeerMessageKind, Reply};
 
@@ -21,19 +21,16 @@ use super::peers::Peers;
 use super::reclaim::{Ground, Reclaim, Reclaimed};
 use super::room::{DiskLimits, Room};
 use super::values::{Owner, Tickets, Values};
-use crate::consensus::group::{Progress, StepFault, entry_parts};
-use crate::consensus::window::{BatchPlace, Place};
-use crate::image::receive::Receiving;
+use crate::consensus::sanity::StepFault;
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::Index;
-use crate::log::flush::Flush;
 use crate::log::record::Record;
 use crate::log::segment::LogConfig;
-use crate::log::writer::{FlushStep, LogWriter};
+use crate::log::writer::LogWriter;
 use crate::planted::Planted;
 use crate::shard::answer::{Answer, ConnectionId, Ticket};
 use crate::shard::replica::Replica;
-use crate::types::{HardState, Nanos, ReplicaName};
+use crate::types::{HardState, Nanos};
 
 /// Everything a core is made of at start; [`super::replay`] makes it.
 pub struct CoreParts<R: IndexReader> {
@@ -70,12 +67,12 @@ pub struct CoreParts<R: IndexReader> {
 /// A replica, and what the log holds of its vote.
 pub(super) struct Running {
     pub(super) replica: Replica,
-    waiting: WaitingQueue,
+    pub(super) waiting: WaitingQueue,
     pub(super) durable_hard_state: HardState,
     /// The progress with which an image comes into force.
-    installing: Option<u64>,
+    pub(super) installing: Option<u64>,
     /// The member epoch whose homes are known.
-    homes_of: Option<MemberEpoch>,
+    pub(super) homes_of: Option<MemberEpoch>,
 }
 
 impl Running {
@@ -238,11 +235,10 @@ impl<R: IndexReader> Core<R> {
         self.settle_images(out);
         self.judge_writes(out);
         // While a flush is in flight operations gather: one entry per shard and flush, not one per turn.
-        if !self.log.in_flight() && self.log.has_room() {
-            self.reclaim(moment, out)?;
-            if !self.room.is_full() {
-                self.propose(moment, out)?;
-            }
+        let in_flight = self.log.in_flight();
+        self.reclaim(moment, in_flight, out)?;
+        if !in_flight && self.log.has_room() && !self.room.is_full() {
+            self.propose(moment, out)?;
         }
         self.collect(moment, out)?;
         if std::mem::take(&mut self.ticked) {
@@ -260,7 +256,7 @@ impl<R: IndexReader> Core<R> {
     /// Monotonic time at which [`Core::end_turn`] has something to do without an event.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
-        let at_once = (self.reclaims() && self.reclaim.is_hungry(&self.log))
+        let at_once = (self.reclaims() && self.reclaim.is_hungry(&self.log, self.room.is_low()))
             || self.running.values().any(|running| running.replica.group().has_progress());
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
@@ -464,9 +460,15 @@ impl<R: IndexReader> Core<R> {
         Ok(())
     }
 
-    fn reclaim(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+    fn reclaim(&mut self, moment: Moment, in_flight: bool, out: &mut Effects) -> Result<(), Halt> {
         if self.reclaims() {
-            self.with_reclaim(|reclaim, ground| reclaim.turn(moment, ground, out))?;
+            self.with_reclaim(|reclaim, ground| {
+                if in_flight {
+                    reclaim.read_on(ground, out);
+                    return Ok(());
+                }
+                reclaim.turn(moment, ground, out)
+            })?;
         }
         Ok(())
     }
@@ -505,218 +507,6 @@ impl<R: IndexReader> Core<R> {
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
         }
         Ok(())
-    }
-
-    /// Takes every replica's progress, applies what is committed and answers.
-    fn collect(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
-        let mut answers: Vec<Answer> = Vec::new();
-        let mut unfit = Vec::new();
-        for running in self.running.values_mut() {
-            let replica = &mut running.replica;
-            replica.confirm_reads(moment.now);
-            for _ in 0..PROGRESS_PER_TURN_MAX {
-                let Some(progress) = replica.progress(moment.now, &mut answers) else {
-                    break;
-                };
-                if progress.installed.is_some() {
-                    let image = self.transfers.installing(replica.name().shard);
-                    self.log.push(installation(image, moment.wall));
-                    running.waiting.queued(self.log.pushed());
-                    running.installing = Some(progress.number);
-                }
-                let vote_kept = !self.planted.vote_not_persisted();
-                // What follows an image is in its space, though that is not in force before all of this is durable.
-                let space = match running.installing {
-                    Some(_) => self.transfers.installing(replica.name().shard).space,
-                    None => replica.space,
-                };
-                let to = (replica.name(), space, moment.wall);
-                log_progress(to, &progress, vote_kept, &mut self.log, |pushed| running.waiting.queued(pushed));
-                let mut once_durable = progress.once_durable;
-                if progress.installed.is_some() && self.planted.image_acknowledged_early() {
-                    once_durable.drain(..).for_each(|message| self.peers.send(message));
-                }
-                running.waiting.wait(progress.number, progress.hard_state, once_durable);
-                progress.now.into_iter().for_each(|message| self.peers.send(message));
-            }
-            replica.serve_under_tenure(moment.now);
-            if let Err(fault) = replica.apply(moment.now, &mut self.index, &mut self.values, &mut answers) {
-                tracing::error!(name = %replica.name(), %fault, "a committed entry makes no sense: this replica is stopped");
-                unfit.push(replica.name().shard);
-            }
-            let (shard, state) = (replica.name().shard, replica.state());
-            if running.homes_of != Some(state.member_epoch) {
-                running.homes_of = Some(state.member_epoch);
-                let elsewhere = state.members.homes.iter().filter(|home| home.node != self.log_config.node);
-                elsewhere.for_each(|home| {
-                    let peer = PeerName {
-                        node: home.node,
-                        core: home.core,
-                    };
-                    self.peers.settle(shard, home.replica, peer);
-                });
-            }
-            replica.answer_reads(&self.index, &mut answers)?;
-            // What is applied is durable here; that no more is noted is what reclaim's copies rest on.
-            self.log.note_commit(replica.name(), replica.applied());
-            let owner = owner(replica);
-            answers
-                .drain(..)
-                .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
-            let log = (&self.log_config, &mut self.tickets);
-            self.laggards.start(replica, &self.positions, &self.index, log, out)?;
-        }
-        unfit.into_iter().for_each(|shard| self.retire(shard, moment.wall, out));
-        self.release();
-        Ok(())
-    }
-
-    fn nothing_waits(&self) -> bool {
-        self.durability.is_idle() && self.running.values().all(|running| running.waiting.is_empty())
-    }
-
-    /// Lets go what has waited for records that are durable now.
-    fn release(&mut self) {
-        let reached = self.durability.reached(self.planted.ack_before_flush());
-        for (shard, running) in &mut self.running {
-            while let Some(waiting) = running.waiting.take_ready(reached) {
-                let installed = running.installing.take_if(|number| *number == waiting.number);
-                if installed.is_some() {
-                    let image = self.transfers.take_installed(*shard);
-                    self.generations.clear(running.replica.space);
-                    running.replica.install(image.space, image.state, image.applied);
-                    running.homes_of = None;
-                }
-                running.replica.group.persisted(waiting.number);
-                if installed.is_some() {
-                    running.replica.group.applied(running.replica.applied());
-                }
-                running.durable_hard_state = waiting.hard_state.unwrap_or(running.durable_hard_state);
-                waiting.messages.into_iter().for_each(|message| self.peers.send(message));
-            }
-        }
-    }
-
-    fn flush(&mut self, moment: Moment, out: &mut Effects) {
-        if self.stopping && self.nothing_waits() {
-            self.log.force_seal();
-        }
-        match self.log.flush(moment.now, moment.wall) {
-            // A wait for a segment is counted by the log and ends with `SegmentReady`.
-            FlushStep::Nothing | FlushStep::WaitForSegment => {}
-            FlushStep::Write(flush) => {
-                self.flushing_since.get_or_insert(moment.now);
-                self.place(&flush);
-                self.copies.placed(&flush.relocations);
-                self.durability.flushing(flush.sequence, flush.records);
-                self.counters.batches += 1;
-                out.push(Effect::Write(flush));
-            }
-        }
-        // Only a planted bug finds anything here.
-        self.release();
-    }
-
-    fn place(&mut self, flush: &Flush) {
-        for placed in &flush.entries {
-            if let Some(running) = self.running.get_mut(&placed.name.shard) {
-                let batch = BatchPlace {
-                    sequence: flush.sequence,
-                    position: placed.batch,
-                };
-                running
-                    .replica
-                    .group
-                    .place(placed.index, placed.term, Place { data: placed.data, batch });
-                self.positions.note(placed.name, placed.index, placed.batch);
-            }
-        }
-    }
-
-    fn flushed(&mut self, moment: Moment, sequence: u64, out: &mut Effects) -> Result<(), Halt> {
-        self.log.flushed(sequence, moment.now);
-        let durable = self.copies.durable();
-        self.copies_durable(durable, out)?;
-        self.flushing_since = None;
-        self.durability.flushed(sequence);
-        self.release();
-        Ok(())
-    }
-
-    fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
-        // Between raft's word and the log's an image has replaced what replay would need, and is not yet in force itself.
-        let installing = self.running.values().any(|running| running.installing.is_some());
-        if !installing
-            && self
-                .generations
-                .is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes)
-        {
-            let running = self
-                .running
-                .values()
-                .map(|running| contribution(&running.replica, running.durable_hard_state));
-            let damaged = self.damaged.values().map(|marks| Contribution {
-                marks: marks.clone(),
-                replay: None,
-            });
-            let contributions = running.chain(damaged).chain(self.suspects.values().cloned()).collect();
-            let last_batch = BatchPlace {
-                sequence: self.log.last_sequence(),
-                position: self.log.last_batch(),
-            };
-            self.generations
-                .freeze(&mut self.index, contributions, &mut self.positions, last_batch);
-        }
-        if self.durability.reached(false) >= self.last_end {
-            self.generations.advance(&mut self.log, out);
-        }
-    }
-}
-
-/// Progress taken from one replica in one turn; what is left comes with the next.
-const PROGRESS_PER_TURN_MAX: usize = 4;
-
-fn log_progress(
-    (name, space, timestamp): (ReplicaName, Space, Nanos),
-    progress: &Progress,
-    vote_kept: bool,
-    log: &mut LogWriter,
-    mut queued: impl FnMut(u64),
-) {
-    if let Some(state) = progress.hard_state.filter(|_| vote_kept) {
-        log.push(Record::HardState {
-            name,
-            space,
-            state,
-            timestamp,
-        });
-        queued(log.pushed());
-    }
-    for entry in &progress.entries {
-        let (term, index, kind, data) = entry_parts(entry);
-        log.push(Record::Entry {
-            name,
-            space,
-            term,
-            index,
-            kind,
-            data,
-            timestamp,
-        });
-        queued(log.pushed());
-    }
-}
-
-/// What the log says when an image comes into force: a checkpoint in the image's space.
-fn installation(image: &Receiving, timestamp: Nanos) -> Record {
-    Record::Checkpoint {
-        name: image.name,
-        space: image.space,
-        applied: image.applied.0,
-        applied_term: image.applied.1,
-        kept_from: 1,
-        state: image.state.encode(),
-        timestamp,
     }
 }
 

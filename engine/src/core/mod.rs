@@ -12,20 +12,22 @@
 //! is in flight operations gather; when it returns, all that gathered goes with the next one. No timer.
 //!
 //! - [`event`]: what goes in and out.
-//! - [`machine`]: the dispatcher.
+//! - [`machine`]: the dispatcher. `progress`: from consensus to the log and back.
 //! - [`durability`]: what waits for which flush.
 //! - [`peers`]: messages grouped by core, with rounds.
 //! - [`values`]: values for answers: cache, then reads from the log.
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
 //! - `members`: admission of members, images sent and taken; `offers`: which images begin. `copies`: records of copies under way.
-//! - [`reclaim`]: old segments come free.
+//! - [`reclaim`]: old segments come free. `pace`: when, and how fast. `scanning`: what lives in one is copied. `closing`: what is
+//!   written before it goes.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - `status`: what it says of itself.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 
+mod closing;
 mod copies;
 pub mod creation;
 mod disks;
@@ -36,12 +38,15 @@ pub mod laggards;
 pub mod machine;
 mod members;
 mod offers;
+mod pace;
 pub mod peers;
+mod progress;
 mod rebuilding;
 pub mod reclaim;
 pub mod replay;
 mod replaying;
 pub mod room;
+mod scanning;
 mod status;
 pub mod values;
 

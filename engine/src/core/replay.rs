@@ -33,7 +33,7 @@ use crate::index::view::Index;
 use crate::limits;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::{RecordBody, ScannedRecord};
-use crate::log::scan::{Damage, DamagedReplicas, ReadSegments, ScanEnd, ScanError, scan};
+use crate::log::scan::{Damage, DamagedReplicas, ReadSegments, ScanEnd, ScanError, SyncFault, SyncSegments, scan};
 use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
@@ -69,6 +69,9 @@ pub enum ReplayError {
     /// The log cannot be scanned.
     #[error(transparent)]
     Scan(#[from] ScanError),
+    /// The log cannot be made durable.
+    #[error(transparent)]
+    Sync(#[from] SyncFault),
     /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -159,7 +162,7 @@ struct Replay<'a, R: IndexReader> {
 /// [`ReplayError`]: it cannot start, and why.
 pub fn replay<R: IndexReader>(
     config: &CoreConfig,
-    segments: &mut dyn ReadSegments,
+    segments: &mut dyn SyncSegments,
     reader: R,
     writer: &mut dyn IndexWriter,
 ) -> Result<Replayed<R>, ReplayError> {
@@ -167,6 +170,9 @@ pub fn replay<R: IndexReader>(
     if segments.segments().is_empty() {
         return Err(ReplayError::LogGone);
     }
+    // What the scan takes for durable may still be in the disk's cache, if the process alone died: the index is brought up to it, votes
+    // and acknowledgements will rest on it.
+    segments.sync()?;
     let marks = reader.core_marks()?;
     let mut replay = Replay::from_marks(reader, writer, marks, config.planted)?;
     let end = if replay.replicas.is_empty() {

@@ -65,6 +65,32 @@ impl Written {
         }
     }
 
+    /// The rest of the segment in use is filled with what is nobody's, and the next one is begun.
+    fn next_segment(&mut self) {
+        for number in self.log.segments_wanted(1) {
+            let segment = ReadySegment {
+                number,
+                salt: u64::from(number),
+                life: 1,
+            };
+            self.disk.begin_segment(segment);
+            self.disk.finish_segment(number);
+            self.log.segment_ready(segment);
+        }
+        let before = self.log.position().segment;
+        while self.log.position().segment == before {
+            let name = ReplicaName { shard: ShardId(9), ..ONE };
+            let data = vec![0; self.log.data_bytes_max() / 2].into();
+            let (space, timestamp) = (Space(2), Nanos(1));
+            self.batch(vec![Record::Relocation {
+                name,
+                space,
+                data,
+                timestamp,
+            }]);
+        }
+    }
+
     fn entry(&mut self, name: ReplicaName, index: u64, term: u64) -> BatchPlace {
         self.batch(vec![Record::Entry {
             name,
@@ -187,6 +213,45 @@ fn entries_replaced_at_the_mark_stay_replaced() {
     written.marked((1, 2), 1, replay);
     let core = written.replayed();
     assert_eq!(terms(&core, ONE, 2), [Some(Term(0)), Some(Term(2)), None]);
+}
+
+/// Checkpoints of one reclaim are several batches where they are long. A crash between those leaves replicas whose newest checkpoint
+/// still needs the oldest segment: a rebuild once began where the newest of all said that it may.
+#[test]
+fn a_rebuild_begins_with_the_oldest_segment_whatever_a_checkpoint_says() {
+    let mut written = Written::created();
+    written.entry(ONE, 1, 1);
+    written.entry(TWO, 1, 1);
+    written.log.note_commit(ONE, LogIndex(1));
+    written.entry(TWO, 2, 1);
+    written.log.note_commit(TWO, LogIndex(2));
+    written.next_segment();
+    let created = checkpoints(&written.config.map, NodeId(1), CoreId(0), fixture::CREATED).into_iter();
+    let of_one = created.filter_map(|record| match record {
+        Record::Checkpoint {
+            name: ONE, space, state, ..
+        } => Some((space, state)),
+        Record::Checkpoint { .. }
+        | Record::Entry { .. }
+        | Record::HardState { .. }
+        | Record::Relocation { .. }
+        | Record::ReplicaEnd { .. } => None,
+    });
+    let closing = of_one.map(|(space, state)| Record::Checkpoint {
+        name: ONE,
+        space,
+        applied: LogIndex(1),
+        applied_term: Term(1),
+        kept_from: 2,
+        state,
+        timestamp: Nanos(2),
+    });
+    written.batch(closing.collect());
+    let core = written.replayed();
+    assert_eq!(core.damaged().count(), 0);
+    let applied = core.replicas().map(|replica| (replica.name(), replica.applied().0));
+    assert_eq!(applied.collect::<Vec<_>>(), [(ONE, 1), (TWO, 2)]);
+    assert_eq!(terms(&core, TWO, 2), [Some(Term(0)), Some(Term(1)), Some(Term(1))]);
 }
 
 #[test]

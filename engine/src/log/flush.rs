@@ -28,13 +28,13 @@ pub struct Flush {
     pub length: usize,
     /// Bytes of the batch itself.
     pub used: usize,
-    /// Records in it, each part of a checkpoint counted.
+    /// Records in it that waited in the queue, each part of a checkpoint counted.
     pub records: u64,
     /// Whether it only seals its predecessor.
     pub seal: bool,
     /// Where its entries lie, in the order they were pushed.
     pub entries: Vec<PlacedEntry>,
-    /// Where the data of its relocations begin, in the order they were pushed.
+    /// Where the data of its relocations begin, those that went ahead of the queue first, in the order they were pushed.
     pub relocations: Vec<Position>,
     /// Heads and lists, one after the other.
     frame: Vec<u8>,
@@ -74,6 +74,8 @@ pub(super) struct Draft<'a> {
     pub(super) previous_held: &'a [Held],
     pub(super) commits: &'a [(ReplicaName, LogIndex)],
     pub(super) records: Vec<Framed>,
+    /// So many of them went ahead of the queue.
+    pub(super) ahead: usize,
 }
 
 /// A finished batch, and what its successor must say about it.
@@ -188,7 +190,7 @@ impl Draft<'_> {
             offset: self.position.offset,
             length: padded(used),
             used,
-            records: self.records.len() as u64,
+            records: (self.records.len() - self.ahead) as u64,
             seal: self.records.is_empty(),
             entries: Vec::new(),
             relocations: Vec::new(),

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! push, note_commit ─► queue ─► flush() ─► Flush ─► (the runtime writes it) ─► flushed()
-//!                                 ▲                                               │ 5 ms without a batch
+//! push_ahead ──────────────────►  ▲                                               │ 5 ms without a batch
 //!                                 └───────────────── seal ◄───────────────────────┘
 //! ```
 //! Invariants: at most one flush is in flight; batches are numbered without a gap; acknowledged bytes are never
-//! written again; what is queued when a flush returns goes next, in the order it was pushed.
+//! written again; what is queued when a flush returns goes next, in the order it was pushed, behind what goes ahead of the queue:
+//! a share of the batch, never all of two batches one after the other.
 //!
 //! Not here, on purpose: the write itself, files and clocks (a `runtime` folder); who must wait for a flush
 //! (the core).
@@ -30,8 +31,14 @@ use crate::types::{Nanos, Position, ReplicaName};
 pub struct LogWriter {
     limits: BatchLimits,
     queue: VecDeque<Framed>,
+    /// Records that go before the queue, all of them in the next batch.
+    ahead: Vec<Framed>,
+    ahead_bytes: usize,
+    /// Whether the last batch took nothing of the queue for what went ahead of it.
+    passed_over: bool,
+    /// Bytes of both.
     queued_bytes: usize,
-    /// Records queued since the start, as the batches count them.
+    /// Records queued since the start, those that go ahead not counted.
     pushed: u64,
     commits: CommitBook,
     pool: SegmentPool,
@@ -166,6 +173,9 @@ impl LogWriter {
         Self {
             limits: BatchLimits::of_segment(config.segment_bytes),
             queue: VecDeque::new(),
+            ahead: Vec::new(),
+            ahead_bytes: 0,
+            passed_over: false,
             queued_bytes: 0,
             pushed: 0,
             commits: CommitBook::resume(&resume.commits),
@@ -218,33 +228,46 @@ impl LogWriter {
     /// # Panics
     /// If an entry is longer than `ENTRY_DATA_BYTES_MAX`: whoever makes or receives entries refuses those.
     pub fn push(&mut self, record: Record) {
-        let part_bytes = CHECKPOINT_PART_BYTES_MAX.min(self.limits.record_bytes - RECORD_HEADER_BYTES - CHECKPOINT_FIELDS_BYTES);
-        for framed in frame(record, part_bytes) {
-            let bytes = framed.bytes();
-            assert!(
-                bytes <= self.limits.record_bytes,
-                "a record of {bytes} bytes is over {}",
-                self.limits.record_bytes
-            );
-            self.queued_bytes += bytes;
+        for framed in self.framed(record) {
+            self.queued_bytes += framed.bytes();
             self.pushed += 1;
             self.queue.push_back(framed);
         }
     }
 
-    /// Records queued since the start; with those counted by each [`Flush`] this says what is durable.
+    /// Puts a record before all that is queued: it will be in the very next batch. [`Flush::records`] does not count it.
+    ///
+    /// # Panics
+    /// If [`LogWriter::room_ahead`] is nothing, or it is longer than any record may be.
+    pub fn push_ahead(&mut self, record: Record) {
+        assert!(self.room_ahead(1) > 0, "the next batch takes no more records ahead of the queue");
+        for framed in self.framed(record) {
+            self.queued_bytes += framed.bytes();
+            self.ahead_bytes += framed.bytes();
+            self.ahead.push(framed);
+        }
+    }
+
+    /// Bytes of data of a record that may go ahead of the queue, where all of those together take one of so many parts of a batch.
+    /// What is one thing and longer may go alone, where this is not nothing and [`LogWriter::nothing_ahead`].
+    #[must_use]
+    pub fn room_ahead(&self, parts: usize) -> usize {
+        let open = self.in_flight.is_none() && !self.passed_over && self.ahead.len() < self.limits.records / parts;
+        let share = if open { self.limits.bytes / parts } else { 0 };
+        share.saturating_sub(self.ahead_bytes + RECORD_HEADER_BYTES)
+    }
+
+    /// Whether nothing goes ahead of the queue.
+    #[must_use]
+    pub fn nothing_ahead(&self) -> bool {
+        self.ahead.is_empty()
+    }
+
+    /// Records queued since the start, those that went ahead not counted; with those counted by each [`Flush`] this says what is
+    /// durable.
     #[must_use]
     pub fn pushed(&self) -> u64 {
         self.pushed
-    }
-
-    /// Whether a record of so many bytes of data would be in the very next batch, whatever else is queued.
-    #[must_use]
-    pub fn fits_next(&self, data_bytes: usize) -> bool {
-        // Half of each limit is for the lists, whose length is not known yet.
-        let bytes = self.queued_bytes + RECORD_HEADER_BYTES + data_bytes;
-        let small = bytes <= self.limits.bytes / 2 && self.queue.len() < self.limits.records / 2;
-        self.in_flight.is_none() && (small || self.queue.is_empty())
     }
 
     /// Bytes of data that any record may have.
@@ -298,7 +321,7 @@ impl LogWriter {
             return FlushStep::Nothing;
         }
         let commits = self.commits.pending().min(self.limits.commits);
-        let (records, bytes) = self.fitting(lists_bytes(self.last.held.len(), commits));
+        let (records, bytes) = self.fitting(lists_bytes(self.last.held.len(), commits) + self.ahead_bytes);
         let Some((position, salt)) = self.pool.place(padded(bytes)) else {
             return FlushStep::WaitForSegment;
         };
@@ -341,7 +364,7 @@ impl LogWriter {
     /// Monotonic time at which `flush` would write a seal; `None` where something else must happen first.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
-        let idle = self.in_flight.is_none() && self.queue.is_empty() && !self.pool.waiting();
+        let idle = self.in_flight.is_none() && self.queued_bytes == 0 && !self.pool.waiting();
         self.seal_due.filter(|_| idle)
     }
 
@@ -370,6 +393,12 @@ impl LogWriter {
         self.durable.sequence
     }
 
+    /// Number of the batch in flight, or else of the next one, which holds what goes ahead.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.durable.sequence + 1
+    }
+
     /// How often a flush had to wait for a prewritten segment.
     #[must_use]
     pub fn segment_waits(&self) -> u64 {
@@ -384,25 +413,40 @@ impl LogWriter {
 
     fn has_reason(&self, now: Nanos) -> bool {
         let commits = self.commits_forced && self.commits.pending() > 0;
-        !self.queue.is_empty() || commits || self.seal_due.is_some_and(|due| due <= now)
+        self.queued_bytes > 0 || commits || self.seal_due.is_some_and(|due| due <= now)
     }
 
-    /// How many queued records fit a batch after its lists, and its bytes with them.
-    fn fitting(&self, lists: usize) -> (usize, usize) {
-        let (mut records, mut bytes) = (0, lists);
-        for framed in self.queue.iter().take(self.limits.records) {
+    /// How many queued records fit a batch after its lists and what goes ahead, and its bytes with them.
+    fn fitting(&self, before: usize) -> (usize, usize) {
+        let (mut records, mut bytes) = (0, before);
+        for framed in self.queue.iter().take(self.limits.records - self.ahead.len()) {
             if bytes + framed.bytes() > self.limits.bytes {
                 break;
             }
             bytes += framed.bytes();
             records += 1;
         }
-        assert!(records > 0 || self.queue.is_empty(), "a record that was taken fits no batch");
+        let some = records > 0 || self.queue.is_empty() || !self.ahead.is_empty();
+        assert!(some && bytes <= self.limits.bytes, "a record that was taken fits no batch");
         (records, bytes)
     }
 
-    fn draft(&mut self, position: Position, salt: u64, wall: Nanos, records: usize, commits: Vec<(ReplicaName, LogIndex)>) -> Flush {
-        let records: Vec<Framed> = self.queue.drain(..records).collect();
+    fn framed(&self, record: Record) -> Vec<Framed> {
+        let part_bytes = CHECKPOINT_PART_BYTES_MAX.min(self.limits.record_bytes - RECORD_HEADER_BYTES - CHECKPOINT_FIELDS_BYTES);
+        let framed = frame(record, part_bytes);
+        for bytes in framed.iter().map(Framed::bytes) {
+            let most = self.limits.record_bytes;
+            assert!(bytes <= most, "a record of {bytes} bytes is over {most}");
+        }
+        framed
+    }
+
+    fn draft(&mut self, position: Position, salt: u64, wall: Nanos, queued: usize, commits: Vec<(ReplicaName, LogIndex)>) -> Flush {
+        self.passed_over = queued == 0 && !self.queue.is_empty();
+        self.ahead_bytes = 0;
+        let mut records = std::mem::take(&mut self.ahead);
+        let ahead = records.len();
+        records.extend(self.queue.drain(..queued));
         self.queued_bytes -= records.iter().map(Framed::bytes).sum::<usize>();
         let sequence = self.last.sequence + 1;
         let (previous_checksum, previous_held) = (self.last.checksum, &self.last.held);
@@ -416,6 +460,7 @@ impl LogWriter {
             previous_held,
             commits: commit_list,
             records,
+            ahead,
         };
         let drafted = draft.finish();
         let flush = drafted.flush;

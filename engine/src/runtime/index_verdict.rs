@@ -53,7 +53,11 @@ pub(super) fn judge(ended: &Result<(), NodeError>) -> Verdict {
             ReplayError::Index(error) => evidence(error),
             // The state came from a checkpoint, which a new index would read again, or from the index.
             ReplayError::State { .. } => Evidence::Hint,
-            ReplayError::Scan(_) | ReplayError::LogGone | ReplayError::LogLost { .. } | ReplayError::IndexStale { .. } => Evidence::Nothing,
+            ReplayError::Scan(_)
+            | ReplayError::Sync(_)
+            | ReplayError::LogGone
+            | ReplayError::LogLost { .. }
+            | ReplayError::IndexStale { .. } => Evidence::Nothing,
         }),
         Err(NodeError::Core { source, .. }) => in_use(match source {
             CoreFailure::IndexCommit(error) | CoreFailure::Halt(Halt::Index(error)) => evidence(error),

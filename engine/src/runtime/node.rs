@@ -523,9 +523,6 @@ impl CoreStart {
             _ => in_log(source),
         })?;
         self.check_segment_size(&files)?;
-        // What the scan will take for durable may still be in the disk's cache, if the process alone died: the index is brought up to it,
-        // votes and acknowledgements will rest on it.
-        files.sync().map_err(in_log)?;
         let suspects = Suspects::load(&self.suspects).map_err(|source| NodeError::Suspects { core, source })?;
         let index = HeedIndex::open(&self.index, self.start.config.index_map_bytes, identity).map_err(ReplayError::Index);
         let config = CoreConfig {
@@ -547,6 +544,7 @@ impl CoreStart {
         let (replayed, writer) = replayed.map_err(|source| match source {
             ReplayError::Index(source) => NodeError::Index { core, source },
             source @ (ReplayError::Scan(_)
+            | ReplayError::Sync(_)
             | ReplayError::IndexStale { .. }
             | ReplayError::LogGone
             | ReplayError::LogLost { .. }

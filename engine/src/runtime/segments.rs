@@ -22,7 +22,7 @@ use rand::Rng;
 use super::directory::sync_folder;
 use crate::log::flush::Flush;
 use crate::log::limits::BLOCK_BYTES;
-use crate::log::scan::{ReadFault, ReadSegments};
+use crate::log::scan::{ReadFault, ReadSegments, SyncFault, SyncSegments};
 use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 
 /// Bytes prewritten at a time.
@@ -337,19 +337,18 @@ impl SegmentFiles {
     }
 }
 
-impl SegmentFiles {
-    /// Makes what was written to the newest segments durable, whoever wrote it.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn sync(&self) -> io::Result<()> {
+impl SyncSegments for SegmentFiles {
+    fn sync(&mut self) -> Result<(), SyncFault> {
         // The last batch may be in any of the newest ones; older ones were followed by durable writes.
         let mut newest = self.numbers.clone();
         newest.sort_unstable_by(|one, other| other.cmp(one));
-        newest
-            .into_iter()
-            .take(SYNCED_AT_START)
-            .try_for_each(|number| File::open(path(&self.log, number))?.sync_data())
+        newest.into_iter().take(SYNCED_AT_START).try_for_each(|segment| {
+            let synced = File::open(path(&self.log, segment)).and_then(|file| file.sync_data());
+            synced.map_err(|error| SyncFault {
+                segment,
+                code: error.raw_os_error().unwrap_or(0),
+            })
+        })
     }
 }
 

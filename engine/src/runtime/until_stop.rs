@@ -6,7 +6,7 @@
 
 use super::node::{NodeError, StopHandle};
 use crate::core::replay::ReplayError;
-use crate::log::scan::{ReadFault, ReadSegments, ScanError};
+use crate::log::scan::{ReadFault, ReadSegments, ScanError, SyncFault, SyncSegments};
 
 /// No file system says this of a read.
 const STOPPED: i32 = libc::ECANCELED;
@@ -39,6 +39,12 @@ impl<S: ReadSegments> ReadSegments for UntilStop<'_, S> {
             return Err(ReadFault::System { segment, offset, code });
         }
         self.segments.read(segment, offset, buffer)
+    }
+}
+
+impl<S: SyncSegments> SyncSegments for UntilStop<'_, S> {
+    fn sync(&mut self) -> Result<(), SyncFault> {
+        self.segments.sync()
     }
 }
 

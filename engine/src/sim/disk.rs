@@ -1,5 +1,6 @@
 //! One core's log files in memory, as a disk keeps them: what is being written is not there until it is, and a
-//! crash leaves any part of it, sector by sector.
+//! crash leaves any part of it, sector by sector. Where it leaves all of it, that is in the disk's cache only, if the process alone
+//! died: the next crash takes it back unless it was synced.
 //!
 //! Not here, on purpose: how long things take (`world`), the index's store (`index::memory`).
 
@@ -11,7 +12,7 @@ use super::dice::Dice;
 use crate::core::event::LogReadFault;
 use crate::log::flush::Flush;
 use crate::log::limits::BLOCK_BYTES;
-use crate::log::scan::{ReadFault, ReadSegments};
+use crate::log::scan::{ReadFault, ReadSegments, SyncFault, SyncSegments};
 use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 use crate::types::Position;
 
@@ -46,6 +47,8 @@ pub(crate) struct Disk {
     deleting: Option<u32>,
     recycling: VecDeque<(u32, ReadySegment)>,
     preparing: BTreeMap<u32, ReadySegment>,
+    /// A batch that can be read and is not durable: what stood there before.
+    cached: Option<(Position, Vec<u8>)>,
 }
 
 impl Disk {
@@ -58,6 +61,7 @@ impl Disk {
             deleting: None,
             recycling: VecDeque::new(),
             preparing: BTreeMap::new(),
+            cached: None,
         }
     }
 
@@ -193,6 +197,7 @@ impl Disk {
         if let Some((from, segment)) = std::mem::take(&mut self.recycling).pop_front() {
             self.leave_recycled(from, segment, dice);
         }
+        self.lose_cached();
         let (position, bytes) = self.writing.take()?;
         let remains = *dice.pick(&[Remains::Lost, Remains::Torn, Remains::Torn, Remains::Whole]);
         match remains {
@@ -201,9 +206,30 @@ impl Disk {
                 let keep = *dice.pick(&[100, 500, 900]);
                 self.put(position, &bytes, |_| dice.chance(keep));
             }
-            Remains::Whole => self.put(position, &bytes, |_| true),
+            Remains::Whole => self.cache(position, &bytes),
         }
         Some(remains)
+    }
+
+    /// The process dies, the machine goes on: what was being written reaches the disk's cache.
+    #[cfg(test)]
+    pub(crate) fn kill(&mut self) {
+        let (position, bytes) = self.writing.take().expect("something is being written");
+        self.cache(position, &bytes);
+    }
+
+    /// The power goes, and with it what is in the cache only.
+    pub(crate) fn lose_cached(&mut self) {
+        if let Some((position, before)) = self.cached.take() {
+            self.put(position, &before, |_| true);
+        }
+    }
+
+    fn cache(&mut self, position: Position, bytes: &[u8]) {
+        let before = self.read_at(position, bytes.len());
+        let before = before.expect("batches are written to prewritten segments");
+        self.cached = Some((position, before.to_vec()));
+        self.put(position, bytes, |_| true);
     }
 
     /// A segment that was being prewritten: no file, a short one, one without its header, a torn header, or all.
@@ -253,6 +279,13 @@ fn put_sectors(place: &mut [u8], bytes: &[u8], mut kept: impl FnMut(usize) -> bo
         if kept(at) {
             place.copy_from_slice(sector);
         }
+    }
+}
+
+impl SyncSegments for Disk {
+    fn sync(&mut self) -> Result<(), SyncFault> {
+        self.cached = None;
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use super::violation::Violation;
 use super::world::{Happening, World};
 use crate::core::event::LogReadFault;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
-use crate::log::scan::{ReadFault, ReadSegments, ScanError};
+use crate::log::scan::{ReadFault, ReadSegments, ScanError, SyncFault, SyncSegments};
 use crate::sim::node::Host;
 use crate::types::Position;
 
@@ -70,7 +70,7 @@ pub(crate) struct Armed {
 
 /// A disk one of whose reads fails.
 struct FailingReads<'a> {
-    inner: &'a mut dyn ReadSegments,
+    inner: &'a mut dyn SyncSegments,
     /// Reads that succeed before.
     left: u64,
 }
@@ -224,6 +224,12 @@ impl Host {
                 why: error.to_string(),
             }),
         }
+    }
+}
+
+impl SyncSegments for FailingReads<'_> {
+    fn sync(&mut self) -> Result<(), SyncFault> {
+        self.inner.sync()
     }
 }
 

@@ -134,8 +134,7 @@ impl Node {
     /// Starts a node on its files, whatever is left of them.
     pub(crate) fn open_damaged(root: &Path, config: CoreConfig, ledger: Ledger) -> Result<Self, String> {
         let (node, mut files) = Self::replay(root, config, ledger)?;
-        let finish = files.discard(&node.found.discard).and_then(|()| files.sync());
-        finish.map_err(|error| error.to_string())?;
+        files.discard(&node.found.discard).map_err(|error| error.to_string())?;
         Ok(node)
     }
 

@@ -40,6 +40,10 @@ pub(super) struct Driven {
     /// Reads from the log since the start.
     pub(super) reads: usize,
     pub(super) index: MemoryStore,
+    /// Whether writes begin and do not end.
+    pub(super) holds_writes: bool,
+    /// Segments that are still to be made, while that waits.
+    pub(super) held_segments: Option<Vec<u32>>,
     events: VecDeque<Event>,
     replies: Vec<Reply>,
     now: Nanos,
@@ -88,6 +92,8 @@ impl Driven {
             commits: 0,
             reads: 0,
             index,
+            holds_writes: false,
+            held_segments: None,
             events: VecDeque::new(),
             replies: Vec::new(),
             now,
@@ -123,6 +129,12 @@ impl Driven {
         self.turn(answer);
     }
 
+    /// A turn with all answers of the disk and the index so far, and these events.
+    pub(super) fn turn_after_answers(&mut self, events: impl IntoIterator<Item = Event>) {
+        let answers = std::mem::take(&mut self.events);
+        self.turn(answers.into_iter().chain(events).collect::<Vec<_>>());
+    }
+
     /// A turn with one event, and all that follows from it.
     pub(super) fn hear(&mut self, event: Event) {
         self.turn([event]);
@@ -132,6 +144,11 @@ impl Driven {
     /// Time passes, and nothing happens meanwhile.
     pub(super) fn wait(&mut self, millis: u64) {
         self.now = self.now.plus(Nanos::from_millis(millis));
+    }
+
+    /// Whether the core wants a turn at once, or an answer is there for one.
+    pub(super) fn wants_turn(&self) -> bool {
+        !self.events.is_empty() || self.core.deadline().is_some_and(|due| due <= self.now)
     }
 
     /// Time passes, then a turn and all that follows from it.
@@ -155,12 +172,10 @@ impl Driven {
 
     fn settle(&mut self) {
         for _ in 0..TURNS_MAX {
-            let events = std::mem::take(&mut self.events);
-            let due = self.core.deadline().is_some_and(|due| due <= self.now);
-            if events.is_empty() && !due {
+            if !self.wants_turn() {
                 return;
             }
-            self.turn(events);
+            self.turn_after_answers([]);
         }
         panic!("no rest after {TURNS_MAX} turns and {} reads", self.reads);
     }
@@ -186,16 +201,10 @@ impl Driven {
                     let (_, ready) = self.disk.finish_recycle().expect("it was begun");
                     self.events.push_back(Event::SegmentReady(ready));
                 }
-                Effect::PrepareSegment { number } => {
-                    self.salts += 1;
-                    self.disk.begin_segment(ReadySegment {
-                        number,
-                        salt: self.salts,
-                        life: 1,
-                    });
-                    let ready = self.disk.finish_segment(number).expect("it was begun");
-                    self.events.push_back(Event::SegmentReady(ready));
-                }
+                Effect::PrepareSegment { number } => match &mut self.held_segments {
+                    Some(held) => held.push(number),
+                    None => self.make_segment(number),
+                },
                 Effect::Read { ticket, position, length } => {
                     self.reads += 1;
                     let result = self.disk.read_at(position, length);
@@ -206,22 +215,45 @@ impl Driven {
                 Effect::SendMember { to, message } => self.members.push((to, message)),
                 Effect::Write(flush) => {
                     self.disk.begin_write(&flush);
-                    self.disk.finish_write().expect("it was begun");
-                    self.events.push_back(Event::Flushed { sequence: flush.sequence });
+                    if !self.holds_writes {
+                        self.disk.finish_write().expect("it was begun");
+                        self.events.push_back(Event::Flushed { sequence: flush.sequence });
+                    }
                 }
             }
         }
     }
 
+    /// Segments are made again, those that waited first.
+    pub(super) fn release_segments(&mut self) {
+        let held = self.held_segments.take().expect("they were held");
+        held.into_iter().for_each(|number| self.make_segment(number));
+    }
+
+    fn make_segment(&mut self, number: u32) {
+        self.salts += 1;
+        self.disk.begin_segment(ReadySegment {
+            number,
+            salt: self.salts,
+            life: 1,
+        });
+        let ready = self.disk.finish_segment(number).expect("it was begun");
+        self.events.push_back(Event::SegmentReady(ready));
+    }
+
+    /// A client that sets a key, as an event for a test that makes the turns itself.
+    pub(super) fn set_event(&mut self, shard: u64, key: &'static str, value: &'static [u8]) -> Event {
+        self.request(shard, set(key, value))
+    }
+
+    /// Replies that left since this was asked last.
+    pub(super) fn take_replies(&mut self) -> Vec<Reply> {
+        std::mem::take(&mut self.replies)
+    }
+
     /// Sets a key; panics unless that is acknowledged.
     pub(super) fn set(&mut self, shard: u64, key: &'static str, value: &'static [u8]) {
-        let set = Operation::Set {
-            key: Bytes::from_static(key.as_bytes()),
-            value: Bytes::from_static(value),
-            precondition: Precondition::Always,
-            returning: Returning::default(),
-        };
-        let outcome = self.ask(shard, set);
+        let outcome = self.ask(shard, set(key, value));
         assert!(
             matches!(outcome, Ok(Success::Written { .. })),
             "{key} is not acknowledged: {outcome:?}"
@@ -259,6 +291,14 @@ impl Driven {
     }
 
     fn ask(&mut self, shard: u64, operation: Operation) -> Result<Success, Refusal> {
+        let request = self.request(shard, operation);
+        let id = self.requests;
+        self.hear(request);
+        let reply = self.replies.iter().find(|reply| reply.id == id);
+        reply.expect("it is answered").outcome.clone()
+    }
+
+    fn request(&mut self, shard: u64, operation: Operation) -> Event {
         self.requests += 1;
         let id = self.requests;
         let request = Request {
@@ -268,12 +308,10 @@ impl Driven {
             timeout_ms: 60_000,
             operation,
         };
-        self.hear(Event::Requests {
+        Event::Requests {
             connection: ConnectionId(1),
             requests: vec![ReceivedRequest { id, request: Ok(request) }],
-        });
-        let reply = self.replies.iter().find(|reply| reply.id == id);
-        reply.expect("it is answered").outcome.clone()
+        }
     }
 
     /// Where each running replica stands, in the order of shards.
@@ -329,5 +367,14 @@ impl Driven {
         let (_, offset) = found.next().expect("it is in the log");
         assert!(found.next().is_none(), "it is in the log twice");
         self.disk.rot(Position { segment: 1, offset });
+    }
+}
+
+fn set(key: &'static str, value: &'static [u8]) -> Operation {
+    Operation::Set {
+        key: Bytes::from_static(key.as_bytes()),
+        value: Bytes::from_static(value),
+        precondition: Precondition::Always,
+        returning: Returning::default(),
     }
 }

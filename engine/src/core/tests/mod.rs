@@ -3,16 +3,18 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `admission`, `appends`, `damage`, `laggards`, `offers`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any
-//!   schedule of one core on small segments.
+//! - `admission`, `appends`, `cached`, `damage`, `full_queues`, `laggards`, `offers`, `reclaiming`, `removed`, `suspects`, `tails`: the
+//!   schedules. `reclaim`: any schedule of one core on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
 mod admission;
 mod appends;
+mod cached;
 mod damage;
 mod driven;
 pub(super) mod fixture;
+mod full_queues;
 mod laggards;
 mod offers;
 mod peers;

@@ -18,7 +18,7 @@ mod report;
 mod terrain;
 mod window;
 
-pub use report::{Damage, DamagedReplicas, ReadFault, ScanEnd, ScanError, TornTail};
+pub use report::{Damage, DamagedReplicas, ReadFault, ScanEnd, ScanError, SyncFault, TornTail};
 
 use std::collections::BTreeMap;
 
@@ -46,6 +46,15 @@ pub trait ReadSegments {
     /// # Errors
     /// When the buffer could not be filled; the scan ends with it.
     fn read(&mut self, segment: u32, offset: u32, buffer: &mut [u8]) -> Result<(), ReadFault>;
+}
+
+/// Segments that are not only looked at: what is read from them will be built on.
+pub trait SyncSegments: ReadSegments {
+    /// Makes all that a read can find durable, whoever wrote it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync(&mut self) -> Result<(), SyncFault>;
 }
 
 /// Reads a log from a batch on, or from its beginning, shows each batch in order, and says where to go on.

@@ -91,6 +91,16 @@ pub enum ReadFault {
     },
 }
 
+/// What the log's newest segments hold may not be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("log segment {segment} cannot be made durable (system error {code}): check the disk, then start the node again")]
+pub struct SyncFault {
+    /// The segment.
+    pub segment: u32,
+    /// The system's error number.
+    pub code: i32,
+}
+
 /// Why a log cannot be opened. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {

@@ -1,0 +1,81 @@
+//! When reclaim is due, and how much of a turn and of a batch it takes.
+//!
+//! Not here, on purpose: what it does with them (`reclaim`), the figures (`limits`).
+
+use super::reclaim::Ground;
+use crate::index::error::IndexError;
+use crate::index::store::IndexReader;
+use crate::limits;
+
+/// Segments reclaimed one after the other that freed next to nothing. Under pressure only a whole round of the log is worth that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Barren {
+    pub(super) segments: u32,
+    /// Bytes that lived when the last of them was met.
+    pub(super) live: u64,
+}
+
+/// How much to look at in one turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    pub(super) effects: usize,
+    pub(super) bytes: u64,
+}
+
+impl Budget {
+    pub(super) const fn steps(count: usize) -> Self {
+        Self {
+            effects: limits::RECLAIM_EFFECTS_PER_TURN * count,
+            bytes: limits::RECLAIM_BYTES_PER_TURN * count as u64,
+        }
+    }
+}
+
+/// Whether the log is so much longer than what lives in it that its oldest segment should go.
+pub(super) fn is_due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+    let newest = ground.log.position().segment;
+    if newest <= oldest {
+        return Ok(false);
+    }
+    let (length, live) = (log_bytes(ground), ground.index.reader().live_bytes()?);
+    // Under pressure too the round after a barren one waits until something was deleted.
+    let fruitless = barren.segments > newest - oldest && live.saturating_add(u64::from(ground.config.segment_bytes) / 8) > barren.live;
+    Ok(length > target_bytes(live, false, ground) || (ground.pressed && !fruitless && length > target_bytes(live, true, ground)))
+}
+
+fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
+    let segments = ground.log.position().segment.saturating_sub(ground.log.oldest_segment());
+    u64::from(segments) * u64::from(ground.config.segment_bytes) + u64::from(ground.log.position().offset)
+}
+
+fn target_bytes<R: IndexReader>(live: u64, pressed: bool, ground: &Ground<'_, R>) -> u64 {
+    let (segments, per_mille) = if pressed {
+        (limits::RECLAIM_PRESSED_SEGMENTS_MIN, limits::RECLAIM_PRESSED_PER_MILLE)
+    } else {
+        (limits::RECLAIM_SEGMENTS_MIN, limits::RECLAIM_PER_MILLE)
+    };
+    let least = segments * u64::from(ground.config.segment_bytes);
+    least.max(live.saturating_mul(per_mille) / 1_000)
+}
+
+/// The further the log is over its target, the more is looked at; most where the disk is low.
+pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
+    let target = target_bytes(ground.index.reader().live_bytes()?, false, ground);
+    let excess = log_bytes(ground).saturating_mul(1_000) / target.max(1);
+    let steps = match excess {
+        0..1_100 => 1,
+        1_100..1_250 => 4,
+        1_250..1_500 => 16,
+        _ => 64,
+    };
+    Ok(Budget::steps(if ground.pressed { steps.max(16) } else { steps }))
+}
+
+/// Of so many parts of a batch copies take one.
+pub(super) const fn batch_parts(pressed: bool) -> usize {
+    if pressed {
+        limits::RECLAIM_PRESSED_BATCH_PARTS
+    } else {
+        limits::RECLAIM_BATCH_PARTS
+    }
+}

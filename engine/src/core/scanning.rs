@@ -1,0 +1,322 @@
+//! One segment read once more: what in it may live, and copies of what does.
+//!
+//! Not here, on purpose: when and how much (`pace`), what follows when all is copied (`reclaim`).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use margate_net::ids::{LogIndex, Space, Version};
+
+use super::copies::{Copied, CopiedRow, Copies, Purpose};
+use super::event::{Effects, ReadTicket};
+use super::pace::{Budget, batch_parts, budget};
+use super::reclaim::{Ground, Reclaimed};
+use crate::index::error::IndexError;
+use crate::index::row::{Row, RowFlags, Slot};
+use crate::index::store::IndexReader;
+use crate::limits;
+use crate::log::batch::ScannedBatch;
+use crate::log::effects::{ENTRY_DATA_HEADER_BYTES, EffectKind, EntryData, EntryDataBuilder, effect_bytes};
+use crate::log::fetch::walk_chunk;
+use crate::log::limits::BATCH_BYTES_MAX;
+use crate::log::record::RecordBody;
+use crate::log::segment::first_batch;
+use crate::log::writer::LogWriter;
+use crate::types::{Nanos, Position, ReplicaName, ValueHash};
+
+/// How far the segment is read.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) segment: u32,
+    at: Position,
+    length: usize,
+    /// Whether `at` follows a piece of the same segment.
+    continued: bool,
+    pub(super) ticket: Option<ReadTicket>,
+    /// The last batch met; 0 before the first.
+    sequence: u64,
+    ended: bool,
+    candidates: VecDeque<Candidate>,
+    /// Bytes of them.
+    candidate_bytes: u64,
+    /// How much of them there should be: what the last turn might have looked at.
+    ahead: Budget,
+    /// The last entry of each replica in the segment.
+    last: BTreeMap<ReplicaName, LogIndex>,
+}
+
+/// An effect that may live.
+#[derive(Clone, Debug)]
+struct Candidate {
+    name: ReplicaName,
+    space: Space,
+    kind: EffectKind,
+    key: Bytes,
+    value: Bytes,
+    version: Version,
+    hash: ValueHash,
+    position: Position,
+    /// Whether it is a copy already.
+    second: bool,
+}
+
+impl Scan {
+    pub(super) fn new(segment: u32) -> Self {
+        Self {
+            segment,
+            at: first_batch(segment),
+            length: limits::RECLAIM_READ_BYTES,
+            continued: false,
+            ticket: None,
+            sequence: 0,
+            ended: false,
+            candidates: VecDeque::new(),
+            candidate_bytes: 0,
+            ahead: Budget::steps(1),
+            last: BTreeMap::new(),
+        }
+    }
+
+    /// Whether something that was read waits to be looked at.
+    pub(super) fn has_candidates(&self) -> bool {
+        !self.candidates.is_empty()
+    }
+
+    /// Whether something does, and the next batch has room for a copy of it.
+    pub(super) fn may_copy(&self, log: &LogWriter, pressed: bool) -> bool {
+        self.candidates
+            .front()
+            .is_some_and(|next| next.fits(ENTRY_DATA_HEADER_BYTES, log, pressed))
+    }
+
+    pub(super) fn is_done(&self, copies: &Copies) -> bool {
+        self.ended && self.candidates.is_empty() && !copies.has_of_reclaim()
+    }
+
+    pub(super) fn read_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
+        let enough = self.candidates.len() >= self.ahead.effects || self.candidate_bytes >= self.ahead.bytes;
+        if self.ended || self.ticket.is_some() || enough {
+            return;
+        }
+        let room = ground.config.segment_bytes.saturating_sub(self.at.offset) as usize;
+        let (effect, ticket) = ground.tickets.read(self.at, self.length.min(room));
+        self.ticket = Some(ticket);
+        out.push(effect);
+    }
+
+    /// Collects what may live in a piece. Whether the piece fits what came before.
+    pub(super) fn take<R: IndexReader>(&mut self, chunk: &Bytes, ground: &Ground<'_, R>) -> bool {
+        let (mut fits, at) = (true, self.at);
+        let walked = walk_chunk(chunk, at, &mut |batch| {
+            if self.ended || !fits {
+                return;
+            }
+            fits = self.sequence == 0 || batch.sequence == self.sequence + 1;
+            self.sequence = batch.sequence;
+            // The first batch of the next segment proves that this one was read to its end.
+            self.ended = batch.position.segment != self.segment;
+            if !self.ended {
+                self.collect(batch, chunk, ground);
+            }
+        });
+        match walked {
+            // How far the piece went into the next segment, and whether that ends in it, is nothing to this one.
+            Ok(_) if self.ended => fits,
+            Ok(walked) => {
+                let next = if walked.next.offset < ground.config.segment_bytes {
+                    walked.next
+                } else {
+                    first_batch(walked.next.segment + 1)
+                };
+                (self.at, self.continued) = (next, next.segment == at.segment);
+                self.length = walked.needs.unwrap_or(limits::RECLAIM_READ_BYTES);
+                let room = ground.config.segment_bytes.saturating_sub(next.offset) as usize;
+                fits && next.segment <= self.segment + 1 && walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room))
+            }
+            // What a piece ended before may be the unused tail of its segment.
+            Err(_) if self.continued => {
+                (self.at, self.continued) = (first_batch(self.segment + 1), false);
+                self.length = limits::RECLAIM_READ_BYTES;
+                true
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "a segment does not read whole");
+                false
+            }
+        }
+    }
+
+    fn collect<R: IndexReader>(&mut self, batch: &ScannedBatch<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
+        for record in batch.records() {
+            let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
+                continue;
+            };
+            if replica.name() != record.name || replica.space != record.space {
+                continue;
+            }
+            let (data, data_position, second) = match record.body {
+                RecordBody::Entry {
+                    term,
+                    index,
+                    data,
+                    data_position,
+                    ..
+                } => match replica.group().term_at(index) {
+                    Some(known) if known == term => {
+                        let last = self.last.entry(record.name).or_default();
+                        *last = index.max(*last);
+                        (data, data_position, false)
+                    }
+                    // Its term is forgotten, but what the index points to still lives.
+                    None if index <= replica.group().truncated() => (data, data_position, false),
+                    // It was replaced: it never happened.
+                    Some(_) | None => continue,
+                },
+                RecordBody::Relocation { data, data_position } => (data, data_position, true),
+                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => continue,
+            };
+            let Ok(entry) = EntryData::parse(data) else { continue };
+            for (offset, effect) in entry.effects() {
+                let candidate = Candidate {
+                    name: record.name,
+                    space: record.space,
+                    kind: effect.kind,
+                    key: chunk.slice_ref(effect.key),
+                    value: chunk.slice_ref(effect.value),
+                    version: effect.version,
+                    hash: effect.hash,
+                    position: Position {
+                        segment: data_position.segment,
+                        offset: data_position.offset + offset,
+                    },
+                    second,
+                };
+                self.candidate_bytes += candidate.bytes();
+                self.candidates.push_back(candidate);
+            }
+        }
+    }
+
+    /// Looks at some candidates and queues copies of those that live. Bytes of them.
+    pub(super) fn copy<R: IndexReader>(
+        &mut self,
+        wall: Nanos,
+        ground: &mut Ground<'_, R>,
+        done: &mut Reclaimed,
+    ) -> Result<u64, IndexError> {
+        let (mut budget, mut copied) = (budget(ground)?, 0);
+        self.ahead = budget;
+        while budget.effects > 0
+            && budget.bytes > 0
+            && let Some(first) = self.candidates.front()
+        {
+            let (name, space) = (first.name, first.space);
+            let record_bytes = limits::RELOCATION_RECORD_BYTES.min(ground.log.data_bytes_max());
+            let mut data = EntryDataBuilder::new(ground.cluster, name.shard, Nanos(0));
+            let mut rows = Vec::new();
+            let mut full = false;
+            while let Some(next) = self.candidates.front().filter(|next| (next.name, next.space) == (name, space)) {
+                let bytes = next.bytes();
+                full = !next.fits(data.len(), ground.log, ground.pressed);
+                let too_long = next.after(data.len()) > record_bytes && !data.is_empty();
+                if too_long || full || budget.effects == 0 {
+                    break;
+                }
+                budget.effects -= 1;
+                budget.bytes = budget.bytes.saturating_sub(bytes);
+                if next.lives(ground)? {
+                    next.add(&mut data, &mut rows, done);
+                    copied += bytes;
+                }
+                self.candidate_bytes -= bytes;
+                self.candidates.pop_front();
+            }
+            if !data.is_empty() {
+                let copied = Copied {
+                    purpose: Purpose::Reclaim,
+                    name,
+                    space,
+                    rows,
+                };
+                ground.copies.push(ground.log, copied, data.finish().into(), wall);
+            }
+            if full {
+                break;
+            }
+        }
+        Ok(copied)
+    }
+
+    /// All copies are durable and pointed to. The generation that holds all of it, and what raft may no longer ask for.
+    pub(super) fn settle<R: IndexReader>(&self, ground: &mut Ground<'_, R>) -> u64 {
+        for (name, last) in &self.last {
+            if let Some(running) = ground.running.get_mut(&name.shard)
+                && running.replica.name() == *name
+            {
+                running.replica.group.truncate(*last);
+            }
+        }
+        ground.generations.hurry();
+        ground.generations.next_frozen()
+    }
+}
+
+impl Candidate {
+    /// Bytes of a copy, beside those of the record it stands in.
+    fn bytes(&self) -> u64 {
+        effect_bytes(self.key.len(), self.value.len() as u64)
+    }
+
+    /// Bytes of the data with a copy of this.
+    fn after(&self, data_bytes: usize) -> usize {
+        data_bytes.saturating_add(usize::try_from(self.bytes()).unwrap_or(usize::MAX))
+    }
+
+    /// Whether the next batch has room for a record of so many bytes of data and a copy of this.
+    fn fits(&self, data_bytes: usize, log: &LogWriter, pressed: bool) -> bool {
+        let room = log.room_ahead(batch_parts(pressed));
+        let alone = data_bytes == ENTRY_DATA_HEADER_BYTES && log.nothing_ahead();
+        self.after(data_bytes) <= room || alone && room > 0
+    }
+
+    fn lives<R: IndexReader>(&self, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+        let held = ground.index.get(self.space, &self.key)?;
+        Ok(match (self.kind, held) {
+            (EffectKind::Put, Some(Slot::Put(row))) => row.position == self.position,
+            (EffectKind::Put, Some(Slot::Deleted(_)) | None) => false,
+            (EffectKind::Delete, _) if self.second || ground.planted.delete_forgotten() => false,
+            // A delete of a forgotten term may have been replaced, by a put of the same version too.
+            (EffectKind::Delete, Some(Slot::Put(_))) => false,
+            (EffectKind::Delete, Some(Slot::Deleted(version))) => version == self.version,
+            (EffectKind::Delete, None) => true,
+        })
+    }
+
+    fn add(&self, data: &mut EntryDataBuilder, rows: &mut Vec<CopiedRow>, done: &mut Reclaimed) {
+        match self.kind {
+            EffectKind::Put => {
+                let offset = u32::try_from(data.len()).expect("a record is shorter than a batch");
+                let row = Row {
+                    version: self.version,
+                    position: Position { segment: 0, offset },
+                    size: self.value.len() as u64,
+                    flags: RowFlags::default(),
+                    hash: self.hash,
+                };
+                // The key's own bytes, so that the whole piece it was read in need not stay.
+                rows.push(CopiedRow {
+                    key: Bytes::copy_from_slice(&self.key),
+                    row,
+                    from: self.position,
+                });
+                data.put(&self.key, &self.value, self.version, self.hash);
+                done.values += 1;
+                done.bytes += self.value.len() as u64;
+            }
+            EffectKind::Delete => {
+                data.delete(&self.key, self.version);
+                done.deletes += 1;
+            }
+        }
+    }
+}
