@@ -1,4 +1,4 @@
-//! Records of copies on their way to the log: reclaim's, and rows of images. Who asked for them hears where they lie once they are
+//! Records of copies on their way to the log: reclaim's, rows of images, and mended values. Who asked for them hears where they lie once they are
 //! durable, in the order in which they were queued.
 
 use std::collections::VecDeque;
@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     },
     /// Reclaim.
     Reclaim,
+    /// A value that another member gave.
+    Repair,
 }
 
 /// A value that was copied.

@@ -192,6 +192,8 @@ impl<R: IndexReader> Core<R> {
             MemberBody::Removed => self.told_removed(moment, &message, out),
             MemberBody::Rows { .. } | MemberBody::End { .. } => self.image_goes_on(moment, from, &message, out),
             MemberBody::GiveUp => self.image_given_up(moment.now, from, &message),
+            MemberBody::Have { .. } | MemberBody::HaveNot => self.value_answered(moment.now, from, &message, out),
+            MemberBody::Want { .. } => return self.value_wanted(from, message, out),
             MemberBody::Join { directory } => self.join_asked(from, (message.shard, message.from), *directory, out),
             MemberBody::Taken { number } => return self.image_taken(moment, from, &message, *number, out),
         }
@@ -223,12 +225,15 @@ impl<R: IndexReader> Core<R> {
         for copied in copies {
             match copied.purpose {
                 Purpose::Image { shard, number } => self.rows_durable(shard, number, &copied, out),
-                Purpose::Reclaim => {
+                Purpose::Reclaim | Purpose::Repair => {
                     let replica = self.running.get(&copied.name.shard).map(|running| &running.replica);
                     if let Some(replica) = replica.filter(|replica| replica.name() == copied.name && replica.space == copied.space) {
                         let owned = replica.owned();
                         for copy in copied.rows {
-                            self.index.relocate(&owned, &copy.key, copy.row, copy.from)?;
+                            let moved = self.index.relocate(&owned, &copy.key, copy.row, copy.from)?;
+                            if copied.purpose == Purpose::Repair {
+                                self.mended_durable(copied.name, &copy, moved);
+                            }
                         }
                     }
                 }

@@ -19,6 +19,7 @@
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
 //! - `members`: admission of members, images sent and taken; `offers`: which images begin. `copies`: records of copies under way.
+//! - `repair`: values that are damaged here, fetched from other members; `mending`: who wants that, and what others want.
 //! - [`reclaim`]: old segments come free.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - `status`: what it says of itself.
@@ -35,10 +36,12 @@ pub mod generations;
 pub mod laggards;
 pub mod machine;
 mod members;
+mod mending;
 mod offers;
 pub mod peers;
 mod rebuilding;
 pub mod reclaim;
+mod repair;
 pub mod replay;
 mod replaying;
 pub mod room;
