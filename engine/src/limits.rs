@@ -59,6 +59,8 @@ pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 pub const RECLAIM_EFFECTS_PER_TURN: usize = 128;
 /// Bytes of such effects in one turn; up to 16 times as many under pressure.
 pub const RECLAIM_BYTES_PER_TURN: u64 = 128 << 10;
+/// Rows of the index looked at in one turn for those that point into a damaged segment.
+pub const SWEEP_ROWS_PER_TURN: usize = 1_024;
 /// Bytes of copies in one record.
 pub const RELOCATION_RECORD_BYTES: usize = 64 << 10;
 /// Rows in one piece of an image.

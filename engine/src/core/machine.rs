@@ -459,8 +459,7 @@ impl<R: IndexReader> Core<R> {
             return Ok(());
         }
         if let Some(of) = self.image_awaits(ticket) {
-            self.image_read_done(now, of, (ticket, result), out);
-            return Ok(());
+            return self.image_read_done(now, of, (ticket, result), out);
         }
         if self.values.reads_with(ticket) {
             let damaged = self.values.read_done(ticket, result, &self.index, &mut self.tickets, out)?;
@@ -503,6 +502,7 @@ impl<R: IndexReader> Core<R> {
             running: &mut self.running,
             generations: &mut self.generations,
             copies: &mut self.copies,
+            repairs: &mut self.repairs,
             tickets: &mut self.tickets,
             values: &self.values,
             durability: &self.durability,

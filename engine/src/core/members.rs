@@ -284,11 +284,12 @@ impl<R: IndexReader> Core<R> {
         of: (ShardId, ReplicaId),
         (ticket, result): (ReadTicket, Result<Bytes, LogReadFault>),
         out: &mut Effects,
-    ) {
+    ) -> Result<(), Halt> {
         if let Some(sending) = self.transfers.sending.get_mut(&of) {
             let (progress, wants) = sending.read_done(now, ticket, result);
-            self.image_step(now, of, progress, wants, out);
+            self.image_step(now, of, progress, wants, out)?;
         }
+        Ok(())
     }
 
     /// No image of this replica goes on.
@@ -571,14 +572,21 @@ impl<R: IndexReader> Core<R> {
         if (sending.to().peer, sending.to().attempt) == (from, message.attempt) {
             let term = running.replica.group().term();
             let (progress, wants) = sending.taken(moment.now, number, term, bytes_max)?;
-            self.image_step(moment.now, of, progress, wants, out);
+            self.image_step(moment.now, of, progress, wants, out)?;
         }
         Ok(())
     }
 
-    fn image_step(&mut self, now: Nanos, of: (ShardId, ReplicaId), progress: Progress, wants: Wants, out: &mut Effects) {
+    fn image_step(
+        &mut self,
+        now: Nanos,
+        of: (ShardId, ReplicaId),
+        progress: Progress,
+        wants: Wants,
+        out: &mut Effects,
+    ) -> Result<(), Halt> {
         let Some(sending) = self.transfers.sending.get_mut(&of) else {
-            return;
+            return Ok(());
         };
         let peer = sending.to().peer;
         for (at, position, length) in wants.reads {
@@ -597,11 +605,13 @@ impl<R: IndexReader> Core<R> {
                 self.transfers.resting.insert(of, now.plus(limits::IMAGE_PATIENCE));
             }
             Progress::Failed => {
-                let message = sending.give_up();
+                let (message, space) = (sending.give_up(), sending.space());
                 out.push(Effect::SendMember { to: peer, message });
                 self.end_sending(now, of, limits::IMAGE_PATIENCE);
+                self.mend_all(of.0, space, wants.damaged, out)?;
             }
         }
+        Ok(())
     }
 
     fn end_sending(&mut self, now: Nanos, of: (ShardId, ReplicaId), rest: Nanos) {

@@ -3,7 +3,7 @@
 //! Not here, on purpose: the repairs themselves (`repair`).
 
 use bytes::Bytes;
-use margate_net::ids::{ReplicaId, Version};
+use margate_net::ids::{ReplicaId, ShardId, Space, Version};
 use margate_net::message::{MemberBody, MemberMessage};
 
 use super::copies::{Copied, CopiedRow, Purpose, rows_of};
@@ -27,6 +27,17 @@ impl<R: IndexReader> Core<R> {
         });
         let space = owner.space;
         self.mend(Lost { name, space, key, row }, out);
+    }
+
+    /// An image cannot be made of these: the next attempt finds those that were mended by then.
+    pub(super) fn mend_all(&mut self, shard: ShardId, space: Space, damaged: Vec<(Bytes, Row)>, out: &mut Effects) -> Result<(), Halt> {
+        for (key, row) in damaged {
+            // An image is of the past: the value may have been mended, or replaced, since.
+            if self.index.get(space, &key)?.and_then(|slot| slot.row()) == Some(row) {
+                self.mend_for(Owner { shard, space }, key, row, out);
+            }
+        }
+        Ok(())
     }
 
     /// A value is damaged: it is fetched from another member.

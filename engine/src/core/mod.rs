@@ -20,7 +20,7 @@
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
 //! - `members`: admission of members, images sent and taken; `offers`: which images begin. `copies`: records of copies under way.
 //! - `repair`: values that are damaged here, fetched from other members; `mending`: who wants that, and what others want.
-//! - [`reclaim`]: old segments come free.
+//! - [`reclaim`]: old segments come free; `sweep`: what keeps a damaged one.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - `status`: what it says of itself.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
@@ -46,6 +46,7 @@ pub mod replay;
 mod replaying;
 pub mod room;
 mod status;
+mod sweep;
 pub mod values;
 
 #[cfg(test)]

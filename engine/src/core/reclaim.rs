@@ -13,7 +13,10 @@
 //! A delete is copied once: an older value of its key may have been copied behind it while it was not yet applied. Met
 //! again, as a copy, nothing older can follow any more.
 //!
-//! Not here, on purpose: files (`runtime`), and damage: a segment that does not read whole is kept, and reclaim ends.
+//! A damaged batch gives what is sound in it. Where only values are lost the segment stays until all of them that live are mended from
+//! other members (`sweep`, `repair`). Where anything else may be, a delete say, the segment is kept with all after it, and reclaim ends.
+//!
+//! Not here, on purpose: files (`runtime`).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,18 +28,19 @@ use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
 use super::machine::Running;
+use super::repair::Repairs;
+use super::sweep::Sweep;
 use super::values::{Tickets, Values};
 use crate::index::error::IndexError;
 use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::Index;
 use crate::limits;
-use crate::log::batch::ScannedBatch;
-use crate::log::effects::{EffectKind, EntryData, EntryDataBuilder, effect_bytes};
-use crate::log::fetch::walk_chunk;
+use crate::log::effects::{EffectKind, EntryData, EntryDataBuilder, effect_bytes, effect_is_sound};
+use crate::log::fetch::{Salvage, salvage_batch, walk_chunk};
 use crate::log::limits::BATCH_BYTES_MAX;
-use crate::log::record::{Record, RecordBody};
-use crate::log::segment::{LogConfig, first_batch};
+use crate::log::record::{Record, RecordBody, ScannedRecord};
+use crate::log::segment::{LogConfig, first_batch, further};
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
 use crate::types::{Nanos, Position, ReplicaName, ValueHash};
@@ -51,6 +55,7 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) running: &'a mut BTreeMap<ShardId, Running>,
     pub(super) generations: &'a mut Generations,
     pub(super) copies: &'a mut Copies,
+    pub(super) repairs: &'a mut Repairs,
     pub(super) tickets: &'a mut Tickets,
     pub(super) values: &'a Values,
     pub(super) durability: &'a Durability,
@@ -72,6 +77,8 @@ pub struct Reclaimed {
     pub bytes: u64,
     /// Deletes copied.
     pub deletes: u64,
+    /// Values met whose record is damaged: those that live are mended before their segment goes.
+    pub damaged: u64,
 }
 
 /// See the module's text.
@@ -105,6 +112,8 @@ enum State {
     #[default]
     Idle,
     Scanning(Scan),
+    /// Until what the index still points to in the segment is mended.
+    Mending(Scan, Sweep),
     /// Until this generation is durable.
     Settling {
         generation: u64,
@@ -127,6 +136,12 @@ struct Scan {
     length: usize,
     /// Whether `at` follows a piece of the same segment.
     continued: bool,
+    /// Where the last batch met ends.
+    end: Position,
+    /// Whether the batch at `end` is damaged: of what it held only what is sound counts.
+    salvaging: bool,
+    /// Whether values were lost that may live.
+    lost: bool,
     ticket: Option<ReadTicket>,
     /// The last batch met; 0 before the first.
     sequence: u64,
@@ -168,6 +183,7 @@ impl Reclaim {
     pub(super) fn is_hungry(&self, log: &LogWriter) -> bool {
         match &self.state {
             State::Scanning(scan) => !scan.candidates.is_empty() && !log.in_flight() && log.fits_next(1),
+            State::Mending(_, sweep) => sweep.is_hungry(),
             State::Idle | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. } => false,
         }
     }
@@ -196,6 +212,11 @@ impl Reclaim {
                 }
                 scan.read_on(ground, out);
                 if scan.is_done(ground.copies) {
+                    self.copied_all(ground);
+                }
+            }
+            State::Mending(scan, sweep) => {
+                if sweep.step(moment.now, ground.index, ground.running, ground.repairs)? {
                     let generation = scan.settle(ground);
                     self.state = State::Settling { generation };
                 }
@@ -224,13 +245,14 @@ impl Reclaim {
         let State::Scanning(scan) = &mut self.state else { return };
         scan.ticket = None;
         let whole = match result {
+            Ok(chunk) if scan.salvaging => scan.salvage(&chunk, ground, &mut self.done),
             Ok(chunk) => scan.take(&chunk, ground),
             Err(fault) => {
                 tracing::error!(%fault, "a segment cannot be read for reclaim");
                 false
             }
         };
-        if !whole {
+        if !whole && !scan.salvage_next(ground.config) {
             tracing::error!(
                 segment = scan.segment,
                 "the log is damaged: this segment and all after it are kept, so the log only grows; replace this node's replicas"
@@ -238,6 +260,20 @@ impl Reclaim {
             self.damaged = Some(scan.segment);
             self.state = State::Idle;
         }
+    }
+
+    /// All that could be copied is; what lives and could not be is mended first.
+    fn copied_all<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) {
+        self.state = match std::mem::take(&mut self.state) {
+            State::Scanning(scan) if scan.lost => {
+                let sweep = Sweep::new(scan.segment);
+                State::Mending(scan, sweep)
+            }
+            State::Scanning(scan) => State::Settling {
+                generation: scan.settle(ground),
+            },
+            state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => state,
+        };
     }
 
     /// The driver is done with a file: it is gone, or it has, or should have had, this number.
@@ -300,6 +336,9 @@ impl Scan {
             at: first_batch(segment),
             length: limits::RECLAIM_READ_BYTES,
             continued: false,
+            end: first_batch(segment),
+            salvaging: false,
+            lost: false,
             ticket: None,
             sequence: 0,
             ended: false,
@@ -330,11 +369,14 @@ impl Scan {
                 return;
             }
             fits = self.sequence == 0 || batch.sequence == self.sequence + 1;
-            self.sequence = batch.sequence;
+            if fits {
+                self.sequence = batch.sequence;
+            }
             // The first batch of the next segment proves that this one was read to its end.
             self.ended = batch.position.segment != self.segment;
-            if !self.ended {
-                self.collect(batch, chunk, ground);
+            if fits && !self.ended {
+                self.end = further(batch.position, batch.padded).unwrap_or(batch.position);
+                batch.records().for_each(|record| self.collect(&record, chunk, ground));
             }
         });
         match walked {
@@ -364,51 +406,113 @@ impl Scan {
         }
     }
 
-    fn collect<R: IndexReader>(&mut self, batch: &ScannedBatch<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
-        for record in batch.records() {
-            let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
-                continue;
-            };
-            if replica.name() != record.name || replica.space != record.space {
-                continue;
-            }
-            let (data, data_position, second) = match record.body {
-                RecordBody::Entry {
-                    term,
-                    index,
-                    data,
-                    data_position,
-                    ..
-                } => match replica.group().term_at(index) {
-                    Some(known) if known == term => {
-                        let last = self.last.entry(record.name).or_default();
-                        *last = index.max(*last);
-                        (data, data_position, false)
-                    }
-                    // Its term is forgotten, but what the index points to still lives.
-                    None if index <= replica.group().truncated() => (data, data_position, false),
-                    // It was replaced: it never happened.
-                    Some(_) | None => continue,
-                },
-                RecordBody::Relocation { data, data_position } => (data, data_position, true),
-                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => continue,
-            };
-            let Ok(entry) = EntryData::parse(data) else { continue };
-            self.candidates.extend(entry.effects().map(|(offset, effect)| Candidate {
-                name: record.name,
-                space: record.space,
-                kind: effect.kind,
-                key: chunk.slice_ref(effect.key),
-                value: chunk.slice_ref(effect.value),
-                version: effect.version,
-                hash: effect.hash,
-                position: Position {
-                    segment: data_position.segment,
-                    offset: data_position.offset + offset,
-                },
-                second,
-            }));
+    /// What does not read whole begins where the last batch ended: it is looked at once more, record by record. Whether there is
+    /// anything left to try.
+    fn salvage_next(&mut self, config: &LogConfig) -> bool {
+        let again = !self.salvaging;
+        (self.continued, self.salvaging, self.ended) = (false, true, false);
+        self.at = self.end;
+        if self.end.offset >= config.segment_bytes {
+            self.at = first_batch(self.segment + 1);
         }
+        self.length = limits::RECLAIM_READ_BYTES;
+        again
+    }
+
+    /// Collects what is sound in a damaged batch. Whether all that it held is known, but for values: those that live are found by
+    /// the index. A delete that is lost, or may be, keeps the segment.
+    fn salvage<R: IndexReader>(&mut self, chunk: &Bytes, ground: &Ground<'_, R>, done: &mut Reclaimed) -> bool {
+        let follows = |batch: &Salvage<'_>| self.sequence == 0 || batch.sequence == self.sequence + 1;
+        let batch = match salvage_batch(chunk, self.at) {
+            Ok(batch) => batch.filter(follows),
+            Err(needs) => {
+                let room = ground.config.segment_bytes.saturating_sub(self.at.offset) as usize;
+                let more = needs > self.length && needs <= BATCH_BYTES_MAX.min(room);
+                self.length = needs;
+                return more;
+            }
+        };
+        let here = self.at.segment == self.segment;
+        match batch {
+            // The segment ends here, and what is damaged is the proof of it, the first batch of the next one.
+            None if here => {
+                self.at = first_batch(self.segment + 1);
+                self.length = limits::RECLAIM_READ_BYTES;
+                true
+            }
+            None => false,
+            Some(_) if !here => {
+                self.ended = true;
+                true
+            }
+            Some(batch) => self.take_salvage(&batch, chunk, ground, done),
+        }
+    }
+
+    fn take_salvage<R: IndexReader>(&mut self, batch: &Salvage<'_>, chunk: &Bytes, ground: &Ground<'_, R>, done: &mut Reclaimed) -> bool {
+        let Some(records) = &batch.records else { return false };
+        for (record, sound) in records {
+            if !sound {
+                let Some(lost) = lost_values(record) else { return false };
+                done.damaged += lost;
+                self.lost = true;
+            }
+            self.collect(record, chunk, ground);
+        }
+        tracing::warn!(segment = self.segment, at = %self.at, "a batch is damaged: what lives in it is copied or mended before its segment goes");
+        self.sequence = batch.sequence;
+        let next = further(self.at, batch.padded).filter(|next| next.offset < ground.config.segment_bytes);
+        (self.continued, self.salvaging) = (next.is_some(), false);
+        self.end = further(self.at, batch.padded).unwrap_or(self.at);
+        self.at = next.unwrap_or(first_batch(self.segment + 1));
+        self.length = limits::RECLAIM_READ_BYTES;
+        true
+    }
+
+    fn collect<R: IndexReader>(&mut self, record: &ScannedRecord<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
+        let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
+            return;
+        };
+        if replica.name() != record.name || replica.space != record.space {
+            return;
+        }
+        let (data, data_position, second) = match record.body {
+            RecordBody::Entry {
+                term,
+                index,
+                data,
+                data_position,
+                ..
+            } => match replica.group().term_at(index) {
+                Some(known) if known == term => {
+                    let last = self.last.entry(record.name).or_default();
+                    *last = index.max(*last);
+                    (data, data_position, false)
+                }
+                // Its term is forgotten, but what the index points to still lives.
+                None if index <= replica.group().truncated() => (data, data_position, false),
+                // It was replaced: it never happened.
+                Some(_) | None => return,
+            },
+            RecordBody::Relocation { data, data_position } => (data, data_position, true),
+            RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => return,
+        };
+        let Ok(entry) = EntryData::parse(data) else { return };
+        let sound = entry.effects().filter(|(offset, _)| effect_is_sound(data, *offset));
+        self.candidates.extend(sound.map(|(offset, effect)| Candidate {
+            name: record.name,
+            space: record.space,
+            kind: effect.kind,
+            key: chunk.slice_ref(effect.key),
+            value: chunk.slice_ref(effect.value),
+            version: effect.version,
+            hash: effect.hash,
+            position: Position {
+                segment: data_position.segment,
+                offset: data_position.offset + offset,
+            },
+            second,
+        }));
     }
 
     /// Looks at some candidates and queues copies of those that live. Bytes of them.
@@ -510,6 +614,25 @@ impl Candidate {
             }
         }
     }
+}
+
+/// How many values a record has lost that does not match its checksum; `None` unless that explains it and nothing else is lost.
+fn lost_values(record: &ScannedRecord<'_>) -> Option<u64> {
+    let data = match record.body {
+        RecordBody::Entry { data, .. } | RecordBody::Relocation { data, .. } => data,
+        RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => return None,
+    };
+    let entry = EntryData::parse(data).ok()?;
+    let rotten = entry.effects().filter(|(offset, _)| !effect_is_sound(data, *offset));
+    let mut lost = 0;
+    for (_, effect) in rotten {
+        // A delete has no value, so what has one never was a delete.
+        if effect.kind != EffectKind::Put || effect.value.is_empty() {
+            return None;
+        }
+        lost += 1;
+    }
+    (lost > 0).then_some(lost)
 }
 
 /// Whether a segment is being read, or an answer found before the pointers moved has yet to read from it.
