@@ -74,6 +74,8 @@ pub(crate) struct Host {
     /// What fails next.
     pub(crate) armed: Armed,
     pub(crate) hurt: Hurt,
+    /// Whether values on its disk have rotted.
+    pub(crate) rotten: bool,
     /// Whether a disk it had before had lost something: clients may still hear of that.
     pub(crate) was_hurt: bool,
     /// Entries it has lost that no scan misses: the last of each replica.
@@ -258,6 +260,7 @@ impl Host {
             witness: Witness::default(),
             armed: Armed::default(),
             hurt: Hurt::default(),
+            rotten: false,
             was_hurt: false,
             lost_tail: BTreeMap::new(),
             ended: BTreeSet::new(),
@@ -395,6 +398,9 @@ impl Process {
         faults.add(Fault::SegmentReclaimed, counters.reclaimed.segments);
         faults.add(Fault::ValueRelocated, counters.reclaimed.values);
         faults.add(Fault::DeleteCopied, counters.reclaimed.deletes);
+        faults.add(Fault::ReclaimMetDamage, counters.reclaimed.damaged);
+        faults.add(Fault::RepairAsked, counters.repaired.asked);
+        faults.add(Fault::RepairTaken, counters.repaired.taken);
         faults.add(Fault::SlowDiskFled, counters.slow_disk_handovers);
         faults.add(Fault::FullDiskFled, counters.full_disk_handovers);
         faults.add(Fault::AppendDroppedFull, counters.appends_dropped);
