@@ -132,7 +132,8 @@ impl World {
         self.schedule.after(span, Happening::Restart { node, life });
     }
 
-    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first, and those with rotten values always do.
+    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first, and those
+    /// whose disks have lost something always do.
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
         self.network.heal();
         let now = self.now();
@@ -140,8 +141,8 @@ impl World {
         let power_cut = self.dice.chance(400);
         for node in 0..self.nodes.len() {
             // What a core has in memory hides what its disk has lost.
-            let rotten = self.nodes[node].hosts.iter().any(|host| host.rotten);
-            if (power_cut || rotten) && self.nodes[node].is_up() {
+            let hurt = self.nodes[node].hosts.iter().any(|host| host.hurt.is_hurt());
+            if (power_cut || hurt) && self.nodes[node].is_up() {
                 self.faults.count(Fault::KillAll);
                 self.crash(node);
             }

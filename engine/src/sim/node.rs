@@ -74,8 +74,6 @@ pub(crate) struct Host {
     /// What fails next.
     pub(crate) armed: Armed,
     pub(crate) hurt: Hurt,
-    /// Whether values on its disk have rotted.
-    pub(crate) rotten: bool,
     /// Whether a disk it had before had lost something: clients may still hear of that.
     pub(crate) was_hurt: bool,
     /// Entries it has lost that no scan misses: the last of each replica.
@@ -260,7 +258,6 @@ impl Host {
             witness: Witness::default(),
             armed: Armed::default(),
             hurt: Hurt::default(),
-            rotten: false,
             was_hurt: false,
             lost_tail: BTreeMap::new(),
             ended: BTreeSet::new(),

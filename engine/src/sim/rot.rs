@@ -204,7 +204,6 @@ impl Host {
             self.disk.change(further(at, from), size - from, |byte| *byte ^= 0x55)
         };
         self.note_lost(before);
-        self.rotten |= changed;
         changed
     }
 

@@ -3,7 +3,7 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `admission`, `appends`, `damage`, `laggards`, `offers`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any
+//! - `admission`, `appends`, `damage`, `laggards`, `mending`, `offers`, `reclaiming`, `removed`, `suspects`, `tails`: the schedules. `reclaim`: any
 //!   schedule of one core on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
@@ -14,6 +14,7 @@ mod damage;
 mod driven;
 pub(super) mod fixture;
 mod laggards;
+mod mending;
 mod offers;
 mod peers;
 mod reclaim;
