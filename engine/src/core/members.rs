@@ -607,7 +607,8 @@ impl<R: IndexReader> Core<R> {
             Progress::Failed => {
                 let (message, space) = (sending.give_up(), sending.space());
                 out.push(Effect::SendMember { to: peer, message });
-                self.end_sending(now, of, limits::IMAGE_PATIENCE);
+                // By then what can be mended is.
+                self.end_sending(now, of, limits::REPAIR_REST);
                 self.mend_all(of.0, space, wants.damaged, out)?;
             }
         }

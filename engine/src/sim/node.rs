@@ -338,6 +338,7 @@ impl Host {
         let found = replayed.found;
         if self.hurt.is_hurt() || !found.damaged.is_empty() {
             let view = self.scan_view(mark);
+            self.hurt.scanned(&view);
             let started = replayed.core.replicas().map(Replica::name);
             damage::check((&self.hurt, &view), |name| self.may_end(name), started, &found.damaged)?;
         }

@@ -266,8 +266,9 @@ impl Host {
 
     /// Where a scan sets in that begins with a batch, or without an index.
     pub(super) fn scan_view(&mut self, begin: Option<u64>) -> ScanView {
-        let mut created = BTreeMap::new();
+        let (mut created, mut first) = (BTreeMap::new(), None);
         let scanned = scan(&mut self.disk, &self.log, None, &mut |batch| {
+            first.get_or_insert(batch.sequence);
             for record in batch.records() {
                 if let RecordBody::Checkpoint { applied: LogIndex(0), .. } = record.body {
                     created.insert(record.name, batch.sequence);
@@ -275,7 +276,7 @@ impl Host {
             }
         });
         scanned.expect("a log with damage can be scanned");
-        ScanView { begin, created }
+        ScanView { begin, first, created }
     }
 
     /// What a scan finds.
