@@ -64,6 +64,8 @@ pub const RECLAIM_BYTES_PER_TURN: u64 = 128 << 10;
 pub const RECLAIM_BATCH_PARTS: usize = 4;
 /// The same while the disk is low: nothing is more urgent than room then.
 pub const RECLAIM_PRESSED_BATCH_PARTS: usize = 2;
+/// Rows of the index looked at in one turn for those that point into a damaged segment.
+pub const SWEEP_ROWS_PER_TURN: usize = 1_024;
 /// Bytes of copies in one record.
 pub const RELOCATION_RECORD_BYTES: usize = 64 << 10;
 /// Rows in one piece of an image.
@@ -78,6 +80,20 @@ pub const IMAGE_OFFERS_MAX: usize = 64;
 pub const IMAGE_REPEAT: Nanos = Nanos::from_millis(500);
 /// After so long without a word from the other side an image is given up.
 pub const IMAGE_PATIENCE: Nanos = Nanos::from_millis(10_000);
+/// Values a core fetches from other members at once; each may be as large as values are.
+pub const REPAIRS_MAX: usize = 32;
+/// Values a core reads at once for members that have lost them.
+pub const REPAIR_GIVINGS_MAX: usize = 32;
+/// Ticks a member has to answer, before the next one is asked: longer than a slow read and a round trip.
+pub const REPAIR_PATIENCE_TICKS: u32 = 5;
+/// Times each member is asked for a value before it is taken for lost; messages may be.
+pub const REPAIR_ROUNDS: u32 = 2;
+/// Values of answers that wait for a repair at once; more are refused as damaged.
+pub const REPAIR_WAITING_MAX: usize = 1_024;
+/// How long reclaim waits before it looks again whether the values it cannot copy are mended, at first; each time twice as long.
+pub const REPAIR_REST: Nanos = Nanos::from_millis(1_000);
+/// The longest such wait.
+pub const REPAIR_REST_MAX: Nanos = Nanos::from_millis(60_000);
 /// So often a core says that no leader admits it; one that rejoins in good order is admitted long before.
 pub const UNADMITTED_COMPLAINT: Nanos = Nanos::from_millis(10_000);
 /// Raft ticks between heartbeats.

@@ -30,6 +30,8 @@ pub enum Bug {
     ReadUnconfirmed,
     /// At a start with an index, a copied value is taken for a newer one.
     RelocationAsNewer,
+    /// Members give the version of a value that they have, and it is taken as it comes.
+    RepairUnchecked,
     /// Conditions are decided without the effects that are proposed and not yet applied.
     ResolveIgnoresPending,
     /// Tenure begins when a round is confirmed, not when it began.
@@ -68,7 +70,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -90,6 +92,7 @@ impl Bug {
         Self::HeartbeatStepped,
         Self::OldRecordsReplayed,
         Self::RefusalUnproven,
+        Self::RepairUnchecked,
         Self::RemovedTooEarly,
         Self::TenureBeforeOwnEntry,
         Self::TenureSurvivesMembers,
@@ -123,6 +126,7 @@ impl Bug {
             Self::HeartbeatStepped => "heartbeat-stepped",
             Self::OldRecordsReplayed => "old-records-replayed",
             Self::RefusalUnproven => "refusal-unproven",
+            Self::RepairUnchecked => "repair-unchecked",
             Self::RemovedTooEarly => "removed-too-early",
             Self::TenureBeforeOwnEntry => "tenure-before-own-entry",
             Self::TenureSurvivesMembers => "tenure-survives-members",
@@ -227,6 +231,10 @@ impl Planted {
 
     pub(crate) fn refusal_unproven(self) -> bool {
         self.0 == Some(Bug::RefusalUnproven)
+    }
+
+    pub(crate) fn repair_unchecked(self) -> bool {
+        self.0 == Some(Bug::RepairUnchecked)
     }
 
     pub(crate) fn removed_too_early(self) -> bool {

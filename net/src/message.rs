@@ -384,7 +384,7 @@ pub struct MemberMessage {
     pub from: ReplicaId,
     /// The replica that is spoken to; 0 in [`MemberBody::Join`].
     pub to: ReplicaId,
-    /// Which image it is about, a number its sender never uses twice; 0 where it is about none.
+    /// Which image or repair it is about; who sends images never uses a number twice. 0 where it is about none.
     pub attempt: u64,
     /// What is said.
     pub body: MemberBody,
@@ -416,6 +416,13 @@ pub enum MemberBody {
     },
     /// Either: this image is given up.
     GiveUp,
+    /// A member: the value that was asked for.
+    Have {
+        /// One effect, as an entry's data hold it: key, version, hash and value.
+        data: Bytes,
+    },
+    /// A member: it cannot give the value that was asked for.
+    HaveNot,
     /// A core without a replica, or with one that can never serve again: it wants to have one.
     Join {
         /// Its data directory.
@@ -434,6 +441,13 @@ pub enum MemberBody {
     Taken {
         /// The number.
         number: u64,
+    },
+    /// A member whose record of a value is damaged: it asks another for it.
+    Want {
+        /// The value's version.
+        version: Version,
+        /// Its key.
+        key: Bytes,
     },
 }
 

@@ -1,5 +1,5 @@
-//! Records of copies on their way to the log: reclaim's, which go ahead of all that is queued, and rows of images, which take their turn.
-//! Who asked for them hears where they lie once they are durable, in the order in which they were queued.
+//! Records of copies on their way to the log: reclaim's and mended values, which go ahead of all that is queued, and rows of images, which
+//! take their turn. Who asked for them hears where they lie once they are durable, in the order in which they were queued.
 
 use std::collections::VecDeque;
 
@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     },
     /// Reclaim.
     Reclaim,
+    /// A value that another member gave.
+    Repair,
 }
 
 /// A value that was copied.
@@ -49,7 +51,7 @@ pub(super) struct Copied {
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    /// Reclaim's: all of them are in the next batch, before the others.
+    /// Reclaim's and mended values: all of them are in the next batch, before the others.
     ahead: VecDeque<Copied>,
     /// Those of images.
     queued: VecDeque<Copied>,
@@ -70,7 +72,7 @@ impl Copies {
                 log.push(record);
                 self.queued.push_back(copied);
             }
-            Purpose::Reclaim => {
+            Purpose::Reclaim | Purpose::Repair => {
                 log.push_ahead(record);
                 self.ahead.push_back(copied);
             }
@@ -79,7 +81,8 @@ impl Copies {
 
     /// Whether reclaim has some under way.
     pub(super) fn has_of_reclaim(&self) -> bool {
-        !self.ahead.is_empty() || self.placed.iter().any(|copied| copied.purpose == Purpose::Reclaim)
+        let mut under_way = self.ahead.iter().chain(&self.placed);
+        under_way.any(|copied| copied.purpose == Purpose::Reclaim)
     }
 
     /// The batch that is about to be written holds the next of them, at these places.

@@ -19,6 +19,7 @@ use super::laggards::Laggards;
 use super::members::{Nursery, Transferred, Transfers};
 use super::peers::Peers;
 use super::reclaim::{Ground, Reclaim, Reclaimed};
+use super::repair::{Givings, Repaired, Repairs};
 use super::room::{DiskLimits, Room};
 use super::values::{Owner, Tickets, Values};
 use crate::consensus::sanity::StepFault;
@@ -106,6 +107,8 @@ pub struct Core<R: IndexReader> {
     pub(super) reclaim: Reclaim,
     pub(super) copies: Copies,
     pub(super) transfers: Transfers<R>,
+    pub(super) repairs: Repairs,
+    pub(super) givings: Givings,
     pub(super) nursery: Nursery,
     pub(super) tickets: Tickets,
     pub(super) planted: Planted,
@@ -136,6 +139,8 @@ pub struct Counters {
     pub reclaimed: Reclaimed,
     /// What images and admissions have done.
     pub transferred: Transferred,
+    /// What repairs of damaged values have done.
+    pub repaired: Repaired,
     /// Leaderships handed over because the disk did not answer.
     pub slow_disk_handovers: u64,
     /// Leaderships handed over because the disk was nearly full.
@@ -173,6 +178,8 @@ impl<R: IndexReader> Core<R> {
             reclaim: Reclaim::default(),
             copies: Copies::default(),
             transfers: Transfers::default(),
+            repairs: Repairs::default(),
+            givings: Givings::default(),
             nursery: parts.nursery,
             tickets: Tickets::default(),
             planted: parts.planted,
@@ -234,6 +241,7 @@ impl<R: IndexReader> Core<R> {
     pub fn end_turn(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
         self.settle_images(out);
         self.judge_writes(out);
+        self.repair(moment, out)?;
         // While a flush is in flight operations gather: one entry per shard and flush, not one per turn.
         let in_flight = self.log.in_flight();
         self.reclaim(moment, in_flight, out)?;
@@ -286,6 +294,7 @@ impl<R: IndexReader> Core<R> {
             entries_fetched: self.laggards.fetched(),
             reclaimed: self.reclaim.done(),
             transferred: self.transfers.counters,
+            repaired: self.repairs.counters,
             writes_refused: self.running.values().map(|running| running.replica.disk_refused).sum(),
             ..self.counters
         }
@@ -415,6 +424,7 @@ impl<R: IndexReader> Core<R> {
     fn tick(&mut self, now: Nanos, out: &mut Effects) {
         let mut answers = Vec::new();
         self.ticked = true;
+        self.repairs.tick();
         for running in self.running.values_mut() {
             running.replica.tick(now, &mut answers);
             if self.stopping {
@@ -445,11 +455,18 @@ impl<R: IndexReader> Core<R> {
             return Ok(());
         }
         if let Some(of) = self.image_awaits(ticket) {
-            self.image_read_done(now, of, (ticket, result), out);
-            return Ok(());
+            return self.image_read_done(now, of, (ticket, result), out);
         }
         if self.values.reads_with(ticket) {
-            return Ok(self.values.read_done(ticket, result, &self.index, &mut self.tickets, out)?);
+            let damaged = self.values.read_done(ticket, result, &self.index, &mut self.tickets, out)?;
+            if let Some((owner, key, row)) = damaged {
+                self.mend_for(owner, key, row, out);
+            }
+            return Ok(());
+        }
+        if self.givings.reads_with(ticket) {
+            self.value_read((ticket, result), out);
+            return Ok(());
         }
         if let Some(shard) = self.laggards.shard_awaiting(ticket)
             && let Some(running) = self.running.get_mut(&shard)
@@ -487,6 +504,7 @@ impl<R: IndexReader> Core<R> {
             running: &mut self.running,
             generations: &mut self.generations,
             copies: &mut self.copies,
+            repairs: &mut self.repairs,
             tickets: &mut self.tickets,
             values: &self.values,
             durability: &self.durability,

@@ -192,6 +192,8 @@ impl<R: IndexReader> Core<R> {
             MemberBody::Removed => self.told_removed(moment, &message, out),
             MemberBody::Rows { .. } | MemberBody::End { .. } => self.image_goes_on(moment, from, &message, out),
             MemberBody::GiveUp => self.image_given_up(moment.now, from, &message),
+            MemberBody::Have { .. } | MemberBody::HaveNot => self.value_answered(moment.now, from, &message, out),
+            MemberBody::Want { .. } => return self.value_wanted(from, message, out),
             MemberBody::Join { directory } => self.join_asked(from, (message.shard, message.from), *directory, out),
             MemberBody::Taken { number } => return self.image_taken(moment, from, &message, *number, out),
         }
@@ -223,12 +225,15 @@ impl<R: IndexReader> Core<R> {
         for copied in copies {
             match copied.purpose {
                 Purpose::Image { shard, number } => self.rows_durable(shard, number, &copied, out),
-                Purpose::Reclaim => {
+                Purpose::Reclaim | Purpose::Repair => {
                     let replica = self.running.get(&copied.name.shard).map(|running| &running.replica);
                     if let Some(replica) = replica.filter(|replica| replica.name() == copied.name && replica.space == copied.space) {
                         let owned = replica.owned();
                         for copy in copied.rows {
-                            self.index.relocate(&owned, &copy.key, copy.row, copy.from)?;
+                            let moved = self.index.relocate(&owned, &copy.key, copy.row, copy.from)?;
+                            if copied.purpose == Purpose::Repair {
+                                self.mended_durable(copied.name, &copy, moved);
+                            }
                         }
                     }
                 }
@@ -279,11 +284,12 @@ impl<R: IndexReader> Core<R> {
         of: (ShardId, ReplicaId),
         (ticket, result): (ReadTicket, Result<Bytes, LogReadFault>),
         out: &mut Effects,
-    ) {
+    ) -> Result<(), Halt> {
         if let Some(sending) = self.transfers.sending.get_mut(&of) {
             let (progress, wants) = sending.read_done(now, ticket, result);
-            self.image_step(now, of, progress, wants, out);
+            self.image_step(now, of, progress, wants, out)?;
         }
+        Ok(())
     }
 
     /// No image of this replica goes on.
@@ -566,14 +572,21 @@ impl<R: IndexReader> Core<R> {
         if (sending.to().peer, sending.to().attempt) == (from, message.attempt) {
             let term = running.replica.group().term();
             let (progress, wants) = sending.taken(moment.now, number, term, bytes_max)?;
-            self.image_step(moment.now, of, progress, wants, out);
+            self.image_step(moment.now, of, progress, wants, out)?;
         }
         Ok(())
     }
 
-    fn image_step(&mut self, now: Nanos, of: (ShardId, ReplicaId), progress: Progress, wants: Wants, out: &mut Effects) {
+    fn image_step(
+        &mut self,
+        now: Nanos,
+        of: (ShardId, ReplicaId),
+        progress: Progress,
+        wants: Wants,
+        out: &mut Effects,
+    ) -> Result<(), Halt> {
         let Some(sending) = self.transfers.sending.get_mut(&of) else {
-            return;
+            return Ok(());
         };
         let peer = sending.to().peer;
         for (at, position, length) in wants.reads {
@@ -592,11 +605,14 @@ impl<R: IndexReader> Core<R> {
                 self.transfers.resting.insert(of, now.plus(limits::IMAGE_PATIENCE));
             }
             Progress::Failed => {
-                let message = sending.give_up();
+                let (message, space) = (sending.give_up(), sending.space());
                 out.push(Effect::SendMember { to: peer, message });
-                self.end_sending(now, of, limits::IMAGE_PATIENCE);
+                // By then what can be mended is.
+                self.end_sending(now, of, limits::REPAIR_REST);
+                self.mend_all(of.0, space, wants.damaged, out)?;
             }
         }
+        Ok(())
     }
 
     fn end_sending(&mut self, now: Nanos, of: (ShardId, ReplicaId), rest: Nanos) {

@@ -19,8 +19,9 @@
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
 //! - `members`: admission of members, images sent and taken; `offers`: which images begin. `copies`: records of copies under way.
-//! - [`reclaim`]: old segments come free. `pace`: when, and how fast. `scanning`: what lives in one is copied. `closing`: what is
-//!   written before it goes.
+//! - `repair`: values that are damaged here, fetched from other members; `mending`: who wants that, and what others want.
+//! - [`reclaim`]: old segments come free. `pace`: when, and how fast. `scanning`: what lives in one is copied. `salvaging`: what is
+//!   sound in a damaged one; `sweep`: what keeps it. `closing`: what is written before it goes.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - `status`: what it says of itself.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
@@ -37,17 +38,21 @@ pub mod generations;
 pub mod laggards;
 pub mod machine;
 mod members;
+mod mending;
 mod offers;
 mod pace;
 pub mod peers;
 mod progress;
 mod rebuilding;
 pub mod reclaim;
+mod repair;
 pub mod replay;
 mod replaying;
 pub mod room;
+mod salvaging;
 mod scanning;
 mod status;
+mod sweep;
 pub mod values;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::reclaim::Ground;
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
 use crate::limits;
+use crate::log::writer::LogWriter;
 
 /// Segments reclaimed one after the other that freed next to nothing. Under pressure only a whole round of the log is worth that.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,4 +79,11 @@ pub(super) const fn batch_parts(pressed: bool) -> usize {
     } else {
         limits::RECLAIM_BATCH_PARTS
     }
+}
+
+/// Whether the next batch has room for a record of copies with so many bytes of data. What cannot be divided may be longer than the
+/// share of copies, if it goes alone.
+pub(super) fn fits_ahead(log: &LogWriter, data_bytes: usize, undivided: bool, pressed: bool) -> bool {
+    let room = log.room_ahead(batch_parts(pressed));
+    data_bytes <= room || undivided && log.nothing_ahead() && room > 0
 }

@@ -16,7 +16,10 @@
 //! A delete is copied once: an older value of its key may have been copied behind it while it was not yet applied. Met
 //! again, as a copy, nothing older can follow any more.
 //!
-//! Not here, on purpose: files (`runtime`), and damage: a segment that does not read whole is kept, and reclaim ends.
+//! A damaged batch gives what is sound in it. Where only values are lost the segment stays until all of them that live are mended from
+//! other members (`sweep`, `repair`). Where anything else may be, a delete say, the segment is kept with all after it, and reclaim ends.
+//!
+//! Not here, on purpose: files (`runtime`).
 
 use std::collections::BTreeMap;
 
@@ -30,7 +33,9 @@ use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
 use super::machine::Running;
 use super::pace::{Barren, is_due};
+use super::repair::Repairs;
 use super::scanning::Scan;
+use super::sweep::Sweep;
 use super::values::{Tickets, Values};
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
@@ -48,6 +53,7 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) running: &'a mut BTreeMap<ShardId, Running>,
     pub(super) generations: &'a mut Generations,
     pub(super) copies: &'a mut Copies,
+    pub(super) repairs: &'a mut Repairs,
     pub(super) tickets: &'a mut Tickets,
     pub(super) values: &'a Values,
     pub(super) durability: &'a Durability,
@@ -69,6 +75,8 @@ pub struct Reclaimed {
     pub bytes: u64,
     /// Deletes copied.
     pub deletes: u64,
+    /// Values met whose record is damaged: those that live are mended before their segment goes.
+    pub damaged: u64,
 }
 
 /// See the module's text.
@@ -94,6 +102,8 @@ enum State {
     #[default]
     Idle,
     Scanning(Scan),
+    /// Until what the index still points to in the segment is mended.
+    Mending(Scan, Sweep),
     /// Until this generation is durable.
     Settling {
         generation: u64,
@@ -116,6 +126,7 @@ impl Reclaim {
     pub(super) fn is_hungry(&self, log: &LogWriter, pressed: bool) -> bool {
         match &self.state {
             State::Scanning(scan) => scan.may_copy(log, pressed),
+            State::Mending(_, sweep) => sweep.is_hungry(),
             State::Idle | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => false,
         }
     }
@@ -150,6 +161,11 @@ impl Reclaim {
                 }
                 scan.read_on(ground, out);
                 if scan.is_done(ground.copies) {
+                    self.copied_all(ground);
+                }
+            }
+            State::Mending(scan, sweep) => {
+                if sweep.step(moment.now, ground.index, ground.running, ground.repairs)? {
                     let generation = scan.settle(ground);
                     self.state = State::Settling { generation };
                 }
@@ -182,13 +198,14 @@ impl Reclaim {
         let State::Scanning(scan) = &mut self.state else { return };
         scan.ticket = None;
         let whole = match result {
+            Ok(chunk) if scan.salvaging => scan.salvage(&chunk, ground, &mut self.done),
             Ok(chunk) => scan.take(&chunk, ground),
             Err(fault) => {
                 tracing::error!(%fault, "a segment cannot be read for reclaim");
                 false
             }
         };
-        if !whole {
+        if !whole && !scan.salvage_next(ground.config) {
             tracing::error!(
                 segment = scan.segment,
                 "the log is damaged: this segment and all after it are kept, so the log only grows; replace this node's replicas"
@@ -196,6 +213,20 @@ impl Reclaim {
             self.damaged = Some(scan.segment);
             self.state = State::Idle;
         }
+    }
+
+    /// All that could be copied is; what lives and could not be is mended first.
+    fn copied_all<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) {
+        self.state = match std::mem::take(&mut self.state) {
+            State::Scanning(scan) if scan.lost => {
+                let sweep = Sweep::new(scan.segment);
+                State::Mending(scan, sweep)
+            }
+            State::Scanning(scan) => State::Settling {
+                generation: scan.settle(ground),
+            },
+            state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => state,
+        };
     }
 
     /// The driver is done with a file: it is gone, or it has, or should have had, this number.

@@ -9,18 +9,17 @@ use margate_net::ids::{LogIndex, Space, Version};
 
 use super::copies::{Copied, CopiedRow, Copies, Purpose};
 use super::event::{Effects, ReadTicket};
-use super::pace::{Budget, batch_parts, budget};
+use super::pace::{Budget, budget, fits_ahead};
 use super::reclaim::{Ground, Reclaimed};
 use crate::index::error::IndexError;
 use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
 use crate::limits;
-use crate::log::batch::ScannedBatch;
-use crate::log::effects::{ENTRY_DATA_HEADER_BYTES, EffectKind, EntryData, EntryDataBuilder, effect_bytes};
+use crate::log::effects::{ENTRY_DATA_HEADER_BYTES, EffectKind, EntryData, EntryDataBuilder, effect_bytes, effect_is_sound};
 use crate::log::fetch::walk_chunk;
 use crate::log::limits::BATCH_BYTES_MAX;
-use crate::log::record::RecordBody;
-use crate::log::segment::first_batch;
+use crate::log::record::{RecordBody, ScannedRecord};
+use crate::log::segment::{first_batch, further};
 use crate::log::writer::LogWriter;
 use crate::types::{Nanos, Position, ReplicaName, ValueHash};
 
@@ -28,14 +27,20 @@ use crate::types::{Nanos, Position, ReplicaName, ValueHash};
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) segment: u32,
-    at: Position,
-    length: usize,
+    pub(super) at: Position,
+    pub(super) length: usize,
     /// Whether `at` follows a piece of the same segment.
-    continued: bool,
+    pub(super) continued: bool,
+    /// Where the last batch met ends.
+    pub(super) end: Position,
+    /// Whether the batch at `end` is damaged: of what it held only what is sound counts.
+    pub(super) salvaging: bool,
+    /// Whether values were lost that may live.
+    pub(super) lost: bool,
     pub(super) ticket: Option<ReadTicket>,
     /// The last batch met; 0 before the first.
-    sequence: u64,
-    ended: bool,
+    pub(super) sequence: u64,
+    pub(super) ended: bool,
     candidates: VecDeque<Candidate>,
     /// Bytes of them.
     candidate_bytes: u64,
@@ -67,6 +72,9 @@ impl Scan {
             at: first_batch(segment),
             length: limits::RECLAIM_READ_BYTES,
             continued: false,
+            end: first_batch(segment),
+            salvaging: false,
+            lost: false,
             ticket: None,
             sequence: 0,
             ended: false,
@@ -112,11 +120,14 @@ impl Scan {
                 return;
             }
             fits = self.sequence == 0 || batch.sequence == self.sequence + 1;
-            self.sequence = batch.sequence;
+            if fits {
+                self.sequence = batch.sequence;
+            }
             // The first batch of the next segment proves that this one was read to its end.
             self.ended = batch.position.segment != self.segment;
-            if !self.ended {
-                self.collect(batch, chunk, ground);
+            if fits && !self.ended {
+                self.end = further(batch.position, batch.padded).unwrap_or(batch.position);
+                batch.records().for_each(|record| self.collect(&record, chunk, ground));
             }
         });
         match walked {
@@ -146,54 +157,53 @@ impl Scan {
         }
     }
 
-    fn collect<R: IndexReader>(&mut self, batch: &ScannedBatch<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
-        for record in batch.records() {
-            let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
-                continue;
-            };
-            if replica.name() != record.name || replica.space != record.space {
-                continue;
-            }
-            let (data, data_position, second) = match record.body {
-                RecordBody::Entry {
-                    term,
-                    index,
-                    data,
-                    data_position,
-                    ..
-                } => match replica.group().term_at(index) {
-                    Some(known) if known == term => {
-                        let last = self.last.entry(record.name).or_default();
-                        *last = index.max(*last);
-                        (data, data_position, false)
-                    }
-                    // Its term is forgotten, but what the index points to still lives.
-                    None if index <= replica.group().truncated() => (data, data_position, false),
-                    // It was replaced: it never happened.
-                    Some(_) | None => continue,
+    /// Collects what may live in a record and is sound.
+    pub(super) fn collect<R: IndexReader>(&mut self, record: &ScannedRecord<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
+        let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
+            return;
+        };
+        if replica.name() != record.name || replica.space != record.space {
+            return;
+        }
+        let (data, data_position, second) = match record.body {
+            RecordBody::Entry {
+                term,
+                index,
+                data,
+                data_position,
+                ..
+            } => match replica.group().term_at(index) {
+                Some(known) if known == term => {
+                    let last = self.last.entry(record.name).or_default();
+                    *last = index.max(*last);
+                    (data, data_position, false)
+                }
+                // Its term is forgotten, but what the index points to still lives.
+                None if index <= replica.group().truncated() => (data, data_position, false),
+                // It was replaced: it never happened.
+                Some(_) | None => return,
+            },
+            RecordBody::Relocation { data, data_position } => (data, data_position, true),
+            RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => return,
+        };
+        let Ok(entry) = EntryData::parse(data) else { return };
+        for (offset, effect) in entry.effects().filter(|(offset, _)| effect_is_sound(data, *offset)) {
+            let candidate = Candidate {
+                name: record.name,
+                space: record.space,
+                kind: effect.kind,
+                key: chunk.slice_ref(effect.key),
+                value: chunk.slice_ref(effect.value),
+                version: effect.version,
+                hash: effect.hash,
+                position: Position {
+                    segment: data_position.segment,
+                    offset: data_position.offset + offset,
                 },
-                RecordBody::Relocation { data, data_position } => (data, data_position, true),
-                RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => continue,
+                second,
             };
-            let Ok(entry) = EntryData::parse(data) else { continue };
-            for (offset, effect) in entry.effects() {
-                let candidate = Candidate {
-                    name: record.name,
-                    space: record.space,
-                    kind: effect.kind,
-                    key: chunk.slice_ref(effect.key),
-                    value: chunk.slice_ref(effect.value),
-                    version: effect.version,
-                    hash: effect.hash,
-                    position: Position {
-                        segment: data_position.segment,
-                        offset: data_position.offset + offset,
-                    },
-                    second,
-                };
-                self.candidate_bytes += candidate.bytes();
-                self.candidates.push_back(candidate);
-            }
+            self.candidate_bytes += candidate.bytes();
+            self.candidates.push_back(candidate);
         }
     }
 
@@ -274,9 +284,7 @@ impl Candidate {
 
     /// Whether the next batch has room for a record of so many bytes of data and a copy of this.
     fn fits(&self, data_bytes: usize, log: &LogWriter, pressed: bool) -> bool {
-        let room = log.room_ahead(batch_parts(pressed));
-        let alone = data_bytes == ENTRY_DATA_HEADER_BYTES && log.nothing_ahead();
-        self.after(data_bytes) <= room || alone && room > 0
+        fits_ahead(log, self.after(data_bytes), data_bytes == ENTRY_DATA_HEADER_BYTES, pressed)
     }
 
     fn lives<R: IndexReader>(&self, ground: &Ground<'_, R>) -> Result<bool, IndexError> {

@@ -1,7 +1,8 @@
 //! Values for answers: from the cache, else from the log (plan, fetch, finish).
 //!
 //! No byte is given out before the record's header and checksum say that it is the value asked for
-//! (invariant 5). A mismatch looks the key up once more, for the row may have moved; then it is damage.
+//! (invariant 5). A mismatch looks the key up once more, for the row may have moved; then it is damage, and the answer waits until
+//! the value is mended or given up (`repair`).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,8 +15,9 @@ use quick_cache::unsync::Cache;
 use rustc_hash::FxBuildHasher;
 
 use super::event::{Effect, Effects, LogReadFault, ReadTicket};
+use super::repair::Lost;
 use crate::index::error::IndexError;
-use crate::index::row::{Row, Slot};
+use crate::index::row::Row;
 use crate::index::store::IndexReader;
 use crate::index::view::Index;
 use crate::limits;
@@ -67,6 +69,8 @@ pub struct Values {
     assemblies: BTreeMap<u64, Assembly>,
     reading: BTreeMap<ReadTicket, ValueRead>,
     waiting: VecDeque<ValueRead>,
+    /// Values that wait to be mended.
+    damaged: Vec<ValueRead>,
     next_assembly: u64,
     /// Bytes of values that answers under assembly hold or wait for.
     assembling_bytes: u64,
@@ -91,6 +95,7 @@ impl Values {
             assemblies: BTreeMap::new(),
             reading: BTreeMap::new(),
             waiting: VecDeque::new(),
+            damaged: Vec::new(),
             next_assembly: 0,
             assembling_bytes: 0,
             damage_found: 0,
@@ -144,7 +149,7 @@ impl Values {
         self.reading.contains_key(&ticket)
     }
 
-    /// A read is done.
+    /// A read is done. What it found damaged, if the index still points to it: an answer then waits for [`Values::mended`].
     ///
     /// # Errors
     /// [`IndexError`]: the key could not be looked up once more, which stops the node.
@@ -155,17 +160,30 @@ impl Values {
         index: &Index<R>,
         tickets: &mut Tickets,
         out: &mut Effects,
-    ) -> Result<(), IndexError> {
-        let Some(read) = self.reading.remove(&ticket) else { return Ok(()) };
-        match self.check(&read, result) {
+    ) -> Result<Option<(Owner, Bytes, Row)>, IndexError> {
+        let Some(read) = self.reading.remove(&ticket) else {
+            return Ok(None);
+        };
+        let damaged = match self.check(&read, result) {
             Some(value) => {
                 self.remember(read.fill.row.position, &value);
                 self.complete(read, Some(value), out);
+                None
             }
             None => self.look_again(read, index, out)?,
-        }
+        };
         self.start_reads(tickets, out);
-        Ok(())
+        Ok(damaged)
+    }
+
+    /// A damaged value was mended, or cannot be: answers that wait for it go on.
+    pub(super) fn mended(&mut self, lost: &Lost, value: Option<&Bytes>, out: &mut Effects) {
+        let waits = |read: &mut ValueRead| {
+            let place = (read.owner.shard, read.owner.space, read.fill.row.version);
+            place == (lost.name.shard, lost.space, lost.row.version) && read.fill.key == lost.key
+        };
+        let waited: Vec<ValueRead> = self.damaged.extract_if(.., waits).collect();
+        waited.into_iter().for_each(|read| self.complete(read, value.cloned(), out));
     }
 
     /// Whether an answer under assembly needs a value from a segment.
@@ -222,23 +240,28 @@ impl Values {
             .ok()
     }
 
-    fn look_again<R: IndexReader>(&mut self, mut read: ValueRead, index: &Index<R>, out: &mut Effects) -> Result<(), IndexError> {
-        let moved = match index.get(read.owner.space, &read.fill.key)? {
-            Some(Slot::Put(row)) if row.version == read.fill.row.version && row.position != read.fill.row.position => Some(row),
-            Some(Slot::Put(_) | Slot::Deleted(_)) | None => None,
-        };
-        match moved {
-            Some(row) if !read.again => {
-                (read.fill.row, read.again) = (row, true);
-                self.waiting.push_front(read);
-            }
-            Some(_) | None => {
-                self.damage_found += 1;
-                tracing::error!(shard = read.owner.shard.0, place = %read.fill.row.position, "a value is damaged");
-                self.complete(read, None, out);
-            }
+    fn look_again<R: IndexReader>(
+        &mut self,
+        mut read: ValueRead,
+        index: &Index<R>,
+        out: &mut Effects,
+    ) -> Result<Option<(Owner, Bytes, Row)>, IndexError> {
+        let held = index.get(read.owner.space, &read.fill.key)?.and_then(|slot| slot.row());
+        let same = held.filter(|row| row.version == read.fill.row.version);
+        if let Some(row) = same.filter(|row| !read.again && row.position != read.fill.row.position) {
+            (read.fill.row, read.again) = (row, true);
+            self.waiting.push_front(read);
+            return Ok(None);
         }
-        Ok(())
+        self.damage_found += 1;
+        tracing::error!(shard = read.owner.shard.0, place = %read.fill.row.position, "a value is damaged");
+        let damaged = same.map(|row| (read.owner, read.fill.key.clone(), row));
+        if damaged.is_some() && self.damaged.len() < limits::REPAIR_WAITING_MAX {
+            self.damaged.push(read);
+        } else {
+            self.complete(read, None, out);
+        }
+        Ok(damaged)
     }
 
     fn remember(&mut self, position: Position, value: &Bytes) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use margate_net::ids::{ClusterId, ReplicaId, ShardId, Term};
+use margate_net::ids::{ClusterId, ReplicaId, ShardId, Space, Term};
 use margate_net::message::{Direction, MemberBody, MemberMessage};
 
 use super::offer::begin;
@@ -55,6 +55,8 @@ pub struct Wants {
     pub reads: Vec<(usize, Position, usize)>,
     /// What to tell the member.
     pub message: Option<MemberMessage>,
+    /// Values that must be mended before an image can be sent.
+    pub damaged: Vec<(Bytes, Row)>,
 }
 
 /// How far it is.
@@ -64,7 +66,7 @@ pub enum Progress {
     Under,
     /// The member has all of it.
     Done,
-    /// A value could not be read.
+    /// Values could not be read.
     Failed,
 }
 
@@ -86,6 +88,8 @@ pub struct Sending<R: IndexReader> {
     after: Option<Bytes>,
     planned: Vec<Planned>,
     reading: BTreeMap<ReadTicket, usize>,
+    /// Those of the planned that could not be read.
+    damaged: Vec<(Bytes, Row)>,
     /// Number of the message that waits for its answer, or of the one being made.
     number: u64,
     message: Option<MemberBody>,
@@ -107,12 +111,19 @@ impl<R: IndexReader> Sending<R> {
             after: None,
             planned: Vec::new(),
             reading: BTreeMap::new(),
+            damaged: Vec::new(),
             number: 0,
             message: Some(begin),
             ended: false,
             said_at: Nanos(0),
             heard_at: now,
         }
+    }
+
+    /// The space its rows are in.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.marks.space
     }
 
     /// Whom it is for.
@@ -184,7 +195,7 @@ impl<R: IndexReader> Sending<R> {
         self.reading.contains_key(&ticket)
     }
 
-    /// A read is done; when it was the last, the rows may leave.
+    /// A read is done; when it was the last, the rows may leave, or the image has failed if any of them is damaged.
     pub fn read_done(&mut self, now: Nanos, ticket: ReadTicket, result: Result<Bytes, LogReadFault>) -> (Progress, Wants) {
         let mut wants = Wants::default();
         let Some(planned) = self.reading.remove(&ticket).and_then(|at| self.planned.get_mut(at)) else {
@@ -199,15 +210,20 @@ impl<R: IndexReader> Sending<R> {
         let value = result
             .ok()
             .and_then(|bytes| read_effect(&bytes, &expected).ok().map(|effect| bytes.slice_ref(effect.value)));
-        let Some(value) = value else {
+        if value.is_none() {
             tracing::error!(shard = self.to.shard.0, place = %planned.row.position, "a value is damaged: the image is given up");
-            return (Progress::Failed, wants);
-        };
-        planned.value = Some(value);
-        if self.reading.is_empty() {
-            wants.message = Some(self.rows(now));
+            self.damaged.push((planned.key.clone(), planned.row));
         }
-        (Progress::Under, wants)
+        planned.value = value;
+        if !self.reading.is_empty() {
+            return (Progress::Under, wants);
+        }
+        if self.damaged.is_empty() {
+            wants.message = Some(self.rows(now));
+            return (Progress::Under, wants);
+        }
+        wants.damaged = std::mem::take(&mut self.damaged);
+        (Progress::Failed, wants)
     }
 
     /// What to say when it is given up.

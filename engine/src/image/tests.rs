@@ -500,6 +500,8 @@ fn a_damaged_value_ends_the_image() {
         assert_eq!(progress, Progress::Under);
         let (progress, wants) = link.sending.read_done(Nanos(2), ReadTicket(1), result);
         assert_eq!((progress, wants.message), (Progress::Failed, None));
+        let damaged: Vec<_> = wants.damaged.iter().map(|(key, row)| (key.as_ref(), row.size)).collect();
+        assert_eq!(damaged, [(&b"k"[..], 5)], "it is to be mended");
         assert_eq!(link.sending.give_up().body, MemberBody::GiveUp);
     }
 }

@@ -18,7 +18,7 @@ use margate_net::ids::{LogIndex, ReplicaId, ShardId};
 
 use super::bytes::{Reader, checksum_without, padded};
 use super::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
-use super::record::{KindSet, RecordFault, ScannedRecord, parse_record};
+use super::record::{KindSet, RecordFault, ScannedRecord, parse_damaged_record, parse_record};
 use super::scan::Damage;
 use super::segment::{FORMAT, further};
 use crate::types::{Nanos, Position, ReplicaName};
@@ -227,6 +227,23 @@ impl BatchHeader {
         } else {
             Err(BatchFault::BadCounts)
         }
+    }
+
+    /// The records of a batch that does not match its checksum, each with whether it matches its own; `None` where they cannot be
+    /// told from each other.
+    pub(super) fn salvage<'a>(&self, bytes: &'a [u8]) -> Option<Vec<(ScannedRecord<'a>, bool)>> {
+        if self.format > FORMAT || self.flags & !FLAG_SEAL != 0 {
+            return None;
+        }
+        let batch = self.lists(bytes)?;
+        let (mut rest, mut at) = (batch.records, batch.records_position);
+        let mut records = Vec::new();
+        for _ in 0..self.records {
+            let (record, length, sound) = parse_damaged_record(rest, at).ok()?;
+            (rest, at) = (rest.get(length..)?, further(at, length)?);
+            records.push((record, sound));
+        }
+        rest.is_empty().then_some(records)
     }
 
     fn fields(bytes: &[u8]) -> Option<Self> {

@@ -10,7 +10,7 @@ use margate_net::ids::{LogIndex, Term};
 use margate_net::message::EntryKind;
 
 use super::batch::{BatchFault, BatchHeader, ScannedBatch};
-use super::record::RecordBody;
+use super::record::{RecordBody, ScannedRecord};
 use super::segment::{first_batch, further};
 use crate::types::{Position, ReplicaName};
 
@@ -106,6 +106,35 @@ pub fn walk_chunk(chunk: &Bytes, at: Position, visit: &mut dyn FnMut(&ScannedBat
         }
     }
     Ok(walked)
+}
+
+/// What can still be told of a batch that does not match its checksum.
+#[derive(Clone, Debug)]
+pub struct Salvage<'a> {
+    /// The number it says it has.
+    pub sequence: u64,
+    /// Bytes it takes on disk, padding included.
+    pub padded: usize,
+    /// Its records, each with whether it matches its own checksum; none where they cannot be told from each other.
+    pub records: Option<Vec<(ScannedRecord<'a>, bool)>>,
+}
+
+/// Looks at a batch that may be damaged and begins a piece of the log at `at`. A batch that is sound can be salvaged too.
+///
+/// # Errors
+/// How many bytes to read, if the piece is too short for it.
+pub fn salvage_batch(chunk: &[u8], at: Position) -> Result<Option<Salvage<'_>>, usize> {
+    let Ok(header) = BatchHeader::parse(chunk, at, None) else {
+        return Ok(None);
+    };
+    if header.padded() > chunk.len() {
+        return Err(header.padded());
+    }
+    Ok(Some(Salvage {
+        sequence: header.sequence,
+        padded: header.padded(),
+        records: header.salvage(chunk),
+    }))
 }
 
 /// Why a batch gave nothing.

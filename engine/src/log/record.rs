@@ -368,27 +368,47 @@ fn frame_checkpoint(
 
 /// Reads the record at the front of some bytes that lie at a position; also says how long it is.
 pub(super) fn parse_record(bytes: &[u8], at: Position) -> Result<(ScannedRecord<'_>, usize), RecordFault> {
+    let (whole, header) = framed(bytes)?;
+    if !matches_checksum(whole, &header) {
+        return Err(RecordFault::BadChecksum);
+    }
+    Ok((header.record(at)?, whole.len()))
+}
+
+/// As [`parse_record`], whatever its checksum says; also says whether it matches.
+pub(super) fn parse_damaged_record(bytes: &[u8], at: Position) -> Result<(ScannedRecord<'_>, usize, bool), RecordFault> {
+    let (whole, header) = framed(bytes)?;
+    let sound = matches_checksum(whole, &header);
+    Ok((header.record(at)?, whole.len(), sound))
+}
+
+fn framed(bytes: &[u8]) -> Result<(&[u8], Header<'_>), RecordFault> {
     let length = Reader::new(bytes).u32().ok_or(RecordFault::BadLength)? as usize;
     let whole = bytes.get(..length).ok_or(RecordFault::BadLength)?;
     let header = header_of(whole).ok_or(RecordFault::BadLength)?;
-    if checksum_without(whole, CHECKSUM_AT) != header.checksum {
-        return Err(RecordFault::BadChecksum);
+    Ok((whole, header))
+}
+
+fn matches_checksum(whole: &[u8], header: &Header<'_>) -> bool {
+    checksum_without(whole, CHECKSUM_AT) == header.checksum
+}
+
+impl<'a> Header<'a> {
+    fn record(self, at: Position) -> Result<ScannedRecord<'a>, RecordFault> {
+        if self.flags != 0 {
+            return Err(RecordFault::UnknownFlags {
+                kind: self.kind,
+                flags: self.flags,
+            });
+        }
+        Ok(ScannedRecord {
+            name: self.name,
+            space: self.space,
+            timestamp: self.timestamp,
+            position: at,
+            body: parse_body(self.kind, self.body, at)?,
+        })
     }
-    if header.flags != 0 {
-        return Err(RecordFault::UnknownFlags {
-            kind: header.kind,
-            flags: header.flags,
-        });
-    }
-    let body = parse_body(header.kind, header.body, at)?;
-    let record = ScannedRecord {
-        name: header.name,
-        space: header.space,
-        timestamp: header.timestamp,
-        position: at,
-        body,
-    };
-    Ok((record, length))
 }
 
 struct Header<'a> {

@@ -228,7 +228,7 @@ pub const fn first_batch(segment: u32) -> Position {
 }
 
 /// A position further on in the same segment, as long as that is below 4 GiB.
-pub(super) fn further(at: Position, bytes: usize) -> Option<Position> {
+pub(crate) fn further(at: Position, bytes: usize) -> Option<Position> {
     let offset = at.offset.checked_add(u32::try_from(bytes).ok()?)?;
     Some(Position {
         segment: at.segment,

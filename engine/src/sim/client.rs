@@ -281,7 +281,7 @@ impl World {
     }
 
     /// A client was told that a value or a replica is damaged. Another replica may lead by now; where the leader itself has lost
-    /// the value nobody can give it. A read that failed may not fail again.
+    /// the value, and no member that has it can be asked, nobody can give it. A read that failed may not fail again.
     fn told_of_damage(&mut self, client: usize, call: CallId) -> Result<(), Violation> {
         self.faults.count(Fault::DamageTold);
         let open = self.clients[client].open.get(&call);
@@ -297,9 +297,10 @@ impl World {
             .as_ref()
             .is_some_and(|process| process.core.damaged().all(|damaged| damaged.shard != shard.id));
         match (host.hurt.may_hurt_any(shard.id), runs) {
+            // A member that has it can be reached: it is mended sooner or later.
+            (true, true) if self.settle.has_begun() => self.try_again(client, call, Nanos(0)),
             (true, true) => {
                 self.faults.count(Fault::ValueLost);
-                self.settle.excuse(call);
                 self.end(client, call, Outcome::NotExecuted);
             }
             (true, false) => self.try_elsewhere(client, call),

@@ -27,6 +27,8 @@ const START_READ_MAX: u64 = 4;
 const FAILED_COMMIT_KEPT_PER_MILLE: u64 = 300;
 /// Times a seed's disks lose something, at most: a replica that has is never replaced.
 const LOSSES_MAX: u64 = 4;
+/// Times a value rots in a seed in which nothing else does.
+const VALUE_LOSSES: u64 = 40;
 /// Generations of an index that are lost at once, at most.
 const GENERATIONS_LOST_MAX: usize = 8;
 /// What the nemesis does to disks by itself.
@@ -51,6 +53,8 @@ pub(crate) struct DiskFaults {
     pub(crate) index_reverted_per_mille: u64,
     /// Starts before which durable bytes rot.
     pub(crate) rot_at_rest_per_mille: u64,
+    /// Starts before which bytes of a live value rot.
+    pub(crate) value_rot_per_mille: u64,
     /// Wiped nodes that get the disks back that they had.
     pub(crate) old_disk_per_mille: u64,
     /// Starts before which the end of the log is lost.
@@ -76,14 +80,22 @@ struct FailingReads<'a> {
 }
 
 impl DiskFaults {
-    /// Draws what a seed's disks do. Every third seed's fail and rot, some of those fill up too, and every sixth seed's only fill up; the
-    /// others are the same runs whatever disks can do.
+    /// Draws what a seed's disks do. Every third seed's fail and rot, some of those fill up too, every sixth seed's only fill up, and in every
+    /// sixth only values rot; the others are the same runs whatever disks can do.
     pub(crate) fn draw(seed: u64) -> Self {
         match seed % 6 {
             0 | 3 => {}
             4 => {
                 return Self {
                     kinds: vec![Fault::DiskFull],
+                    ..Self::default()
+                };
+            }
+            2 => {
+                return Self {
+                    kinds: vec![Fault::ValueRot, Fault::ValueRot, Fault::Kill, Fault::Wipe],
+                    value_rot_per_mille: 700,
+                    losses_left: VALUE_LOSSES,
                     ..Self::default()
                 };
             }
@@ -105,6 +117,7 @@ impl DiskFaults {
             start_error_per_mille,
             index_reverted_per_mille,
             rot_at_rest_per_mille,
+            value_rot_per_mille: 0,
             old_disk_per_mille,
             tail_lost_per_mille,
             losses_left,

@@ -84,6 +84,8 @@ pub enum Fault {
     RotAtEnd,
     /// Durable bytes of a log changed under a running node.
     RotRunning,
+    /// Bytes of a live value changed in a log.
+    ValueRot,
     /// A batch was found to have been written elsewhere, over what lay there.
     Misdirected,
     /// A disk was full for a while.
@@ -146,6 +148,12 @@ pub enum Fault {
     DamageTold,
     /// Reached: a client was refused a value that its replica has lost.
     ValueLost,
+    /// Reached: a member was asked for a value whose record is damaged.
+    RepairAsked,
+    /// Reached: a damaged value was mended with what a member gave.
+    RepairTaken,
+    /// Reached: reclaim met a value that is damaged.
+    ReclaimMetDamage,
     /// Reached: a client could not learn what became of its operation.
     OutcomeUnknown,
 }
@@ -155,7 +163,7 @@ pub enum Fault {
 pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 /// All of them, in the order of reports, with their names there.
-const NAMED: [(Fault, &str); 70] = [
+const NAMED: [(Fault, &str); 74] = [
     (Fault::Kill, "kill"),
     (Fault::KillAll, "kill-all"),
     (Fault::Stop, "stop"),
@@ -194,6 +202,7 @@ const NAMED: [(Fault, &str); 70] = [
     (Fault::RotAtRest, "rot-at-rest"),
     (Fault::RotAtEnd, "rot-at-end"),
     (Fault::RotRunning, "rot-running"),
+    (Fault::ValueRot, "value-rot"),
     (Fault::Misdirected, "misdirected"),
     (Fault::DiskFull, "disk-full"),
     (Fault::SegmentRefused, "segment-refused"),
@@ -225,6 +234,9 @@ const NAMED: [(Fault, &str); 70] = [
     (Fault::DamageFound, "damage-found"),
     (Fault::DamageTold, "damage-told"),
     (Fault::ValueLost, "value-lost"),
+    (Fault::RepairAsked, "repair-asked"),
+    (Fault::RepairTaken, "repair-taken"),
+    (Fault::ReclaimMetDamage, "reclaim-met-damage"),
     (Fault::OutcomeUnknown, "outcome-unknown"),
 ];
 

@@ -14,6 +14,8 @@ use crate::types::ReplicaName;
 pub(crate) struct Hurt {
     /// Batches that were durable and can be read no more, by sequence.
     lost: BTreeMap<u64, Lost>,
+    /// Whether a start could not tell whom it hurts: the log it kept began with a lost batch, and there was no index.
+    everyone: bool,
     /// Reads that failed and that no client has heard of yet.
     failed_reads: u64,
 }
@@ -33,6 +35,8 @@ struct Lost {
 pub(crate) struct ScanView {
     /// The batch it begins with; nothing if that is lost or it begins with the log.
     pub(crate) begin: Option<u64>,
+    /// The first batch that the log holds whole.
+    pub(crate) first: Option<u64>,
     /// The batches in which replicas were created, of those that the log holds from their beginning on.
     pub(crate) created: BTreeMap<ReplicaName, u64>,
 }
@@ -61,14 +65,22 @@ impl Hurt {
 
     /// Whether a replica may have lost something.
     pub(crate) fn may_hurt(&self, name: ReplicaName) -> bool {
-        self.lost.keys().any(|sequence| self.hurts(*sequence, name))
+        self.everyone || self.lost.keys().any(|sequence| self.hurts(*sequence, name))
     }
 
     /// Whether any replica of a shard may have lost something.
     pub(crate) fn may_hurt_any(&self, shard: ShardId) -> bool {
         let held = |lost: &Lost| lost.held.iter().any(|name| name.shard == shard);
         let mut lost = self.lost.iter();
-        lost.any(|(sequence, lost)| held(lost) || self.has_neighbour(*sequence))
+        self.everyone || lost.any(|(sequence, lost)| held(lost) || self.has_neighbour(*sequence))
+    }
+
+    /// A start scans the log so. Where the batch before the first whole one is lost, and nothing says where to begin, nobody is spared.
+    pub(crate) fn scanned(&mut self, view: &ScanView) {
+        let begins = view.begin.is_some_and(|begin| !self.lost.contains_key(&begin));
+        let lost_before = |first: u64| self.lost.get(&(first - 1)).is_some_and(|lost| !lost.reclaimed);
+        let first_lost = view.first.is_some_and(lost_before);
+        self.everyone |= !begins && first_lost;
     }
 
     /// Whether a scan finds that a replica has lost something.
@@ -140,9 +152,35 @@ mod tests {
             "where its first batch is lost a scan begins anew"
         );
         let created = BTreeMap::from([(name(1), 6)]);
-        assert!(!hurt.shows(&ScanView { begin: None, created }, name(1)), "it came later");
+        assert!(
+            !hurt.shows(
+                &ScanView {
+                    created,
+                    ..ScanView::default()
+                },
+                name(1)
+            ),
+            "it came later"
+        );
         hurt.reclaimed(1);
         assert!(!hurt.shows(&from(None), name(1)) && hurt.shows(&from(None), name(2)));
+    }
+
+    #[test]
+    fn where_the_log_begins_with_a_loss_everyone_may_be_hurt() {
+        let mut hurt = Hurt::default();
+        hurt.lose(5, 1, BTreeSet::from([name(1)]));
+        let from = |begin, first| ScanView {
+            begin,
+            first: Some(first),
+            ..ScanView::default()
+        };
+        for view in [from(Some(8), 6), from(None, 3), from(Some(5), 7)] {
+            hurt.scanned(&view);
+            assert!(!hurt.may_hurt(name(2)) && !hurt.may_hurt_any(ShardId(2)), "{view:?}");
+        }
+        hurt.scanned(&from(None, 6));
+        assert!(hurt.may_hurt(name(2)) && hurt.may_hurt_any(ShardId(2)));
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl World {
         }
         self.lose_index_pages(node);
         self.rot_at_rest(node);
+        self.rot_values_at_rest(node);
         self.lose_tail(node);
         match self.start(node) {
             Err(Violation::LogLost { .. }) => {
@@ -131,14 +132,17 @@ impl World {
         self.schedule.after(span, Happening::Restart { node, life });
     }
 
-    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first.
+    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first, and those
+    /// whose disks have lost something always do.
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
         self.network.heal();
         let now = self.now();
         let rate = self.options.haste * MILLION;
         let power_cut = self.dice.chance(400);
         for node in 0..self.nodes.len() {
-            if power_cut && self.nodes[node].is_up() {
+            // What a core has in memory hides what its disk has lost.
+            let hurt = self.nodes[node].hosts.iter().any(|host| host.hurt.is_hurt());
+            if (power_cut || hurt) && self.nodes[node].is_up() {
                 self.faults.count(Fault::KillAll);
                 self.crash(node);
             }

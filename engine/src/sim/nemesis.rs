@@ -22,7 +22,7 @@ const SLOW: (Nanos, Nanos) = (Nanos::from_millis(100), Nanos::from_millis(3_000)
 type Deed = fn(&mut World, usize);
 
 /// What may be done. The other faults are not done but happen: by the network's rates, or as a consequence.
-const DEEDS: [(Fault, Deed); 26] = [
+const DEEDS: [(Fault, Deed); 27] = [
     (Fault::Kill, |world, node| world.kill(node, Fault::Kill)),
     (Fault::KillAll, |world, _| {
         (0..world.nodes.len()).for_each(|node| world.kill(node, Fault::KillAll));
@@ -51,6 +51,7 @@ const DEEDS: [(Fault, Deed); 26] = [
     (Fault::RotAtEnd, World::rot_at_end),
     (Fault::RotRunning, |world, node| world.rot(node, Fault::RotRunning)),
     (Fault::Misdirected, World::misdirect),
+    (Fault::ValueRot, World::rot_values),
 ];
 
 impl World {

@@ -338,6 +338,7 @@ impl Host {
         let found = replayed.found;
         if self.hurt.is_hurt() || !found.damaged.is_empty() {
             let view = self.scan_view(mark);
+            self.hurt.scanned(&view);
             let started = replayed.core.replicas().map(Replica::name);
             damage::check((&self.hurt, &view), |name| self.may_end(name), started, &found.damaged)?;
         }
@@ -395,6 +396,9 @@ impl Process {
         faults.add(Fault::SegmentReclaimed, counters.reclaimed.segments);
         faults.add(Fault::ValueRelocated, counters.reclaimed.values);
         faults.add(Fault::DeleteCopied, counters.reclaimed.deletes);
+        faults.add(Fault::ReclaimMetDamage, counters.reclaimed.damaged);
+        faults.add(Fault::RepairAsked, counters.repaired.asked);
+        faults.add(Fault::RepairTaken, counters.repaired.taken);
         faults.add(Fault::SlowDiskFled, counters.slow_disk_handovers);
         faults.add(Fault::FullDiskFled, counters.full_disk_handovers);
         faults.add(Fault::AppendDroppedFull, counters.appends_dropped);

@@ -1,4 +1,5 @@
-//! Durable bytes that change: rot, while a node is down and while it runs, and writes that went astray.
+//! Durable bytes that change: rot, of anything or of live values alone, while a node is down and while it runs, and writes that
+//! went astray.
 //!
 //! All of it stays inside the fault model: only batches with a durable successor are lost, so that a scan can prove
 //! the loss, and of the replicas of a shard never more than a minority stand on disks that have lost something. Hence
@@ -8,8 +9,10 @@
 //! Not here, on purpose: what is then known to be lost (`hurt`), disks that answer with an error (`disk_faults`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use margate_net::ids::LogIndex;
+use margate_net::message::Direction;
 
 use super::dice::Dice;
 use super::disk::SECTOR_BYTES;
@@ -17,6 +20,9 @@ use super::faults::Fault;
 use super::hurt::ScanView;
 use super::node::{Host, Node, Place};
 use super::world::World;
+use crate::index::row::Row;
+use crate::index::store::IndexReader;
+use crate::log::effects::EFFECT_HEADER_BYTES;
 use crate::log::limits::BLOCK_BYTES;
 use crate::log::record::RecordBody;
 use crate::log::scan::{ReadSegments, scan};
@@ -30,6 +36,8 @@ const RECENT: usize = 6;
 const HEADER_PER_MILLE: u64 = 100;
 /// Rot that hits a batch and what follows it in its segment.
 const RUN_PER_MILLE: u64 = 100;
+/// Values that rot before one start, at most.
+const VALUES_AT_REST: usize = 3;
 /// Sectors in a row that rot.
 const SECTORS_MAX: u64 = 4;
 
@@ -73,6 +81,22 @@ impl World {
             if self.nodes[node].hosts[place.core].rot_at_end(&mut self.dice) {
                 self.lost(Fault::RotAtEnd);
             }
+        }
+    }
+
+    /// Bytes of a live value rot on one of a node's disks, if it may lose something.
+    pub(crate) fn rot_values(&mut self, node: usize) {
+        if let Some(place) = self.may_lose(node)
+            && self.nodes[place.node].hosts[place.core].rot_value(&mut self.dice)
+        {
+            self.lost(Fault::ValueRot);
+        }
+    }
+
+    /// Values of a stopped node rot, perhaps.
+    pub(crate) fn rot_values_at_rest(&mut self, node: usize) {
+        if self.strikes(self.options.disk_faults.value_rot_per_mille) {
+            (0..VALUES_AT_REST).for_each(|_| self.rot_values(node));
         }
     }
 
@@ -149,6 +173,40 @@ impl Host {
         changed
     }
 
+    /// Some bytes of a value change that its index points to durably, where a start that has this index does not read. Whether anything
+    /// came of it.
+    fn rot_value(&mut self, dice: &mut Dice) -> bool {
+        let reader = self.index.reader();
+        let Some(marks) = reader.core_marks().expect("memory never fails") else {
+            return false;
+        };
+        let mut values = Vec::new();
+        for replica in reader.replica_marks().expect("memory never fails") {
+            let visit = &mut |key: &[u8], row: Row| {
+                let value = further(row.position, EFFECT_HEADER_BYTES + key.len());
+                values.extend((row.size > 0 && row.position < marks.replay).then_some((value, row.size)));
+                ControlFlow::Continue(())
+            };
+            let scanned = reader.scan(replica.space, &replica.low, &replica.high, Direction::Forward, visit);
+            scanned.expect("memory never fails");
+        }
+        values.retain(|(at, _)| self.disk.segment_bytes(at.segment) > u64::from(at.offset));
+        if values.is_empty() {
+            return false;
+        }
+        let before = self.survey();
+        let (at, size) = *dice.pick(&values);
+        let size = usize::try_from(size).expect("values are small here");
+        let changed = if dice.chance(500) {
+            self.flip_bit((at, size), dice)
+        } else {
+            let from = dice.index(size);
+            self.disk.change(further(at, from), size - from, |byte| *byte ^= 0x55)
+        };
+        self.note_lost(before);
+        changed
+    }
+
     /// All batches of a segment from one on but the log's last, as a lost erase block takes them.
     fn spoil_run(&mut self, batches: &Batches, from: Position) -> bool {
         let last = batches.keys().next_back().copied();
@@ -208,8 +266,9 @@ impl Host {
 
     /// Where a scan sets in that begins with a batch, or without an index.
     pub(super) fn scan_view(&mut self, begin: Option<u64>) -> ScanView {
-        let mut created = BTreeMap::new();
+        let (mut created, mut first) = (BTreeMap::new(), None);
         let scanned = scan(&mut self.disk, &self.log, None, &mut |batch| {
+            first.get_or_insert(batch.sequence);
             for record in batch.records() {
                 if let RecordBody::Checkpoint { applied: LogIndex(0), .. } = record.body {
                     created.insert(record.name, batch.sequence);
@@ -217,7 +276,7 @@ impl Host {
             }
         });
         scanned.expect("a log with damage can be scanned");
-        ScanView { begin, created }
+        ScanView { begin, first, created }
     }
 
     /// What a scan finds.

@@ -1,15 +1,16 @@
 //! The end of a run: faults stop, everything is mended, and then everything must finish.
 //!
 //! ```text
-//!   Faults ──(their time is over)──► Writes ──(every shard takes one)──► Reads ──(every key)──► Agreement ──► Done
+//!   Faults ──(their time is over)──► Writes ──(every shard takes one)──► Reads ──(every key)──► Agreement
+//!     ──(every replica)──► Values ──(every row leads to a whole record)──► Done
 //! ```
-//! Not here, on purpose: what agreement is (`check::liveness`).
+//! Not here, on purpose: what agreement is (`check::liveness`), and which values are damaged (`check::values`).
 
 use std::collections::BTreeSet;
 
 use margate_net::message::{Consistency, Operation, Precondition, ReadVersion, Returning};
 
-use super::check::liveness;
+use super::check::{liveness, values};
 use super::history::{CallId, Outcome, VALUE_BYTES_MIN, value};
 use super::violation::Violation;
 use super::workload;
@@ -39,6 +40,7 @@ enum Stage {
     Writes,
     Reads,
     Agreement,
+    Values,
     Done,
 }
 
@@ -58,11 +60,6 @@ impl Settle {
         if self.due.remove(&call) {
             self.failed += u64::from(!matches!(outcome, Outcome::Answered(_)));
         }
-    }
-
-    /// An operation need not succeed: what it asks for is lost.
-    pub(crate) fn excuse(&mut self, call: CallId) {
-        self.due.remove(&call);
     }
 }
 
@@ -103,8 +100,9 @@ impl World {
             stage @ (Stage::Writes | Stage::Reads) if again => stage,
             Stage::Writes => Stage::Reads,
             Stage::Reads => Stage::Agreement,
-            Stage::Agreement if self.is_settled() => Stage::Done,
-            stage @ (Stage::Agreement | Stage::Done | Stage::Faults) => stage,
+            Stage::Agreement if self.is_settled() => Stage::Values,
+            Stage::Values if values::damaged(&self.nodes, self.map.cluster()).is_empty() => Stage::Done,
+            stage @ (Stage::Agreement | Stage::Values | Stage::Done | Stage::Faults) => stage,
         };
         self.ask_last();
     }
@@ -118,8 +116,10 @@ impl World {
                 .options
                 .keys
                 .iter()
-                .map(|key| (workload::shard_of(&self.map, key), get(key)))
+                .map(|key| (workload::shard_of(&self.map, key), get(key, Consistency::Linearizable)))
                 .collect(),
+            // Whoever reads a damaged value has it mended, sooner or later by the replica that lost it.
+            Stage::Values => self.damaged_reads(),
             Stage::Faults | Stage::Agreement | Stage::Done => Vec::new(),
         };
         let mut calls = Vec::new();
@@ -129,6 +129,14 @@ impl World {
         }
         self.settle.due.extend(&calls);
         self.send_calls(client, &calls);
+    }
+
+    /// A read by any replica of each key that some replica has lost.
+    fn damaged_reads(&self) -> Vec<(usize, Operation)> {
+        let damaged = values::damaged(&self.nodes, self.map.cluster()).into_iter();
+        damaged
+            .map(|(_, key)| (workload::shard_of(&self.map, &key), get(&key, Consistency::Stale)))
+            .collect()
     }
 
     /// A write on a key of every shard that has one.
@@ -155,15 +163,16 @@ impl World {
         let replicas = liveness::disagreement(&self.nodes, &self.map, &self.members);
         let due = self.settle.due.len();
         let stage = self.settle.stage;
-        format!("stage {stage:?}, {due} operations to end, {open} clients wait, replicas: {replicas:?}")
+        let damaged = values::damaged(&self.nodes, self.map.cluster());
+        format!("stage {stage:?}, {due} operations to end, {open} clients wait, replicas: {replicas:?}, damaged: {damaged:?}")
     }
 }
 
-fn get(key: &bytes::Bytes) -> Operation {
+fn get(key: &bytes::Bytes, consistency: Consistency) -> Operation {
     Operation::Get {
         key: key.clone(),
         version: ReadVersion::Latest,
-        consistency: Consistency::Linearizable,
+        consistency,
         returning: Returning::default(),
     }
 }

@@ -158,6 +158,17 @@ pub(crate) fn member(message: &MemberMessage) -> String {
         MemberBody::End { number, term } => format!("ends with {number}, term {term}"),
         MemberBody::Removed => return format!("member r{to}: is one no more, says r{from}"),
         MemberBody::GiveUp => "given up".to_owned(),
+        MemberBody::Have { data } => {
+            return format!(
+                "repair {} r{from} -> r{to}: has {}",
+                message.attempt,
+                entry(EntryKind::Normal, data)
+            );
+        }
+        MemberBody::HaveNot => return format!("repair {} r{from} -> r{to}: has it not", message.attempt),
+        MemberBody::Want { version, key } => {
+            return format!("repair {} r{from} -> r{to}: wants {} v{version}", message.attempt, bytes(key));
+        }
         MemberBody::Rows { number, data } => format!("rows {number}: {}", entry(EntryKind::Normal, data)),
         MemberBody::Taken { number } => format!("taken up to {number}"),
     };

@@ -1,6 +1,6 @@
 //! What makes and mends members of a shard: one message per frame.
 //!
-//! The body is one table; a shard's state or an image's rows are the payload as they are. A field that the
+//! The body is one table; a shard's state, an image's rows, a key or a value are the payload as they are. A field that the
 //! message's kind does not have is absent, and refused where it is not.
 
 use bytes::Bytes;
@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{FrameWriter, id128, root, u128_of};
 use crate::frame::{Frame, FrameError, FrameKind, begin, finish};
 use crate::generated::margate::wire;
-use crate::ids::{DirectoryId, LogIndex, ReplicaId, ShardId, Term};
-use crate::limits::COUNTER_MAX;
+use crate::ids::{DirectoryId, LogIndex, ReplicaId, ShardId, Term, Version};
+use crate::limits::{COUNTER_MAX, KEY_BYTES_MAX};
 use crate::message::{MemberBody, MemberMessage};
 
 const ADMIT: u8 = 1;
@@ -20,6 +20,9 @@ const JOIN: u8 = 5;
 const ROWS: u8 = 6;
 const TAKEN: u8 = 7;
 const REMOVED: u8 = 8;
+const WANT: u8 = 9;
+const HAVE: u8 = 10;
+const HAVE_NOT: u8 = 11;
 
 impl FrameWriter {
     /// Appends a Member frame.
@@ -53,7 +56,7 @@ impl FrameWriter {
 /// The message of a frame.
 ///
 /// # Errors
-/// [`FrameError`] if the frame makes no sense, which includes a number, term or index over [`COUNTER_MAX`].
+/// [`FrameError`] if the frame makes no sense, which includes a number, version, term or index over [`COUNTER_MAX`].
 pub fn decode_member(frame: &Frame) -> Result<MemberMessage, FrameError> {
     let table = root::<wire::Member<'_>>(frame, FrameKind::Member)?;
     let fields = Fields {
@@ -109,6 +112,11 @@ impl Fields {
                 ..kind(END)
             },
             MemberBody::GiveUp => kind(GIVE_UP),
+            MemberBody::Have { data } => Self {
+                payload: data.clone(),
+                ..kind(HAVE)
+            },
+            MemberBody::HaveNot => kind(HAVE_NOT),
             MemberBody::Join { directory } => Self {
                 directory: Some(*directory),
                 ..kind(JOIN)
@@ -122,6 +130,11 @@ impl Fields {
             MemberBody::Taken { number } => Self {
                 number: *number,
                 ..kind(TAKEN)
+            },
+            MemberBody::Want { version, key } => Self {
+                number: version.0,
+                payload: key.clone(),
+                ..kind(WANT)
             },
         }
     }
@@ -154,6 +167,15 @@ impl Fields {
                 data: self.payload.clone(),
             },
             TAKEN => MemberBody::Taken { number: self.number },
+            WANT if self.payload.len() > KEY_BYTES_MAX => return Err("its key is too long"),
+            WANT => MemberBody::Want {
+                version: Version(self.number),
+                key: self.payload.clone(),
+            },
+            HAVE => MemberBody::Have {
+                data: self.payload.clone(),
+            },
+            HAVE_NOT => MemberBody::HaveNot,
             _ => return Err("its kind is unknown"),
         };
         if Self::of(&body) == *self {
@@ -188,7 +210,7 @@ mod tests {
             ("directory", |fields| fields.directory = Some(DirectoryId(6))),
             ("payload", |fields| fields.payload = Bytes::from_static(b"x")),
         ];
-        for kind in ADMIT..=REMOVED {
+        for kind in ADMIT..=HAVE_NOT {
             let takes: Vec<_> = more
                 .iter()
                 .filter(|(_, change)| {
@@ -202,7 +224,8 @@ mod tests {
                 ADMIT | JOIN => &["directory"],
                 BEGIN => &["applied", "term", "payload"],
                 END => &["number", "term"],
-                ROWS => &["number", "payload"],
+                ROWS | WANT => &["number", "payload"],
+                HAVE => &["payload"],
                 TAKEN => &["number"],
                 _ => &[],
             };
@@ -212,8 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_too_long_is_refused() {
+        let wanted = |length| Fields {
+            payload: vec![b'k'; length].into(),
+            ..of_kind(WANT)
+        };
+        assert!(wanted(KEY_BYTES_MAX).body().is_ok());
+        assert_eq!(wanted(KEY_BYTES_MAX + 1).body(), Err("its key is too long"));
+    }
+
+    #[test]
     fn unknown_kinds_and_a_missing_directory_are_refused() {
-        for kind in [0, REMOVED + 1, u8::MAX] {
+        for kind in [0, HAVE_NOT + 1, u8::MAX] {
             assert_eq!(of_kind(kind).body(), Err("its kind is unknown"));
         }
         for kind in [ADMIT, JOIN] {

@@ -273,10 +273,16 @@ fn member_body() -> impl Strategy<Value = MemberBody> {
         }),
         (counter(), counter()).prop_map(|(number, term)| MemberBody::End { number, term: Term(term) }),
         Just(MemberBody::GiveUp),
+        bytes(100).prop_map(|data| MemberBody::Have { data }),
+        Just(MemberBody::HaveNot),
         directory().prop_map(|directory| MemberBody::Join { directory }),
         Just(MemberBody::Removed),
         (counter(), bytes(100)).prop_map(|(number, data)| MemberBody::Rows { number, data }),
         counter().prop_map(|number| MemberBody::Taken { number }),
+        (counter(), bytes(100)).prop_map(|(version, key)| MemberBody::Want {
+            version: Version(version),
+            key,
+        }),
     ]
 }
 

@@ -278,24 +278,38 @@ impl Driven {
 
     /// A key's value as this replica has it, whoever leads.
     pub(super) fn stale(&mut self, shard: u64, key: &'static str) -> Result<Bytes, Refusal> {
+        let id = self.ask_stale(shard, key);
+        match self.answered(id).expect("it is answered").clone()? {
+            Success::Found { value, .. } => Ok(value),
+            other => panic!("a get is answered with {other:?}"),
+        }
+    }
+
+    /// Asks for a key's value as this replica has it; says how the answer is numbered, which may come later.
+    pub(super) fn ask_stale(&mut self, shard: u64, key: &'static str) -> u64 {
         let get = Operation::Get {
             key: Bytes::from_static(key.as_bytes()),
             version: ReadVersion::Latest,
             consistency: Consistency::Stale,
             returning: Returning::default(),
         };
-        match self.ask(shard, get)? {
-            Success::Found { value, .. } => Ok(value),
-            other => panic!("a get is answered with {other:?}"),
-        }
+        self.begin(shard, get)
+    }
+
+    /// The answer of this number, if there is one yet.
+    pub(super) fn answered(&self, id: u64) -> Option<&Result<Success, Refusal>> {
+        self.replies.iter().find(|reply| reply.id == id).map(|reply| &reply.outcome)
     }
 
     fn ask(&mut self, shard: u64, operation: Operation) -> Result<Success, Refusal> {
+        let id = self.begin(shard, operation);
+        self.answered(id).expect("it is answered").clone()
+    }
+
+    fn begin(&mut self, shard: u64, operation: Operation) -> u64 {
         let request = self.request(shard, operation);
-        let id = self.requests;
         self.hear(request);
-        let reply = self.replies.iter().find(|reply| reply.id == id);
-        reply.expect("it is answered").outcome.clone()
+        self.requests
     }
 
     fn request(&mut self, shard: u64, operation: Operation) -> Event {

@@ -3,8 +3,8 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `admission`, `appends`, `cached`, `damage`, `full_queues`, `laggards`, `offers`, `reclaiming`, `removed`, `suspects`, `tails`: the
-//!   schedules. `reclaim`: any schedule of one core on small segments.
+//! - `admission`, `appends`, `cached`, `damage`, `full_queues`, `laggards`, `mending`, `offers`, `reclaiming`, `removed`, `suspects`, `tails`:
+//!   the schedules. `reclaim`: any schedule of one core on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
@@ -16,6 +16,7 @@ mod driven;
 pub(super) mod fixture;
 mod full_queues;
 mod laggards;
+mod mending;
 mod offers;
 mod peers;
 mod reclaim;

@@ -244,6 +244,14 @@ pub fn verify_checksums(data: &[u8]) -> Result<(), EntryFault> {
     Ok(())
 }
 
+/// Whether the effect at an offset of an entry's data, whose structure was checked, matches its checksum.
+#[must_use]
+pub fn effect_is_sound(data: &[u8], offset: u32) -> bool {
+    let offset = offset as usize;
+    let end = effect_at(data, offset).map(|framed| offset.saturating_add(framed.bytes()));
+    end.is_ok_and(|end| data.get(offset..end).is_some_and(checksum_matches))
+}
+
 /// The effect a record holds, once it is proven to be the expected one. Bytes after it are ignored.
 ///
 /// # Errors

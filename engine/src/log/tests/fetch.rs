@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use margate_net::ids::LogIndex;
+use proptest::prelude::*;
 
 use super::support::{World, entry, hard_state, name};
 use crate::log::batch::BatchFault;
-use crate::log::fetch::{FetchError, entries_in_chunk};
+use crate::log::fetch::{FetchError, entries_in_chunk, salvage_batch};
 use crate::log::segment::first_batch;
 use crate::types::Position;
 
@@ -97,4 +98,60 @@ fn a_damaged_first_batch_is_an_error_and_a_misplaced_one_too() {
             fault: BatchFault::BadChecksum
         })
     );
+}
+
+/// The records of a batch, sound or not.
+fn salvaged(piece: &[u8]) -> Option<Vec<bool>> {
+    let batch = salvage_batch(piece, first_batch(1)).expect("long enough");
+    let records = batch.and_then(|batch| batch.records);
+    records.map(|records| records.into_iter().map(|(_, sound)| sound).collect())
+}
+
+#[test]
+fn of_a_damaged_batch_the_records_that_are_sound_are_known() {
+    let mut world = world();
+    let batch = chunk(&world, first_batch(1), 4_096);
+    assert_eq!(salvaged(&batch), Some(vec![true; 3]));
+    let theirs = batch.windows(6).position(|bytes| bytes == b"theirs").expect("it is in the batch");
+    *world.disk.byte(1, 4_096 + theirs) ^= 4;
+    assert_eq!(salvaged(&chunk(&world, first_batch(1), 4_096)), Some(vec![true, true, false]));
+    *world.disk.byte(1, 4_096 + 64) ^= 4;
+    assert_eq!(salvaged(&chunk(&world, first_batch(1), 4_096)), None, "a record's length");
+    *world.disk.byte(1, 4_096) ^= 4;
+    assert!(matches!(
+        salvage_batch(&chunk(&world, first_batch(1), 4_096), first_batch(1)),
+        Ok(None)
+    ));
+}
+
+#[test]
+fn a_damaged_batch_that_is_cut_says_how_much_it_needs() {
+    let mut world = world();
+    *world.disk.byte(2, 4_096 + 300) ^= 4;
+    assert!(matches!(
+        salvage_batch(&chunk(&world, first_batch(2), 4_096), first_batch(2)),
+        Err(8_192)
+    ));
+    let whole = chunk(&world, first_batch(2), 8_192);
+    let batch = salvage_batch(&whole, first_batch(2)).expect("whole").expect("its header is sound");
+    assert_eq!((batch.sequence, batch.padded), (5, 8_192));
+}
+
+proptest! {
+    /// Whatever has become of a batch, salvaging it ends, and calls nothing sound that was changed.
+    #[test]
+    fn any_damage_can_be_salvaged_or_not(changes in proptest::collection::vec((0..4_096usize, 1..=255u8), 1..8)) {
+        let world = world();
+        let whole = chunk(&world, first_batch(1), 4_096);
+        let mut bytes = whole.to_vec();
+        changes.iter().for_each(|(at, bits)| bytes[*at] ^= bits);
+        let known = [b"mine".to_vec(), b"theirs".to_vec()];
+        if let Ok(Some(batch)) = salvage_batch(&bytes, first_batch(1)) {
+            for (record, sound) in batch.records.into_iter().flatten() {
+                if let crate::log::record::RecordBody::Entry { data, .. } = record.body {
+                    prop_assert!(!sound || known.contains(&data.to_vec()), "{data:?}");
+                }
+            }
+        }
+    }
 }

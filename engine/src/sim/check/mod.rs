@@ -10,6 +10,7 @@
 //! - [`acknowledged`]: what was acknowledged is in the log, once; what was refused is not; what was read is.
 //! - [`damage`]: a start finds the damage there is, and none that is not.
 //! - [`membership`]: nobody is stopped as removed who is not; tenure begins anew with every change of members.
+//! - [`values`]: every row leads to a whole record, or to one that is mended once faults have ended.
 //! - [`liveness`]: after all faults everything finishes and all replicas agree.
 //!
 //! Not here, on purpose: making things go wrong (`nemesis`).
@@ -25,4 +26,5 @@ pub(crate) mod membership;
 pub(crate) mod register;
 pub(crate) mod single_leader;
 pub(crate) mod state_hash;
+pub(crate) mod values;
 pub(crate) mod witness;

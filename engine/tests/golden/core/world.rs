@@ -270,6 +270,13 @@ impl World {
             "{node} reclaimed {} segments, copied {} values and {} deletes",
             reclaimed.segments, reclaimed.values, reclaimed.deletes
         ));
+        let mended = counters.repaired;
+        if mended != Default::default() {
+            trace.line(format!(
+                "{node} asked {} times for values, took {}, gave {}, gave {} up, refused {}",
+                mended.asked, mended.taken, mended.given, mended.given_up, mended.refused
+            ));
+        }
         let segments: Vec<_> = self.node(node).disk.segments().iter().map(u32::to_string).collect();
         trace.line(format!("{node} has segments {}", segments.join(" ")));
     }
