@@ -313,7 +313,7 @@ pub struct PeerMessage {
     pub index: LogIndex,
     /// The sender's commit.
     pub commit: LogIndex,
-    /// Term of the entry at `commit`.
+    /// Term of the entry at `commit`; 0 if the sender does not know it.
     pub commit_term: Term,
     /// The answer is no.
     pub reject: bool,

@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use margate_net::ids::{LogIndex, ReplicaId, ShardId, Term};
+use margate_net::ids::{LogIndex, ReplicaId, Term};
 use margate_net::message::{EntryKind, PeerEntry, PeerMessage, PeerMessageKind};
 use raft::eraftpb::{ConfChangeV2, Entry, Snapshot};
 use raft::{GetEntriesContext, RawNode, ReadOnlyOption, StateRole};
@@ -454,7 +454,6 @@ impl Group {
         if !self.raw.has_ready() {
             return None;
         }
-        let shard = self.name.shard;
         let mut ready = self.raw.ready();
         let leads = self.role() == Role::Leader;
         let new_leader = leads && !self.was_leader;
@@ -466,8 +465,8 @@ impl Group {
             installed: None,
             commit: self.commit(),
             committed: ready.take_committed_entries(),
-            now: outgoing(shard, ready.take_messages()),
-            once_durable: outgoing(shard, ready.take_persisted_messages()),
+            now: self.outgoing(ready.take_messages()),
+            once_durable: self.outgoing(ready.take_persisted_messages()),
             reads: self.confirmed(ready.take_read_states()),
         };
         if new_leader {
@@ -550,6 +549,29 @@ impl Group {
         self.raw.store().bytes_above(applied)
     }
 
+    /// As they travel. A heartbeat names the term of the entry up to which it commits: the crate's own leave that to the index.
+    fn outgoing(&self, messages: Vec<raft::eraftpb::Message>) -> Vec<PeerMessage> {
+        let named = |message: PeerMessage| match message.kind {
+            PeerMessageKind::Heartbeat => PeerMessage {
+                commit_term: self.term_at(message.commit).unwrap_or(Term(0)),
+                ..message
+            },
+            PeerMessageKind::Append
+            | PeerMessageKind::AppendResponse
+            | PeerMessageKind::HeartbeatResponse
+            | PeerMessageKind::PreVote
+            | PeerMessageKind::PreVoteResponse
+            | PeerMessageKind::Vote
+            | PeerMessageKind::VoteResponse
+            | PeerMessageKind::TimeoutNow => message,
+        };
+        let messages = messages.into_iter();
+        messages
+            .filter_map(|message| convert::to_peer(self.name.shard, message))
+            .map(named)
+            .collect()
+    }
+
     /// Term and vote, if they differ from what was last handed to the log.
     fn changed_hard_state(&mut self) -> Option<HardState> {
         let now = self.hard_state();
@@ -598,13 +620,6 @@ impl Group {
         let range = if self.preferred { low..border } else { border..high };
         self.raw.raft.set_randomized_election_timeout(self.dice.random_range(range));
     }
-}
-
-fn outgoing(shard: ShardId, messages: Vec<raft::eraftpb::Message>) -> Vec<PeerMessage> {
-    messages
-        .into_iter()
-        .filter_map(|message| convert::to_peer(shard, message))
-        .collect()
 }
 
 /// An entry of the raft crate as the log and the shard want it.

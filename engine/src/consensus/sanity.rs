@@ -57,10 +57,14 @@ pub enum StepFault {
         bytes: usize,
     },
     /// The leader knows that this replica acknowledged entries it no longer has (design section 6).
-    #[error("a heartbeat says that {commit} is committed here, but the log ends at {last}: acknowledged entries are lost")]
+    #[error(
+        "a heartbeat says that entry {commit} of term {term} is committed here, but the log ends at {last} or has another there: acknowledged entries are lost"
+    )]
     LostEntries {
         /// The commit in the heartbeat.
         commit: LogIndex,
+        /// That entry's term; 0 if the leader does not know it.
+        term: Term,
         /// The end of this log.
         last: LogIndex,
     },
@@ -86,6 +90,7 @@ impl Group {
             PeerMessageKind::Append => self.check_append(message),
             PeerMessageKind::Heartbeat if self.proves_loss(message) => Err(StepFault::LostEntries {
                 commit: message.commit,
+                term: message.commit_term,
                 last: self.last(),
             }),
             // Where the old leader handed over, it has given its tenure up.
@@ -103,9 +108,15 @@ impl Group {
         }
     }
 
-    /// The leader says at most what this replica has acknowledged.
+    /// The leader says at most what this replica has acknowledged. A log that lost its end may be as long as before: what stands there
+    /// again are entries that had been replaced.
     fn proves_loss(&self, heartbeat: &PeerMessage) -> bool {
-        heartbeat.commit > self.last() && heartbeat.term >= self.term() && !self.steps_lost
+        let named = heartbeat.commit_term != Term(0);
+        let other = || {
+            self.term_at(heartbeat.commit)
+                .is_some_and(|term| named && term != heartbeat.commit_term)
+        };
+        (heartbeat.commit > self.last() || other()) && heartbeat.term >= self.term() && !self.steps_lost
     }
 
     fn check_append(&self, message: &PeerMessage) -> Result<(), StepFault> {

@@ -115,6 +115,34 @@ fn a_replica_that_lost_entries_stays_stopped_over_restarts() {
     stays_stopped(core);
 }
 
+/// A log that lost its end shows again what had been replaced there: it is as long as before, and holds other entries.
+/// (Found by the simulator, seed 606: such a replica applied what a former leader had never committed.)
+#[test]
+fn a_replica_whose_replaced_entries_are_back_is_stopped() {
+    let with_entries_of_term_5 = || {
+        let mut core = Driven::created(3, &["m"]);
+        let appends = [
+            (OTHER, (0, 0), vec![OTHER.put("x", 1)]),
+            (LEADER, (0, 0), vec![LEADER.put("a", 1), LEADER.put("b", 2), LEADER.put("c", 3)]),
+        ];
+        for (leader, after, entries) in appends {
+            core.append(leader, Append { after, entries, commit: 0 });
+        }
+        core
+    };
+    let next = Peer {
+        node: 3,
+        term: 6,
+        ..LEADER
+    };
+    let mut core = with_entries_of_term_5();
+    core.heartbeat_naming(next, (2, 5));
+    assert_eq!(core.stale(1, "b").as_deref(), Ok(&b"b"[..]));
+    let mut core = with_entries_of_term_5();
+    core.heartbeat_naming(next, (2, 6));
+    stays_stopped(core);
+}
+
 /// The same after a generation was committed, under a new leader, whose term stands only in the log.
 #[test]
 fn a_replica_that_lost_entries_after_a_generation_stays_stopped_over_restarts() {

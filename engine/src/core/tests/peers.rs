@@ -106,9 +106,21 @@ impl Driven {
 
     /// Hears a leader's beat.
     pub(super) fn heartbeat(&mut self, from: Peer, commit: u64) {
+        self.heartbeat_naming(from, (commit, 0));
+    }
+
+    /// Hears one that names the term of the entry up to which it commits.
+    pub(super) fn heartbeat_naming(&mut self, from: Peer, (commit, term): (u64, u64)) {
         let message = self.message(from, PeerMessageKind::Heartbeat);
-        let commit = LogIndex(commit);
-        self.hear(spoken(from, PeerMessage { commit, ..message }));
+        let (commit, commit_term) = (LogIndex(commit), Term(term));
+        self.hear(spoken(
+            from,
+            PeerMessage {
+                commit,
+                commit_term,
+                ..message
+            },
+        ));
     }
 
     /// Hears a member's answer to its beat.
