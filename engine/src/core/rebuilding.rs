@@ -55,7 +55,7 @@ impl Checkpoints {
     pub(super) fn batch(&mut self, batch: &ScannedBatch<'_>) {
         for record in batch.records() {
             if let Some(whole) = self.part(&record) {
-                if whole.applied == LogIndex(0) {
+                if is_creation(&record.body) {
                     self.created.insert(record.name, batch.sequence);
                 }
                 let known = self.whole.get(&record.name);
@@ -101,6 +101,19 @@ impl Checkpoints {
     pub(super) fn into_whole(self) -> BTreeMap<ReplicaName, Checkpoint> {
         self.whole
     }
+}
+
+/// Whether a replica begins with this checkpoint. One that reclaim writes before anything is applied names an older segment that is not
+/// needed any more: what came before it may be needed all the same, rows of an image that is on its way say.
+pub(crate) fn is_creation(body: &RecordBody<'_>) -> bool {
+    matches!(
+        body,
+        RecordBody::Checkpoint {
+            applied: LogIndex(0),
+            kept_from: 0..=1,
+            ..
+        }
+    )
 }
 
 impl Rows {
@@ -171,4 +184,28 @@ impl Rows {
 pub(super) fn keys_are_owned(data: &EntryData<'_>, state: &ShardState) -> bool {
     data.effects()
         .all(|(_, effect)| state.contains(effect.key) && effect.key.len() <= KEY_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What reclaim writes about a replica that has applied nothing came later than the rows of its image, and these were lost
+    /// without anybody being told.
+    #[test]
+    fn a_replica_does_not_begin_with_a_checkpoint_of_reclaim() {
+        let checkpoint = |applied, kept_from| RecordBody::Checkpoint {
+            applied: LogIndex(applied),
+            applied_term: Term(0),
+            part: 0,
+            parts: 1,
+            kept_from,
+            state: &[],
+        };
+        assert!(is_creation(&checkpoint(0, 1)));
+        for (applied, kept_from) in [(0, 2), (1, 1), (7, 3)] {
+            assert!(!is_creation(&checkpoint(applied, kept_from)), "{applied} {kept_from}");
+        }
+        assert!(!is_creation(&RecordBody::ReplicaEnd));
+    }
 }

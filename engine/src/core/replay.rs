@@ -23,6 +23,7 @@ use super::generations::{Generations, Positions};
 use super::machine::{Core, CoreParts};
 use super::members::Nursery;
 use super::rebuilding::Checkpoints;
+pub(crate) use super::rebuilding::is_creation;
 use super::replaying::Replaying;
 use super::room::DiskLimits;
 use crate::consensus::convert;

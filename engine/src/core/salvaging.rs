@@ -43,8 +43,9 @@ impl Scan {
         };
         let here = self.at.segment == self.segment;
         match batch {
-            // The segment ends here, and what is damaged is the proof of it, the first batch of the next one.
-            None if here => {
+            // The segment ends here, and what is damaged is the proof of it, the first batch of the next one. Of a segment of which
+            // nothing was read that proves nothing.
+            None if here && self.sequence > 0 => {
                 self.at = first_batch(self.segment + 1);
                 self.length = limits::RECLAIM_READ_BYTES;
                 true

@@ -58,6 +58,12 @@ impl Hurt {
         lost.for_each(|lost| lost.reclaimed = true);
     }
 
+    /// A crash has left no segment before this one: what was being deleted is gone.
+    pub(crate) fn gone_before(&mut self, oldest: u32) {
+        let lost = self.lost.values_mut().filter(|lost| lost.segment < oldest);
+        lost.for_each(|lost| lost.reclaimed = true);
+    }
+
     /// Whether anything is lost.
     pub(crate) fn is_hurt(&self) -> bool {
         !self.lost.is_empty()

@@ -132,17 +132,14 @@ impl World {
         self.schedule.after(span, Happening::Restart { node, life });
     }
 
-    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first, and those
-    /// whose disks have lost something always do.
+    /// Everything that is broken is mended, for good. Sometimes all nodes lose their power once more first.
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
         self.network.heal();
         let now = self.now();
         let rate = self.options.haste * MILLION;
         let power_cut = self.dice.chance(400);
         for node in 0..self.nodes.len() {
-            // What a core has in memory hides what its disk has lost.
-            let hurt = self.nodes[node].hosts.iter().any(|host| host.hurt.is_hurt());
-            if (power_cut || hurt) && self.nodes[node].is_up() {
+            if power_cut && self.nodes[node].is_up() {
                 self.faults.count(Fault::KillAll);
                 self.crash(node);
             }
@@ -156,6 +153,13 @@ impl World {
             self.free_disk(node);
         }
         Ok(())
+    }
+
+    /// What a node's cores have in memory hides what its disk has lost: it dies and comes back.
+    pub(crate) fn unhide(&mut self, node: usize) -> Result<(), Violation> {
+        self.faults.count(Fault::Kill);
+        self.crash(node);
+        self.restart(node, self.nodes[node].life)
     }
 
     fn crash(&mut self, node: usize) {

@@ -27,6 +27,7 @@ use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::core::room::DiskLimits;
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::store::IndexReader;
+use crate::log::scan::ReadSegments;
 use crate::log::segment::{LogConfig, ReadySegment};
 use crate::planted::Planted;
 use crate::shard::replica::Replica;
@@ -338,6 +339,7 @@ impl Host {
         let found = replayed.found;
         if self.hurt.is_hurt() || !found.damaged.is_empty() {
             let view = self.scan_view(mark);
+            self.hurt.gone_before(self.disk.segments().first().copied().unwrap_or(0));
             self.hurt.scanned(&view);
             let started = replayed.core.replicas().map(Replica::name);
             damage::check((&self.hurt, &view), |name| self.may_end(name), started, &found.damaged)?;

@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use margate_net::ids::LogIndex;
 use margate_net::message::Direction;
 
 use super::dice::Dice;
@@ -20,11 +19,11 @@ use super::faults::Fault;
 use super::hurt::ScanView;
 use super::node::{Host, Node, Place};
 use super::world::World;
+use crate::core::replay::is_creation;
 use crate::index::row::Row;
 use crate::index::store::IndexReader;
 use crate::log::effects::EFFECT_HEADER_BYTES;
 use crate::log::limits::BLOCK_BYTES;
-use crate::log::record::RecordBody;
 use crate::log::scan::{ReadSegments, scan};
 use crate::types::{Position, ReplicaName};
 
@@ -270,7 +269,7 @@ impl Host {
         let scanned = scan(&mut self.disk, &self.log, None, &mut |batch| {
             first.get_or_insert(batch.sequence);
             for record in batch.records() {
-                if let RecordBody::Checkpoint { applied: LogIndex(0), .. } = record.body {
+                if is_creation(&record.body) {
                     created.insert(record.name, batch.sequence);
                 }
             }

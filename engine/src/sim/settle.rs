@@ -31,6 +31,8 @@ pub(crate) struct Settle {
     due: BTreeSet<CallId>,
     /// Those of them that came to nothing and must be asked again.
     failed: u64,
+    /// Nodes with damaged values that have been restarted since.
+    unhidden: BTreeSet<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl World {
             self.heal()?;
             self.ask_last();
         } else if self.settle.due.is_empty() {
-            self.next_stage();
+            self.next_stage()?;
         }
         if self.now().since(self.settle.since) > WITHIN {
             return Err(self.not_live(self.unfinished()));
@@ -94,7 +96,7 @@ impl World {
         }
     }
 
-    fn next_stage(&mut self) {
+    fn next_stage(&mut self) -> Result<(), Violation> {
         let again = std::mem::take(&mut self.settle.failed) > 0;
         self.settle.stage = match self.settle.stage {
             stage @ (Stage::Writes | Stage::Reads) if again => stage,
@@ -104,7 +106,21 @@ impl World {
             Stage::Values if values::damaged(&self.nodes, self.map.cluster()).is_empty() => Stage::Done,
             stage @ (Stage::Agreement | Stage::Values | Stage::Done | Stage::Faults) => stage,
         };
+        if self.settle.stage == Stage::Values {
+            self.unhide_damage()?;
+        }
         self.ask_last();
+        Ok(())
+    }
+
+    /// Nodes that have values in memory which their disks have lost are restarted, once.
+    fn unhide_damage(&mut self) -> Result<(), Violation> {
+        for (node, _) in values::damaged(&self.nodes, self.map.cluster()) {
+            if self.settle.unhidden.insert(node) {
+                self.unhide(node)?;
+            }
+        }
+        Ok(())
     }
 
     /// The last client asks what this stage is about: a write of every shard, then a read of every key.

@@ -12,6 +12,7 @@ use crate::core::event::{Event, PeerName};
 use crate::core::repair::value_data;
 use crate::index::row::{Row, RowFlags};
 use crate::limits;
+use crate::log::segment::first_batch;
 use crate::types::{Position, ValueHash};
 
 const LEADER: Peer = Peer {
@@ -235,4 +236,21 @@ fn reclaim_waits_for_what_cannot_be_mended_and_goes_on_when_it_lives_no_more() {
     core.tick(25);
     assert_eq!(core.stale(1, "mate").as_deref(), Ok(&b"sound"[..]));
     assert_eq!(core.stale(1, "key"), Err(Refusal::NotFound));
+}
+
+/// Nothing of the oldest segment can be told, for its first batch has lost its header. What the next one begins with was once taken for the
+/// proof that all of it was read, and it was released with what lives in it.
+#[test]
+fn a_segment_whose_first_batch_cannot_be_told_is_kept() {
+    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
+    core.tick(25);
+    core.set(1, "key", VALUE);
+    core.disk.rot(first_batch(1));
+    (0..20).for_each(|_| core.set(1, "filling", &FILLING));
+    core.fill_index();
+    core.tick(60);
+    assert_eq!(core.core.counters().reclaimed.segments, 0);
+    let mut core = core.restarted();
+    core.tick(25);
+    assert_eq!(core.stale(1, "key").as_deref(), Ok(VALUE));
 }

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use margate_net::ids::{ClusterId, ShardId};
+use margate_net::ids::ClusterId;
 use margate_net::message::Direction;
 
 use crate::index::row::Row;
@@ -14,16 +14,17 @@ use crate::log::effects::{ExpectedEffect, effect_bytes, read_effect};
 use crate::shard::replica::Replica;
 use crate::sim::node::{Host, Node};
 
-/// Keys whose live value some replica does not have whole.
-pub(crate) fn damaged(nodes: &[Node], cluster: ClusterId) -> Vec<(ShardId, Bytes)> {
+/// Live values that some replica does not have whole: on which node, and their keys.
+pub(crate) fn damaged(nodes: &[Node], cluster: ClusterId) -> Vec<(usize, Bytes)> {
     let mut damaged = Vec::new();
-    for host in nodes.iter().flat_map(|node| &node.hosts) {
+    let hosts = nodes.iter().enumerate();
+    for (node, host) in hosts.flat_map(|(at, node)| node.hosts.iter().map(move |host| (at, host))) {
         let Some(process) = host.process.as_ref() else { continue };
         for replica in process.core.replicas() {
             let owned = replica.owned();
             let visit = &mut |key: &[u8], row: Row| {
                 if !is_whole((host, cluster), replica, key, row) {
-                    damaged.push((replica.name().shard, Bytes::copy_from_slice(key)));
+                    damaged.push((node, Bytes::copy_from_slice(key)));
                 }
                 ControlFlow::Continue(())
             };
