@@ -97,8 +97,9 @@ impl Disk {
         let segment = self.preparing.remove(&number)?;
         let mut file = vec![0; self.config.segment_bytes as usize];
         file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
+        let before = self.segments.insert(number, file);
         assert!(
-            self.segments.insert(number, file).is_none(),
+            before.is_none() || self.segments.len() == 1,
             "segment {number} is prewritten over one in use"
         );
         Some(segment)

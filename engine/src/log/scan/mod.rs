@@ -188,7 +188,11 @@ impl Chain {
 
     fn end(self, terrain: &Terrain<'_>, identity: &LogConfig, stray_bytes: u64) -> ScanEnd {
         let newest = self.batch.map_or(0, |batch| batch.segment);
-        let (ready, discard) = terrain.after(newest, identity.segment_bytes);
+        let (ready, mut discard) = terrain.after(newest, identity.segment_bytes);
+        if self.batch.is_none() && ready.is_empty() {
+            // No file at all says that the log was lost: the last one stays until it is prewritten again in its place.
+            discard.pop();
+        }
         let torn = (stray_bytes > 0).then_some(TornTail {
             position: self.expected,
             bytes: stray_bytes,
