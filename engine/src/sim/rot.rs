@@ -120,8 +120,14 @@ impl World {
         (self.options.disk_faults.losses_left > 0 && self.can_spare(&[place])).then_some(place)
     }
 
-    /// Whether no shard has more than a minority on disks that have lost something, if these do too.
+    /// Whether no shard has more than a minority on disks that have lost something, if these do too; members that only memory knows of
+    /// do not count.
     pub(crate) fn can_spare(&self, places: &[Place]) -> bool {
+        let hosts = || self.nodes.iter().flat_map(|node| &node.hosts);
+        let on_disk = |name| hosts().map(|host| host.witness.commit(name)).max().unwrap_or_default();
+        if !self.members.are_settled(on_disk) {
+            return false;
+        }
         let has_lost = |home: &Place| {
             let node = &self.nodes[home.node];
             places.contains(home)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use margate_net::ids::{MemberEpoch, ShardId};
+use margate_net::ids::{LogIndex, MemberEpoch, ReplicaId, ShardId};
 
 use crate::shard::members::Members;
 use crate::shard::replica::Replica;
@@ -15,7 +15,15 @@ use crate::types::{Nanos, ReplicaName};
 /// The newest members of each shard that any replica has applied.
 #[derive(Default)]
 pub(crate) struct Membership {
-    newest: BTreeMap<ShardId, (MemberEpoch, Members)>,
+    newest: BTreeMap<ShardId, Newest>,
+}
+
+/// Members as a replica had them first.
+struct Newest {
+    epoch: MemberEpoch,
+    members: Members,
+    /// What that replica had applied by then.
+    applied: LogIndex,
 }
 
 /// Since when, on their own clocks, a process's replicas have had their members.
@@ -26,8 +34,13 @@ impl Membership {
     /// Looks at a replica.
     pub(crate) fn see(&mut self, replica: &Replica) {
         let (shard, state) = (replica.name().shard, replica.state());
-        if self.newest.get(&shard).is_none_or(|(epoch, _)| *epoch < state.member_epoch) {
-            self.newest.insert(shard, (state.member_epoch, state.members.clone()));
+        if self.newest.get(&shard).is_none_or(|newest| newest.epoch < state.member_epoch) {
+            let newest = Newest {
+                epoch: state.member_epoch,
+                members: state.members.clone(),
+                applied: replica.applied(),
+            };
+            self.newest.insert(shard, newest);
         }
     }
 
@@ -35,13 +48,26 @@ impl Membership {
     pub(crate) fn has_removed(&self, name: ReplicaName) -> bool {
         self.newest
             .get(&name.shard)
-            .is_some_and(|(_, members)| members.has_removed(name.replica))
+            .is_some_and(|newest| newest.members.has_removed(name.replica))
+    }
+
+    /// Whether most voters of each shard know its members by what is on their disks. Until then a crash takes all of them back to the
+    /// members before, whose quorum may then be needed once more.
+    pub(crate) fn are_settled(&self, commit: impl Fn(ReplicaName) -> LogIndex) -> bool {
+        self.newest.iter().all(|(shard, newest)| {
+            let voters = &newest.members.voters;
+            let know = |replica: &&ReplicaId| {
+                let (shard, replica) = (*shard, **replica);
+                commit(ReplicaName { shard, replica }) >= newest.applied
+            };
+            2 * voters.iter().filter(know).count() > voters.len()
+        })
     }
 
     /// Whether a replica votes, and no change is under way.
     pub(crate) fn votes(&self, name: ReplicaName) -> bool {
         let votes = |members: &Members| members.voters.contains(&name.replica) && !members.is_joint();
-        self.newest.get(&name.shard).is_none_or(|(_, members)| votes(members))
+        self.newest.get(&name.shard).is_none_or(|newest| votes(&newest.members))
     }
 }
 
