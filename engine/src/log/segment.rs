@@ -70,7 +70,7 @@ pub struct SegmentHeader {
 
 /// Why a first block is no segment header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeaderFault {
+pub(crate) enum HeaderFault {
     /// No magic, a bad checksum, another block size, or too few bytes.
     Unreadable,
     /// A sound header of a format to come.
@@ -120,7 +120,7 @@ impl SegmentHeader {
     }
 
     /// Reads a first block.
-    pub(super) fn parse(block: &[u8]) -> Result<Self, HeaderFault> {
+    pub(crate) fn parse(block: &[u8]) -> Result<Self, HeaderFault> {
         let fields = Self::fields(block).ok_or(HeaderFault::Unreadable)?;
         if block.len() != BLOCK_BYTES || checksum_without(block, CHECKSUM_AT) != fields.checksum {
             return Err(HeaderFault::Unreadable);

@@ -99,7 +99,7 @@ impl Disk {
         file[..BLOCK_BYTES].copy_from_slice(&self.config.segment_header(segment).encode());
         let before = self.segments.insert(number, file);
         assert!(
-            before.is_none() || self.segments.len() == 1,
+            before.is_none_or(|file| SegmentHeader::parse(&file[..BLOCK_BYTES]).is_err()),
             "segment {number} is prewritten over one in use"
         );
         Some(segment)
