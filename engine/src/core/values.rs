@@ -149,7 +149,7 @@ impl Values {
         self.reading.contains_key(&ticket)
     }
 
-    /// A read is done. What it found damaged, if the index still points to it: an answer then waits for [`Values::mended`].
+    /// A read is done. What it found damaged, if the index still points to it: an answer then waits for `Values::mended`.
     ///
     /// # Errors
     /// [`IndexError`]: the key could not be looked up once more, which stops the node.
