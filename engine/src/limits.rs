@@ -90,7 +90,8 @@ pub const REPAIR_PATIENCE_TICKS: u32 = 5;
 pub const REPAIR_ROUNDS: u32 = 2;
 /// Values of answers that wait for a repair at once; more are refused as damaged.
 pub const REPAIR_WAITING_MAX: usize = 1_024;
-/// How long reclaim waits before it looks again whether the values it cannot copy are mended, at first; each time twice as long.
+/// How long reclaim waits before it looks again whether the values it cannot copy are mended, at first; each time twice as long. As long
+/// waits an image that such a value ended before it is offered again.
 pub const REPAIR_REST: Nanos = Nanos::from_millis(1_000);
 /// The longest such wait.
 pub const REPAIR_REST_MAX: Nanos = Nanos::from_millis(60_000);

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -64,6 +65,11 @@ fn a_second_interrupt_kills_at_once() {
     let nodes = listed(data.path());
     // A node that hangs does not stop when it is asked to.
     nodes[0].signal(Signal::STOP);
+    // A signal that comes before it stands still is taken first.
+    eventually("the node stands still", SOON, || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", nodes[0].pid().as_raw_nonzero())).ok()?;
+        stat.contains(") T ").then_some(())
+    });
     deployment.signal(Signal::INT);
     deployment.expect_talk("stopping node 1, node 2");
     // One that comes at once counts as the same ctrl-c. Left alone, it would give the node ten seconds.

@@ -13,8 +13,7 @@
 //! - `called`: whose raft is being called, should it panic.
 //! - [`convert`]: raft's messages to and from the wire's.
 //!
-//! Not here, on purpose: what entries mean (`shard`), where they are written (`log`), membership changes
-//! (later).
+//! Not here, on purpose: what entries mean (`shard`), where they are written (`log`), who should be a member (`shard::members`).
 
 pub(crate) mod called;
 pub mod convert;

@@ -35,7 +35,7 @@ pub(super) struct CopiedRow {
     pub(super) key: Bytes,
     /// Its row; before the copy is placed, its position counts from the beginning of the record's data.
     pub(super) row: Row,
-    /// Where it was copied from; nothing where it came from another node.
+    /// Where the index pointed before; nothing for rows of an image.
     pub(super) from: Position,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// Queues a record. `from` says where a copied value was, by its key's place in the data.
+    /// Queues a record: what it is for, and its data.
     pub(super) fn push(&mut self, log: &mut LogWriter, copied: Copied, data: Bytes, timestamp: Nanos) {
         let record = Record::Relocation {
             name: copied.name,

@@ -43,9 +43,13 @@ impl<R: IndexReader> Core<R> {
 
     /// A value is damaged: it is fetched from another member.
     pub(super) fn mend(&mut self, lost: Lost, out: &mut Effects) {
-        if let Err(full) = self.repairs.want(lost.clone()) {
-            tracing::warn!(name = %lost.name, %full, "a damaged value is not mended now");
-            self.values.mended(&lost, None, out);
+        match self.repairs.want(lost.clone()) {
+            Ok(None) => {}
+            Ok(Some(value)) => self.values.mended(&lost, Some(&value), out),
+            Err(full) => {
+                tracing::warn!(name = %lost.name, %full, "a damaged value is not mended now");
+                self.values.mended(&lost, None, out);
+            }
         }
     }
 
@@ -100,7 +104,9 @@ impl<R: IndexReader> Core<R> {
         let Some(name) = self.addressed(from, &message) else {
             return Ok(());
         };
-        match self.held_value(name, key, *version)?.filter(|_| self.givings.has_room()) {
+        match self.held_value(name, key, *version)? {
+            // Not an answer that would be false: who asks waits its patience out, then asks the next.
+            Some(_) if !self.givings.has_room() => {}
             Some(lost) => {
                 let length = usize::try_from(effect_bytes(lost.key.len(), lost.row.size)).unwrap_or(usize::MAX);
                 let (effect, ticket) = self.tickets.read(lost.row.position, length);
@@ -141,12 +147,8 @@ impl<R: IndexReader> Core<R> {
     pub(super) fn value_read(&mut self, (ticket, result): (ReadTicket, Result<Bytes, LogReadFault>), out: &mut Effects) {
         let Some(giving) = self.givings.take(ticket) else { return };
         let body = giving.answer(self.cluster, result);
-        if matches!(body, MemberBody::Have { .. }) {
-            self.repairs.counters.given += 1;
-        } else {
-            // It is damaged here too: this replica needs it itself.
-            self.mend(giving.lost.clone(), out);
-        }
+        // Where it is damaged here too, whoever needs it here will find that: two who asked each other for it would never end.
+        self.repairs.counters.given += u64::from(matches!(body, MemberBody::Have { .. }));
         answer(giving.to, &giving.asked, body, out);
     }
 

@@ -126,7 +126,7 @@ impl Reclaim {
     pub(super) fn is_hungry(&self, log: &LogWriter, pressed: bool) -> bool {
         match &self.state {
             State::Scanning(scan) => scan.may_copy(log, pressed),
-            State::Mending(_, sweep) => sweep.is_hungry(),
+            State::Mending(_, sweep) => !log.in_flight() && sweep.is_hungry(),
             State::Idle | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => false,
         }
     }
@@ -134,7 +134,12 @@ impl Reclaim {
     /// Whether no segment should go though the disk is low.
     pub(super) fn has_nothing_to_free(&self) -> bool {
         let pressed = self.checked.is_some_and(|(_, _, pressed)| pressed);
-        self.damaged.is_some() || (matches!(self.state, State::Idle) && pressed && !self.due)
+        match &self.state {
+            State::Idle => self.damaged.is_some() || pressed && !self.due,
+            // Perhaps nobody has what it waits for.
+            State::Mending(_, sweep) => !sweep.is_hungry(),
+            State::Scanning(_) | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => self.damaged.is_some(),
+        }
     }
 
     /// Whether something that it has read waits to be looked at.

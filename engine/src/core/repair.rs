@@ -75,8 +75,8 @@ enum Stage {
     ExpectAnswer { from: ReplicaId, ticks: u32 },
     /// The value is here; the log has yet to take it.
     Found(Bytes),
-    /// The log has it.
-    Logging,
+    /// The log has it; whoever meets the damage before the copy is durable is given it too.
+    Logging(Bytes),
 }
 
 #[derive(Debug)]
@@ -112,13 +112,16 @@ pub(super) struct Giving {
 }
 
 impl Repairs {
-    /// Begins a repair, if it is not under way.
+    /// Begins a repair, if it is not under way. The value, where one that is has it already.
     ///
     /// # Errors
     /// [`RepairsFull`]: ask again later.
-    pub(super) fn want(&mut self, lost: Lost) -> Result<(), RepairsFull> {
-        if self.under_way.values().any(|repair| repair.is_of(&lost)) {
-            return Ok(());
+    pub(super) fn want(&mut self, lost: Lost) -> Result<Option<Bytes>, RepairsFull> {
+        if let Some(repair) = self.under_way.values().find(|repair| repair.is_of(&lost)) {
+            return Ok(match &repair.stage {
+                Stage::Found(value) | Stage::Logging(value) => Some(value.clone()),
+                Stage::Ask | Stage::ExpectAnswer { .. } => None,
+            });
         }
         if self.under_way.len() >= limits::REPAIRS_MAX {
             self.counters.refused += 1;
@@ -132,7 +135,7 @@ impl Repairs {
             rounds: 0,
         };
         self.under_way.insert(self.last_number, repair);
-        Ok(())
+        Ok(None)
     }
 
     /// Whether nothing is under way.
@@ -211,13 +214,12 @@ impl Repairs {
     pub(super) fn take_found(&mut self, mut fits: impl FnMut(&Lost) -> bool) -> Option<(Lost, Bytes)> {
         let mut found = self.under_way.values_mut().filter(|repair| matches!(repair.stage, Stage::Found(_)));
         let repair = found.find(|repair| fits(&repair.lost))?;
-        match std::mem::replace(&mut repair.stage, Stage::Logging) {
-            Stage::Found(value) => Some((repair.lost.clone(), value)),
-            stage @ (Stage::Ask | Stage::ExpectAnswer { .. } | Stage::Logging) => {
-                repair.stage = stage;
-                None
-            }
-        }
+        let value = match &repair.stage {
+            Stage::Found(value) => value.clone(),
+            Stage::Ask | Stage::ExpectAnswer { .. } | Stage::Logging(_) => return None,
+        };
+        repair.stage = Stage::Logging(value.clone());
+        Some((repair.lost.clone(), value))
     }
 
     /// A value's copy is durable, and pointed to if it was still wanted.
@@ -225,7 +227,7 @@ impl Repairs {
         self.counters.taken += u64::from(moved);
         let ended = |repair: &Repair| {
             let lost = &repair.lost;
-            matches!(repair.stage, Stage::Logging) && (lost.name, lost.row.version) == (name, version) && lost.key == key
+            matches!(repair.stage, Stage::Logging(_)) && (lost.name, lost.row.version) == (name, version) && lost.key == key
         };
         self.under_way.retain(|_, repair| !ended(repair));
     }

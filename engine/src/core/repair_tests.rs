@@ -104,6 +104,23 @@ fn members_are_asked_in_turn_and_twice_each() {
     assert_eq!((repairs.counters.asked, repairs.counters.given_up), (4, 1));
 }
 
+/// Who meets the damage after the answer and before the copy is durable would else wait for ever: nobody will answer again.
+#[test]
+fn a_value_that_is_here_already_is_given_to_whoever_wants_it() {
+    let mut repairs = Repairs::default();
+    let wanted = lost("a", b"1");
+    assert_eq!(repairs.want(wanted.clone()), Ok(None));
+    assert_eq!(asked(&mut repairs, &[2]), Ok(vec![2]));
+    assert_eq!(repairs.want(wanted.clone()), Ok(None));
+    hear(&mut repairs, &answer(2, 1, have(&wanted, b"1"))).expect("it makes sense");
+    let value = Ok(Some(Bytes::from_static(b"1")));
+    assert_eq!(repairs.want(wanted.clone()), value, "found");
+    assert!(repairs.take_found(|_| true).is_some());
+    assert_eq!(repairs.want(wanted.clone()), value, "on its way to the log");
+    repairs.logged(HERE, b"a", wanted.row.version, true);
+    assert_eq!(repairs.want(wanted), Ok(None), "another damage");
+}
+
 #[test]
 fn a_replica_alone_gives_up_at_once() {
     let mut repairs = Repairs::default();
@@ -217,13 +234,13 @@ fn too_many_are_refused_and_what_nobody_wants_ends() {
         key: Bytes::from(vec![b'k'; at]),
         ..lost("", b"1")
     };
-    (0..limits::REPAIRS_MAX).for_each(|at| repairs.want(keyed(at)).expect("there is room"));
+    (0..limits::REPAIRS_MAX).for_each(|at| assert_eq!(repairs.want(keyed(at)), Ok(None), "there is room"));
     assert_eq!(repairs.want(keyed(KEY_BYTES_MAX)), Err(RepairsFull));
-    assert_eq!(repairs.want(keyed(0)), Ok(()), "it is under way");
+    assert_eq!(repairs.want(keyed(0)), Ok(None), "it is under way");
     assert_eq!(repairs.counters.refused, 1);
     let ended = repairs.keep(|lost| lost.key.len() > 2);
     assert_eq!(ended.len(), 3);
-    assert_eq!(repairs.want(keyed(KEY_BYTES_MAX)), Ok(()));
+    assert_eq!(repairs.want(keyed(KEY_BYTES_MAX)), Ok(None));
 }
 
 proptest! {

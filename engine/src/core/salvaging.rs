@@ -67,7 +67,7 @@ impl Scan {
                 done.damaged += lost;
                 self.lost = true;
             }
-            self.collect(record, chunk, ground);
+            self.collect((record, *sound), chunk, ground);
         }
         tracing::warn!(segment = self.segment, at = %self.at, "a batch is damaged: what lives in it is copied or mended before its segment goes");
         self.sequence = batch.sequence;
@@ -80,21 +80,21 @@ impl Scan {
     }
 }
 
-/// How many values a record has lost that does not match its checksum; `None` unless that explains it and nothing else is lost.
+/// How many values a record has lost that does not match its checksum; `None` unless that explains it and nothing but values can be
+/// lost. Whose record it is may have rotted too: it may then be passed over, so it must hold nothing but values, which the index knows.
 fn lost_values(record: &ScannedRecord<'_>) -> Option<u64> {
     let data = match record.body {
         RecordBody::Entry { data, .. } | RecordBody::Relocation { data, .. } => data,
         RecordBody::HardState(_) | RecordBody::Checkpoint { .. } | RecordBody::ReplicaEnd | RecordBody::Unknown { .. } => return None,
     };
-    let entry = EntryData::parse(data).ok()?;
-    let rotten = entry.effects().filter(|(offset, _)| !effect_is_sound(data, *offset));
     let mut lost = 0;
-    for (_, effect) in rotten {
+    for (offset, effect) in EntryData::parse(data).ok()?.effects() {
+        let rotten = !effect_is_sound(data, offset);
         // A delete has no value, so what has one never was a delete.
-        if effect.kind != EffectKind::Put || effect.value.is_empty() {
+        if effect.kind != EffectKind::Put || rotten && effect.value.is_empty() {
             return None;
         }
-        lost += 1;
+        lost += u64::from(rotten);
     }
     (lost > 0).then_some(lost)
 }

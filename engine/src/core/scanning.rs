@@ -127,7 +127,7 @@ impl Scan {
             self.ended = batch.position.segment != self.segment;
             if fits && !self.ended {
                 self.end = further(batch.position, batch.padded).unwrap_or(batch.position);
-                batch.records().for_each(|record| self.collect(&record, chunk, ground));
+                batch.records().for_each(|record| self.collect((&record, true), chunk, ground));
             }
         });
         match walked {
@@ -157,8 +157,8 @@ impl Scan {
         }
     }
 
-    /// Collects what may live in a record and is sound.
-    pub(super) fn collect<R: IndexReader>(&mut self, record: &ScannedRecord<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
+    /// Collects what may live in a record, of one that does not match its checksum only what does by itself.
+    pub(super) fn collect<R: IndexReader>(&mut self, (record, whole): (&ScannedRecord<'_>, bool), chunk: &Bytes, ground: &Ground<'_, R>) {
         let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
             return;
         };
@@ -175,7 +175,9 @@ impl Scan {
             } => match replica.group().term_at(index) {
                 Some(known) if known == term => {
                     let last = self.last.entry(record.name).or_default();
-                    *last = index.max(*last);
+                    // What rots may be the index itself.
+                    let known = if whole { index } else { index.min(replica.applied()) };
+                    *last = known.max(*last);
                     (data, data_position, false)
                 }
                 // Its term is forgotten, but what the index points to still lives.

@@ -18,7 +18,7 @@
 //!
 //! - [`offer`]: before the member has answered. - [`send`]: the leader's side. - [`receive`]: the member's side.
 //!
-//! Not here, on purpose: who needs one (`core::members`), what the log and raft make of it (`core::machine`).
+//! Not here, on purpose: who needs one (`core::offers`), what the log and raft make of it (`core::members`, `core::progress`).
 
 pub mod offer;
 pub mod receive;

@@ -41,7 +41,7 @@ pub enum RecordKind {
     HardState = 8,
     /// A replica's whole state that is not a key, at some applied entry.
     Checkpoint = 13,
-    /// Effects copied from elsewhere: by reclaim, or from an image.
+    /// Effects copied from elsewhere: by reclaim, from an image, or a value that another member gave.
     Relocation = 14,
     /// A replica's end: its records are ignored from here on.
     ReplicaEnd = 17,

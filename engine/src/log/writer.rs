@@ -137,13 +137,13 @@ impl Resume {
         &self.commits
     }
 
-    /// Adds a commit known from elsewhere: a scan that began late met only the commits that grew since, the
     /// The oldest segment there is.
     #[must_use]
     pub fn oldest_segment(&self) -> u32 {
         self.oldest
     }
 
+    /// Adds a commit known from elsewhere: a scan that began late met only the commits that grew since, the
     /// index knows the others.
     pub fn remember_commit(&mut self, name: ReplicaName, commit: LogIndex) {
         let known = self.commits.entry(name).or_default();
