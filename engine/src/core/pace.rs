@@ -1,6 +1,6 @@
 //! When reclaim is due, and how much of a turn and of a batch it takes.
 //!
-//! Not here, on purpose: what it does with them (`reclaim`), the figures (`limits`).
+//! Not here, on purpose: what it does with them (`reclaim`), how large the steps are (`limits`).
 
 use super::reclaim::Ground;
 use crate::index::error::IndexError;

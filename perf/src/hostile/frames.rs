@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 use margate_net::codec::FrameWriter;
-use margate_net::ids::{DirectoryId, RangeEpoch, ReplicaId, ShardId};
+use margate_net::ids::{DirectoryId, LogIndex, RangeEpoch, ReplicaId, ShardId, Term, Version};
 use margate_net::limits::HEADER_BYTES;
-use margate_net::message::{Consistency, MemberBody, MemberMessage, Operation, PeerBatch, ReadVersion, Request, Returning};
+use margate_net::message::{
+    Consistency, EntryKind, MemberBody, MemberMessage, Operation, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, ReadVersion, Request,
+    Returning,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -56,7 +59,7 @@ fn sound(guise: Guise, dice: &mut StdRng) -> Vec<u8> {
         (Guise::Stranger, 1) => writer.probe(&mut out, dice.random()),
         (Guise::Stranger, _) | (Guise::Client, 0) => writer.map_request(&mut out, dice.random()),
         (Guise::Client, _) => writer.requests(&mut out, &requests(dice)),
-        (Guise::Peer, 0) => writer.peer(&mut out, &PeerBatch::default()),
+        (Guise::Peer, 0) => writer.peer(&mut out, &appends(dice)),
         (Guise::Peer, _) => writer.member(&mut out, &member(dice)),
     }
     out
@@ -99,23 +102,69 @@ fn operation(dice: &mut StdRng) -> Operation {
     }
 }
 
+/// A batch with an append to a shard that does not exist.
+fn appends(dice: &mut StdRng) -> PeerBatch {
+    let entry = |index| PeerEntry {
+        term: Term(1),
+        index: LogIndex(index),
+        kind: EntryKind::Normal,
+        data: Bytes::from(noise(dice, 512)),
+    };
+    let entries = (1..3).map(entry).collect();
+    let message = PeerMessage {
+        shard: ShardId(FIRST_FOREIGN_SHARD),
+        from: ReplicaId(2),
+        to: ReplicaId(1),
+        kind: PeerMessageKind::Append,
+        term: Term(1),
+        log_term: Term(0),
+        index: LogIndex(0),
+        commit: LogIndex(0),
+        commit_term: Term(0),
+        reject: false,
+        reject_hint: LogIndex(0),
+        priority: 0,
+        context: Bytes::new(),
+        entries,
+    };
+    PeerBatch {
+        messages: vec![message],
+        ..PeerBatch::default()
+    }
+}
+
 fn member(dice: &mut StdRng) -> MemberMessage {
     let directory = DirectoryId(dice.random());
+    let number = dice.random_range(0..1_000);
+    let data = Bytes::from(noise(dice, 512));
     let bodies = [
         MemberBody::Admit { directory },
-        MemberBody::Join { directory },
-        MemberBody::Rows {
-            number: dice.random(),
-            data: Bytes::from(noise(dice, 512)),
+        MemberBody::Begin {
+            applied: LogIndex(number),
+            applied_term: Term(1),
+            state: data.clone(),
         },
-        MemberBody::Taken { number: dice.random() },
+        MemberBody::End { number, term: Term(1) },
         MemberBody::GiveUp,
+        MemberBody::Have { data: data.clone() },
+        MemberBody::HaveNot,
+        MemberBody::Join { directory },
+        MemberBody::Removed,
+        MemberBody::Rows {
+            number,
+            data: data.clone(),
+        },
+        MemberBody::Taken { number },
+        MemberBody::Want {
+            version: Version(number),
+            key: data,
+        },
     ];
     MemberMessage {
         shard: ShardId(FIRST_FOREIGN_SHARD + dice.random_range(0..1_000)),
-        from: ReplicaId(dice.random()),
-        to: ReplicaId(dice.random()),
-        attempt: dice.random(),
+        from: ReplicaId(dice.random_range(1..9)),
+        to: ReplicaId(dice.random_range(1..9)),
+        attempt: dice.random_range(0..1_000),
         body: bodies[dice.random_range(0..bodies.len())].clone(),
     }
 }
@@ -175,8 +224,8 @@ fn seal_header(frame: &mut [u8]) {
 mod tests {
     use super::*;
     use bytes::BytesMut;
-    use margate_net::codec::decode_requests;
-    use margate_net::frame::{Stage, take_frame};
+    use margate_net::codec::{decode_member, decode_peer, decode_requests};
+    use margate_net::frame::{FrameKind, Stage, take_frame};
 
     #[test]
     fn a_number_makes_the_same_frame_again_and_others_make_others() {
@@ -193,7 +242,14 @@ mod tests {
                 let mut frame = sound(guise, dice);
                 seal(&mut frame);
                 let taken = take_frame(&mut BytesMut::from(&frame[..]), Stage::Established);
-                assert!(matches!(taken, Ok(Some(_))), "{guise:?}: {taken:?}");
+                let Ok(Some(taken)) = taken else { panic!("{guise:?}: {taken:?}") };
+                let meant = match taken.kind {
+                    FrameKind::Peer => decode_peer(&taken).map(drop),
+                    FrameKind::Member => decode_member(&taken).map(drop),
+                    FrameKind::Request => decode_requests(&taken).map(drop),
+                    _ => Ok(()),
+                };
+                assert!(meant.is_ok(), "{guise:?}: {meant:?}");
             }
         }
     }

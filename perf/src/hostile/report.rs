@@ -28,7 +28,7 @@ pub(crate) struct HostileReport {
     pub(crate) bystander_failed: u64,
     /// Its reads that did not show what it had written.
     pub(crate) bystander_wrong: u64,
-    /// Nodes that have ended.
+    /// 1 if a node has ended.
     pub(crate) ended: u64,
     /// Anonymous memory of each node after a tenth of the frames, in KiB.
     pub(crate) memory_before_kib: Vec<u64>,
