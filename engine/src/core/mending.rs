@@ -14,7 +14,8 @@ use super::repair::{Ended, Giving, Lost, Member, Senseless, value_data};
 use super::values::Owner;
 use crate::index::row::Row;
 use crate::index::store::IndexReader;
-use crate::log::effects::{ENTRY_DATA_HEADER_BYTES, EntryData, effect_bytes};
+use crate::log::effects::{ENTRY_DATA_HEADER_BYTES, EntryData, effect_length};
+use crate::shard::members::Members;
 use crate::types::{Nanos, ReplicaName};
 
 impl<R: IndexReader> Core<R> {
@@ -76,11 +77,8 @@ impl<R: IndexReader> Core<R> {
         let (peers, running) = (&self.peers, &self.running);
         let members = |name: ReplicaName| -> Vec<Member> {
             let known = running.get(&name.shard).map(|running| &running.replica.state().members);
-            let ids = known
-                .into_iter()
-                .flat_map(|known| [&known.voters, &known.outgoing, &known.learners]);
-            let others = ids.flatten().filter(|id| **id != name.replica);
-            others.filter_map(|id| Some((*id, peers.home(name.shard, *id)?))).collect()
+            let others = known.into_iter().flat_map(Members::all).filter(|id| *id != name.replica);
+            others.filter_map(|id| Some((id, peers.home(name.shard, id)?))).collect()
         };
         let hopeless = self.repairs.ask(members, &mut said);
         for one in &hopeless {
@@ -108,7 +106,7 @@ impl<R: IndexReader> Core<R> {
             // Not an answer that would be false: who asks waits its patience out, then asks the next.
             Some(_) if !self.givings.has_room() => {}
             Some(lost) => {
-                let length = usize::try_from(effect_bytes(lost.key.len(), lost.row.size)).unwrap_or(usize::MAX);
+                let length = effect_length(lost.key.len(), lost.row.size);
                 let (effect, ticket) = self.tickets.read(lost.row.position, length);
                 out.push(effect);
                 let giving = Giving {
@@ -187,7 +185,7 @@ impl<R: IndexReader> Core<R> {
             return;
         }
         while let Some((lost, value)) = self.repairs.take_found(|lost| {
-            let bytes = usize::try_from(effect_bytes(lost.key.len(), lost.row.size)).unwrap_or(usize::MAX);
+            let bytes = effect_length(lost.key.len(), lost.row.size);
             fits_ahead(&self.log, bytes.saturating_add(ENTRY_DATA_HEADER_BYTES), true, self.room.is_low())
         }) {
             let data = value_data((self.cluster, lost.name.shard), &lost.key, &lost.row, &value);

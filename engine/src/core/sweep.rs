@@ -16,7 +16,7 @@ use super::machine::Running;
 use super::repair::{Lost, Repairs};
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
-use crate::index::view::Index;
+use crate::index::view::{Index, first_key_after};
 use crate::limits;
 use crate::types::Nanos;
 
@@ -72,12 +72,7 @@ impl Sweep {
             self.at = (*shard, None);
         }
         let owned = one.replica.owned();
-        // The first key after the last one is that one with a zero behind it.
-        let low = self
-            .at
-            .1
-            .as_ref()
-            .map_or_else(|| owned.low.to_vec(), |last| [last.as_ref(), &[0]].concat());
+        let low = self.at.1.as_ref().map_or_else(|| owned.low.to_vec(), |last| first_key_after(last));
         let (mut seen, mut full) = (0, false);
         let mut last = None;
         index.scan(owned.space, &low, &owned.high, Direction::Forward, &mut |key, row| {

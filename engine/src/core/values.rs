@@ -21,7 +21,7 @@ use crate::index::row::Row;
 use crate::index::store::IndexReader;
 use crate::index::view::Index;
 use crate::limits;
-use crate::log::effects::{ExpectedEffect, effect_bytes, read_effect};
+use crate::log::effects::{ExpectedEffect, effect_length, read_effect};
 use crate::shard::answer::{Answer, Fill};
 use crate::shard::apply::AppliedValues;
 use crate::types::Position;
@@ -211,7 +211,7 @@ impl Values {
         while self.reading.len() < limits::RECORD_READS_MAX
             && let Some(read) = self.waiting.pop_front()
         {
-            let length = usize::try_from(effect_bytes(read.fill.key.len(), read.fill.row.size)).unwrap_or(usize::MAX);
+            let length = effect_length(read.fill.key.len(), read.fill.row.size);
             let (effect, ticket) = tickets.read(read.fill.row.position, length);
             out.push(effect);
             self.reading.insert(ticket, read);

@@ -12,8 +12,9 @@ use crate::core::event::{LogReadFault, PeerName, ReadTicket};
 use crate::index::error::IndexError;
 use crate::index::row::Row;
 use crate::index::store::{IndexReader, ReplicaMarks};
+use crate::index::view::first_key_after;
 use crate::limits;
-use crate::log::effects::{EntryDataBuilder, ExpectedEffect, effect_bytes, read_effect};
+use crate::log::effects::{EntryDataBuilder, ExpectedEffect, effect_bytes, effect_length, read_effect};
 use crate::types::{Nanos, Position};
 
 /// Whom an image is for.
@@ -174,7 +175,7 @@ impl<R: IndexReader> Sending<R> {
             if planned.row.size == 0 {
                 planned.value = Some(Bytes::new());
             } else {
-                let length = usize::try_from(effect_bytes(planned.key.len(), planned.row.size)).unwrap_or(usize::MAX);
+                let length = effect_length(planned.key.len(), planned.row.size);
                 wants.reads.push((at, planned.row.position, length));
             }
         }
@@ -233,11 +234,10 @@ impl<R: IndexReader> Sending<R> {
     }
 
     fn plan(&mut self, bytes_max: usize) -> Result<(), IndexError> {
-        // The first key after the last one planned is that one with a zero behind it.
         let low = self
             .after
             .as_ref()
-            .map_or_else(|| self.marks.low.to_vec(), |after| [after.as_ref(), &[0]].concat());
+            .map_or_else(|| self.marks.low.to_vec(), |after| first_key_after(after));
         let (mut planned, mut bytes) = (Vec::new(), 0u64);
         let visit = &mut |key: &[u8], row: Row| {
             let more = effect_bytes(key.len(), row.size);

@@ -21,6 +21,12 @@ use super::row::{Row, Slot};
 use super::store::{IndexReader, Visit};
 use crate::types::Position;
 
+/// The first key after one: that one with a zero behind it.
+#[must_use]
+pub fn first_key_after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
 /// A sub-range of the key space and the space its keys live in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedRange {

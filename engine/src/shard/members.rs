@@ -103,8 +103,12 @@ impl Members {
     /// Whether it is one of them, a learner too.
     #[must_use]
     pub fn contains(&self, replica: ReplicaId) -> bool {
-        let mut all = self.voters.iter().chain(&self.outgoing).chain(&self.learners);
-        all.any(|known| *known == replica)
+        self.all().any(|known| known == replica)
+    }
+
+    /// All of them: voters, those of a change under way twice, and learners.
+    pub fn all(&self) -> impl Iterator<Item = ReplicaId> + use<'_> {
+        self.voters.iter().chain(&self.outgoing).chain(&self.learners).copied()
     }
 
     /// Makes a change, if it fits. Whether it did.

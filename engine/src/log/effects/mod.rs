@@ -70,6 +70,12 @@ pub const fn effect_bytes(key_len: usize, value_len: u64) -> u64 {
     (EFFECT_HEADER_BYTES + key_len) as u64 + value_len
 }
 
+/// The same as a read asks for it.
+#[must_use]
+pub fn effect_length(key_len: usize, value_len: u64) -> usize {
+    usize::try_from(effect_bytes(key_len, value_len)).unwrap_or(usize::MAX)
+}
+
 /// Collects effects into one entry's data.
 #[derive(Clone, Debug)]
 pub struct EntryDataBuilder {

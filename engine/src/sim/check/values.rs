@@ -10,7 +10,7 @@ use margate_net::ids::ClusterId;
 use margate_net::message::Direction;
 
 use crate::index::row::Row;
-use crate::log::effects::{ExpectedEffect, effect_bytes, read_effect};
+use crate::log::effects::{ExpectedEffect, effect_length, read_effect};
 use crate::shard::replica::Replica;
 use crate::sim::node::{Host, Node};
 
@@ -43,7 +43,7 @@ fn is_whole((host, cluster): (&Host, ClusterId), replica: &Replica, key: &[u8], 
         key,
         version: row.version,
     };
-    let length = usize::try_from(effect_bytes(key.len(), row.size)).unwrap_or(usize::MAX);
+    let length = effect_length(key.len(), row.size);
     // No byte of an empty value is ever read.
     let read = host.disk.read_at(row.position, length).ok();
     row.size == 0 || read.is_some_and(|bytes| read_effect(&bytes, &expected).is_ok())
