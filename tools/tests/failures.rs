@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -104,6 +104,20 @@ fn assert_all_there(nodes: &[Listed], written: &[usize]) {
     });
 }
 
+/// Waits until a node prewrites no more segments: one is open, three are ready (`READY_SEGMENTS` of a node).
+fn expect_segments_ready(data: &Path) {
+    let header = |path: PathBuf| {
+        let mut magic = [0; 4];
+        let read = File::open(path).and_then(|file| file.read_exact_at(&mut magic, 0));
+        read.is_ok_and(|()| magic == *b"MgtS")
+    };
+    eventually("four segments are whole", SOON, || {
+        let files = std::fs::read_dir(data.join("core-0/log")).ok()?;
+        let whole = files.filter(|entry| entry.as_ref().is_ok_and(|entry| header(entry.path())));
+        (whole.count() >= 4).then_some(())
+    });
+}
+
 /// A limit far behind the end of its log and far above its index: from now on only writes to the log fail.
 fn fill_disk_of(node: &Listed) {
     let limit = Rlimit {
@@ -125,6 +139,7 @@ fn a_failed_write_stops_its_node_and_no_other() {
     }
     let writer = Writer::start(&nodes);
     writer.expect_more(50);
+    expect_segments_ready(&data.path().join("node-2/data"));
     fill_disk_of(&nodes[1]);
     nodes[1].expect_gone(SOON);
     deployment.expect_talk("node 2 ended: exit status: 1");
