@@ -55,6 +55,25 @@ pub struct Hello {
     pub election_ticks: u32,
 }
 
+impl Hello {
+    /// From a client or an admin, who has no node, to whoever answers.
+    #[must_use]
+    pub const fn of_guest(role: Role, cluster: ClusterId) -> Self {
+        Self {
+            role,
+            cluster,
+            node: NodeId(0),
+            core: CoreId(0),
+            to_node: NodeId(0),
+            to_core: CoreId(0),
+            directory: DirectoryId::UNKNOWN,
+            incarnation: Incarnation(0),
+            tick_ms: 0,
+            election_ticks: 0,
+        }
+    }
+}
+
 /// Who was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Welcome {

@@ -15,7 +15,7 @@ use super::listener::Listener;
 use crate::codec::{FrameWriter, decode_goodbye, decode_requests};
 use crate::frame::{FrameError, FrameKind, Stage, take_frame};
 use crate::handshake::{Goodbye, HandshakeRefusal, Hello, Identity, Role};
-use crate::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId, RangeEpoch, ShardId};
+use crate::ids::{ClusterId, CoreId, Incarnation, MapEpoch, NodeId, RangeEpoch, ShardId};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::message::{Operation, Precondition, Request, Returning};
 
@@ -30,16 +30,9 @@ const IDENTITY: Identity = Identity {
 };
 
 const HELLO: Hello = Hello {
-    role: Role::Client,
-    cluster: ClusterId(7),
-    node: NodeId(0),
-    core: CoreId(0),
     to_node: NodeId(2),
     to_core: CoreId(1),
-    directory: DirectoryId::UNKNOWN,
-    incarnation: Incarnation(0),
-    tick_ms: 0,
-    election_ticks: 0,
+    ..Hello::of_guest(Role::Client, ClusterId(7))
 };
 
 fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {

@@ -16,18 +16,7 @@ const IDENTITY: Identity = Identity {
 };
 
 fn hello(role: Role) -> Hello {
-    Hello {
-        role,
-        cluster: OURS,
-        node: NodeId(0),
-        core: CoreId(0),
-        to_node: NodeId(0),
-        to_core: CoreId(0),
-        directory: DirectoryId::UNKNOWN,
-        incarnation: Incarnation(0),
-        tick_ms: 0,
-        election_ticks: 0,
-    }
+    Hello::of_guest(role, OURS)
 }
 
 fn peer() -> Hello {

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use margate_net::codec::{FrameWriter, decode_welcome};
 use margate_net::frame::{Frame, FrameKind, Stage, take_frame};
 use margate_net::handshake::{Hello, Role};
-use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, NodeId};
+use margate_net::ids::{ClusterId, Incarnation, NodeId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -51,18 +51,7 @@ pub(crate) struct Victim {
 
 /// A client of an unknown deployment, which every core welcomes.
 pub(crate) fn client_hello() -> Hello {
-    Hello {
-        role: Role::Client,
-        cluster: ClusterId::UNKNOWN,
-        node: NodeId(0),
-        core: CoreId(0),
-        to_node: NodeId(0),
-        to_core: CoreId(0),
-        directory: DirectoryId::UNKNOWN,
-        incarnation: Incarnation(0),
-        tick_ms: 0,
-        election_ticks: 0,
-    }
+    Hello::of_guest(Role::Client, ClusterId::UNKNOWN)
 }
 
 /// The deployment that a core belongs to.

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use margate_net::codec::{FrameWriter, decode_goodbye, decode_welcome};
 use margate_net::frame::{Frame, FrameError, FrameKind, MAGIC, PROTOCOL_VERSION, Stage, take_frame};
 use margate_net::handshake::{Goodbye, Hello, Role, Welcome};
-use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, NodeId};
+use margate_net::ids::ClusterId;
 
 use super::SOON;
 
@@ -75,18 +75,7 @@ impl Wire {
 
 /// A client of an unknown deployment, which every core welcomes.
 pub(crate) fn client_hello() -> Hello {
-    Hello {
-        role: Role::Client,
-        cluster: ClusterId::UNKNOWN,
-        node: NodeId(0),
-        core: CoreId(0),
-        to_node: NodeId(0),
-        to_core: CoreId(0),
-        directory: DirectoryId::UNKNOWN,
-        incarnation: Incarnation(0),
-        tick_ms: 0,
-        election_ticks: 0,
-    }
+    Hello::of_guest(Role::Client, ClusterId::UNKNOWN)
 }
 
 /// A Hello frame.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use margate_net::codec::{FrameWriter, decode_goodbye, decode_map_reply, decode_status_reply, decode_welcome};
 use margate_net::frame::{Frame, FrameKind, Stage, missing, take_frame};
 use margate_net::handshake::{Hello, Role};
-use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, NodeId};
+use margate_net::ids::{ClusterId, CoreId, NodeId};
 use margate_net::limits::READ_BYTES;
 use margate_net::map::Map;
 use margate_net::message::CoreStatus;
@@ -148,16 +148,9 @@ impl Dialer {
             Reach::Core(node, core) => (node, core),
         };
         Hello {
-            role,
-            cluster: self.cluster.get().copied().unwrap_or(ClusterId::UNKNOWN),
-            node: NodeId(0),
-            core: CoreId(0),
             to_node,
             to_core,
-            directory: DirectoryId::UNKNOWN,
-            incarnation: Incarnation(0),
-            tick_ms: 0,
-            election_ticks: 0,
+            ..Hello::of_guest(role, self.cluster.get().copied().unwrap_or(ClusterId::UNKNOWN))
         }
     }
 
