@@ -22,6 +22,8 @@ pub enum Bug {
     DamageTakenForTorn,
     /// The index takes entries whose commit is not durable in the log.
     IndexAheadOfCommit,
+    /// The marks of a generation are taken when it leaves, not when its rows are frozen.
+    MarkAheadOfIndex,
     /// A promise to a leader ends when raft forgets that leader.
     PromiseForgotten,
     /// A start takes a batch that its successor proves, and that is rotten, for torn: it was never acknowledged, so nobody has lost it.
@@ -70,12 +72,13 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
         Self::ResolveIgnoresPending,
         Self::IndexAheadOfCommit,
+        Self::MarkAheadOfIndex,
         Self::TenureTooLong,
         Self::TenureFromConfirmation,
         Self::TenureSurvivesTransfer,
@@ -113,6 +116,7 @@ impl Bug {
             Self::ImageAcknowledgedEarly => "image-acknowledged-early",
             Self::DamageTakenForTorn => "damage-taken-for-torn",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
+            Self::MarkAheadOfIndex => "mark-ahead-of-index",
             Self::PromiseForgotten => "promise-forgotten",
             Self::ProvenTakenForTorn => "proven-taken-for-torn",
             Self::ReadUnconfirmed => "read-unconfirmed",
@@ -183,6 +187,10 @@ impl Planted {
 
     pub(crate) fn index_ahead_of_commit(self) -> bool {
         self.0 == Some(Bug::IndexAheadOfCommit)
+    }
+
+    pub(crate) fn mark_ahead_of_index(self) -> bool {
+        self.0 == Some(Bug::MarkAheadOfIndex)
     }
 
     pub(crate) fn promise_forgotten(self) -> bool {

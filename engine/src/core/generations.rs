@@ -205,6 +205,9 @@ impl Generations {
         }
         for marks in &mut generation.replicas {
             marks.commit = log.durable_commit(marks.name).max(marks.applied);
+            if self.planted.mark_ahead_of_index() {
+                marks.applied = marks.commit;
+            }
         }
         let number = generation.number;
         if let State::Frozen(generation) = std::mem::replace(&mut self.state, State::Committing(number)) {
