@@ -26,7 +26,7 @@ pub enum StepFault {
     /// This replica knows nothing yet and waits for its first image.
     #[error("this replica waits for its first image")]
     AwaitsImage,
-    /// Its sender is no member.
+    /// It answers what was never asked: its sender is no member.
     #[error("the sender, replica {from}, is not a member of the shard")]
     NotAMember {
         /// The sender.
@@ -82,7 +82,8 @@ impl Group {
         if self.raw.raft.prs().conf().voters().ids().is_empty() {
             return Err(StepFault::AwaitsImage);
         }
-        if message.from == message.to || self.raw.raft.prs().get(message.from.0).is_none() {
+        let knows = || self.raw.raft.prs().get(message.from.0).is_some();
+        if message.from == message.to || !(asks(message.kind) || knows()) {
             return Err(StepFault::NotAMember { from: message.from });
         }
         check_numbers(message)?;
@@ -139,6 +140,22 @@ impl Group {
 
 /// What the raft crate writes into the vote requests of a member that was told to campaign.
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
+
+/// Whether a message needs no answer of before: who sends it may have become a member, even the leader, by entries that this replica
+/// lacks, and only they can bring it those (Raft, dissertation section 4.2.2).
+const fn asks(kind: PeerMessageKind) -> bool {
+    match kind {
+        PeerMessageKind::Append
+        | PeerMessageKind::Heartbeat
+        | PeerMessageKind::PreVote
+        | PeerMessageKind::Vote
+        | PeerMessageKind::TimeoutNow => true,
+        PeerMessageKind::AppendResponse
+        | PeerMessageKind::HeartbeatResponse
+        | PeerMessageKind::PreVoteResponse
+        | PeerMessageKind::VoteResponse => false,
+    }
+}
 
 /// Whether the log takes an entry of this size.
 fn fits(data: &Bytes) -> bool {

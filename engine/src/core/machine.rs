@@ -339,7 +339,7 @@ impl<R: IndexReader> Core<R> {
         if members.has_removed(message.from) || early {
             return self.tell_removed(moment.now, from, &message, out);
         }
-        if !self.peers.is_home(shard, message.from, from) {
+        if !self.peers.hears(shard, message.from, from) {
             let (replica, node) = (message.from.0, from.node.0);
             if self.peers.may_complain(from, moment.now) {
                 tracing::warn!(shard = shard.0, replica, node, "a message came from another node than its sender's");

@@ -160,7 +160,7 @@ impl<R: IndexReader> Core<R> {
     /// The replica here that a member speaks to, if the member lives where it speaks from.
     fn addressed(&self, from: PeerName, message: &MemberMessage) -> Option<ReplicaName> {
         let name = self.running.get(&message.shard)?.replica.name();
-        let sound = name.replica == message.to && self.peers.is_home(message.shard, message.from, from);
+        let sound = name.replica == message.to && self.peers.home(message.shard, message.from) == Some(from);
         sound.then_some(name)
     }
 

@@ -35,6 +35,8 @@ struct Link {
 #[derive(Debug)]
 pub struct Peers {
     homes: BTreeMap<(ShardId, ReplicaId), PeerName>,
+    /// Who spoke last from a core without being known here: its admission may be among the entries this replica lacks.
+    strangers: BTreeMap<(ShardId, PeerName), ReplicaId>,
     links: BTreeMap<PeerName, Link>,
 }
 
@@ -59,16 +61,17 @@ impl Peers {
             })
             .collect();
         let links = homes.values().map(|peer| (*peer, Link::default())).collect();
-        Self { homes, links }
+        Self {
+            homes,
+            strangers: BTreeMap::new(),
+            links,
+        }
     }
 
-    /// Queues a message; one for a replica that is not in the map is dropped.
+    /// Queues a message; one for a replica whose home is not known is dropped.
     pub fn send(&mut self, message: PeerMessage) {
-        if let Some(link) = self
-            .homes
-            .get(&(message.shard, message.to))
-            .and_then(|peer| self.links.get_mut(peer))
-        {
+        let home = self.home(message.shard, message.to);
+        if let Some(link) = home.and_then(|peer| self.links.get_mut(&peer)) {
             link.outgoing.push(message);
         }
     }
@@ -134,13 +137,18 @@ impl Peers {
     /// A replica lives on that core.
     pub fn settle(&mut self, shard: ShardId, replica: ReplicaId, peer: PeerName) {
         self.links.entry(peer).or_default();
+        self.strangers.retain(|(of, _), stranger| (*of, *stranger) != (shard, replica));
         self.homes.insert((shard, replica), peer);
     }
 
     /// Where a replica lives that is not here.
     #[must_use]
     pub fn home(&self, shard: ShardId, replica: ReplicaId) -> Option<PeerName> {
-        self.homes.get(&(shard, replica)).copied()
+        let stranger = || {
+            let mut of_shard = self.strangers.iter().filter(|((of, _), _)| *of == shard);
+            of_shard.find(|(_, id)| **id == replica).map(|((_, peer), _)| *peer)
+        };
+        self.homes.get(&(shard, replica)).copied().or_else(stranger)
     }
 
     /// The cores where replicas of a shard live, beside this one.
@@ -164,25 +172,27 @@ impl Peers {
         home.and_then(|home| self.links.get(home)).is_some_and(|link| link.wrote > since)
     }
 
-    /// Whether a replica lives on that core.
-    #[must_use]
-    pub fn is_home(&self, shard: ShardId, replica: ReplicaId, peer: PeerName) -> bool {
-        self.homes.get(&(shard, replica)) == Some(&peer)
-    }
-
     /// Whether a core may speak for a replica: it lives there, or, where it is not known here and perhaps newer, others of its shard do.
     #[must_use]
     pub fn may_speak_for(&self, shard: ShardId, replica: ReplicaId, peer: PeerName) -> bool {
-        self.home(shard, replica)
-            .map_or_else(|| self.cores_of(shard).contains(&peer), |home| home == peer)
+        let known = self.homes.get(&(shard, replica));
+        known.map_or_else(|| self.cores_of(shard).contains(&peer), |home| *home == peer)
+    }
+
+    /// A core speaks for a replica. Whether it may; answers find it then, known or not.
+    pub fn hears(&mut self, shard: ShardId, replica: ReplicaId, peer: PeerName) -> bool {
+        let may = self.may_speak_for(shard, replica, peer);
+        if may && !self.homes.contains_key(&(shard, replica)) {
+            self.strangers.insert((shard, peer), replica);
+        }
+        may
     }
 
     /// The replicas that live on a core.
     pub fn replicas_on(&self, peer: PeerName) -> impl Iterator<Item = (ShardId, ReplicaId)> + '_ {
-        self.homes
-            .iter()
-            .filter(move |(_, home)| **home == peer)
-            .map(|(replica, _)| *replica)
+        let known = self.homes.iter().filter(move |(_, home)| **home == peer).map(|(replica, _)| *replica);
+        let strangers = self.strangers.iter().filter(move |((_, home), _)| *home == peer);
+        known.chain(strangers.map(|((shard, _), replica)| (*shard, *replica)))
     }
 
     /// Sends what is queued, and with it how this core's disk is.

@@ -22,5 +22,6 @@ mod peers;
 mod reclaim;
 mod reclaiming;
 mod removed;
+mod strangers;
 mod suspects;
 mod tails;

@@ -58,6 +58,10 @@ impl Driven {
 
     /// An append as an event, for a test that makes the turns itself.
     pub(super) fn append_event(&self, from: Peer, append: Append) -> Event {
+        spoken(from, self.append_message(from, append))
+    }
+
+    fn append_message(&self, from: Peer, append: Append) -> PeerMessage {
         let (index, log_term) = append.after;
         let entries = append.entries.into_iter().zip(index + 1..).map(|(data, index)| PeerEntry {
             term: Term(from.term),
@@ -65,14 +69,13 @@ impl Driven {
             kind: EntryKind::Normal,
             data,
         });
-        let message = PeerMessage {
+        PeerMessage {
             index: LogIndex(index),
             log_term: Term(log_term),
             commit: LogIndex(append.commit),
             entries: entries.collect(),
             ..self.message(from, PeerMessageKind::Append)
-        };
-        spoken(from, message)
+        }
     }
 
     /// Hears an append of changes of members, the first entries of all, and that they are committed.
@@ -93,8 +96,33 @@ impl Driven {
 
     /// Hears a replica ask for a vote, whatever lives on its node by now.
     pub(super) fn asked_for_vote(&mut self, from: Peer, replica: ReplicaId) {
-        let message = self.message(from, PeerMessageKind::PreVote);
+        let message = self.message(Peer { node: 2, ..from }, PeerMessageKind::PreVote);
         self.hear(spoken(from, PeerMessage { from: replica, ..message }));
+    }
+
+    /// Hears the first entries of all from a replica whose node had another when this core was made.
+    pub(super) fn appended_by(&mut self, from: Peer, replica: ReplicaId, entries: Vec<Bytes>, commit: u64) {
+        let append = Append {
+            after: (0, 0),
+            entries,
+            commit,
+        };
+        let message = self.append_message(from, append);
+        self.hear(spoken(from, PeerMessage { from: replica, ..message }));
+    }
+
+    /// Hears such a replica say that it has the first entry, or that it heard a beat.
+    pub(super) fn answered_by(&mut self, from: Peer, replica: ReplicaId, kind: PeerMessageKind) {
+        let message = self.message(from, kind);
+        let index = LogIndex(1);
+        self.hear(spoken(
+            from,
+            PeerMessage {
+                from: replica,
+                index,
+                ..message
+            },
+        ));
     }
 
     /// Hears that a member has all entries up to this one.
