@@ -315,7 +315,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                     match self.replicas.get_mut(&name) {
                         Some(replica) => replica.meet_checkpoint(checkpoint)?,
                         None => {
-                            self.replicas.insert(name, Replaying::rebuilding(name, checkpoint)?);
+                            let mut replica = Replaying::rebuilding(name, checkpoint)?;
+                            // One that does not begin here has lost its creation, and perhaps rows of its image.
+                            replica.broken = !is_creation(&record.body) && (self.lost_any || self.lost.contains(&name));
+                            self.replicas.insert(name, replica);
                         }
                     }
                 }
