@@ -3,6 +3,8 @@
 //! One fetch per shard at a time. It starts at the nearest noted batch at or below the first entry wanted and
 //! reads forward; of what it meets it takes only entries whose term is the one the window remembers, so that
 //! entries a later leader replaced are passed over.
+//!
+//! An entry that cannot be read is as good as truncated, with all before it: raft then finds that the member needs an image.
 
 use std::collections::BTreeMap;
 
@@ -31,11 +33,22 @@ struct Fetch {
     next: LogIndex,
     high: LogIndex,
     at: Position,
-    /// Whether `at` follows a chunk of the same segment.
+    /// Whether `at` follows a batch of the same segment that was read.
     continued: bool,
     found: Vec<PeerEntry>,
     found_bytes: usize,
     context: GetEntriesContext,
+}
+
+/// What follows a piece of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// So many more bytes.
+    Read(usize),
+    /// What was found is given to raft.
+    Provide,
+    /// The next entry wanted lies in a batch that is damaged.
+    Lost,
 }
 
 /// See the module's text.
@@ -104,33 +117,25 @@ impl Laggards {
         out: &mut Effects,
     ) {
         let Some(mut fetch) = self.fetches.remove(&shard) else { return };
-        let chunk = match result {
-            Ok(chunk) => chunk,
+        let step = match result {
+            Ok(chunk) => fetch.step(&chunk, replica, log),
             Err(fault) => {
                 tracing::error!(shard = shard.0, %fault, "old entries cannot be read");
-                return;
+                Step::Lost
             }
         };
-        let more = match entries_in_chunk(&chunk, fetch.at, fetch.name) {
-            Ok(found) => fetch.take(found, replica, log),
-            // What a chunk ended before may be the unused tail of its segment.
-            Err(_) if fetch.continued => {
-                (fetch.at, fetch.continued) = (first_batch(fetch.at.segment + 1), false);
-                Some(limits::ENTRY_FETCH_BYTES)
-            }
-            Err(fault) => {
-                tracing::error!(shard = shard.0, at = %fetch.at, %fault, "old entries cannot be parsed");
-                return;
-            }
-        };
-        match more {
-            Some(length) => {
+        match step {
+            Step::Read(length) => {
                 let (effect, ticket) = read_chunk(log, tickets, fetch.at, length);
                 fetch.ticket = ticket;
                 out.push(effect);
                 self.fetches.insert(shard, fetch);
             }
-            None => {
+            Step::Provide | Step::Lost => {
+                if step == Step::Lost {
+                    tracing::error!(name = %fetch.name, entry = %fetch.next, "an old entry is lost here: whoever needs it gets an image");
+                    replica.group.truncate(fetch.next);
+                }
                 // Reclaim or an image may have come between two reads: raft then finds that the follower needs an image.
                 if fetch.found.first().is_some_and(|first| first.index <= replica.group.truncated()) {
                     fetch.found.clear();
@@ -154,10 +159,30 @@ impl Laggards {
 }
 
 impl Fetch {
-    /// Takes what fits; how many bytes to read next, if more is needed.
-    fn take(&mut self, chunk: FetchedChunk, replica: &Replica, log: &LogConfig) -> Option<usize> {
+    fn step(&mut self, chunk: &Bytes, replica: &Replica, log: &LogConfig) -> Step {
+        match entries_in_chunk(chunk, self.at, self.name) {
+            Ok(found) => self.take(found, replica, log),
+            // What a chunk ended before may be the unused tail of its segment.
+            Err(_) if self.continued => {
+                (self.at, self.continued) = (first_batch(self.at.segment + 1), false);
+                Step::Read(limits::ENTRY_FETCH_BYTES)
+            }
+            Err(fault) => {
+                tracing::error!(name = %self.name, at = %self.at, %fault, "old entries cannot be parsed");
+                Step::Lost
+            }
+        }
+    }
+
+    /// Takes what fits.
+    fn take(&mut self, chunk: FetchedChunk, replica: &Replica, log: &LogConfig) -> Step {
         for entry in chunk.entries {
-            if entry.index == self.next && self.next < self.high && replica.group.term_at(entry.index) == Some(entry.term) {
+            let current = replica.group.term_at(entry.index) == Some(entry.term);
+            // An entry follows those before it in the log too: the one wanted was passed over, with what is damaged.
+            if current && entry.index > self.next && self.next < self.high {
+                return Step::Lost;
+            }
+            if current && entry.index == self.next && self.next < self.high {
                 self.found_bytes += entry.data.len();
                 let (term, index, kind, data) = (entry.term, entry.index, entry.kind, entry.data);
                 self.found.push(PeerEntry { term, index, kind, data });
@@ -165,14 +190,15 @@ impl Fetch {
             }
         }
         if self.next >= self.high || self.found_bytes >= limits::ENTRY_FETCH_BYTES {
-            return None;
+            return Step::Provide;
         }
         let next = readable(chunk.next, log);
-        (self.at, self.continued) = (next, next.segment == self.at.segment);
+        self.continued = next.segment == self.at.segment && (next != self.at || self.continued);
+        self.at = next;
         let length = chunk.needs.unwrap_or(limits::ENTRY_FETCH_BYTES);
         // A batch that claims more than its segment has left is damaged: reading it again would never end.
         let possible = chunk.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX && needs <= room(next, log));
-        possible.then_some(length)
+        if possible { Step::Read(length) } else { Step::Lost }
     }
 }
 

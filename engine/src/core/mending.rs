@@ -181,12 +181,15 @@ impl<R: IndexReader> Core<R> {
 
     /// What was found goes into the batch that is about to be written, in the turn in which it was seen to be what the index points to.
     fn log_found(&mut self, wall: Nanos) {
-        if self.log.in_flight() || !self.log.has_room() || self.room.is_full() {
+        if self.log.in_flight() || !self.log.has_room() {
             return;
         }
+        // Where the disk is full only the oldest segment can make room, once what lives in it has been copied: mended or not.
+        let (full, oldest) = (self.room.is_full(), self.log.oldest_segment());
         while let Some((lost, value)) = self.repairs.take_found(|lost| {
             let bytes = effect_length(lost.key.len(), lost.row.size);
-            fits_ahead(&self.log, bytes.saturating_add(ENTRY_DATA_HEADER_BYTES), true, self.room.is_low())
+            let helps = !full || lost.row.position.segment == oldest;
+            helps && fits_ahead(&self.log, bytes.saturating_add(ENTRY_DATA_HEADER_BYTES), true, self.room.is_low())
         }) {
             let data = value_data((self.cluster, lost.name.shard), &lost.key, &lost.row, &value);
             let rows = EntryData::parse(&data).map(|data| rows_of(&data)).unwrap_or_default();

@@ -35,7 +35,8 @@ pub(super) struct Checkpoint {
 /// Checkpoints as a scan meets them, part by part.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
-    partial: BTreeMap<ReplicaName, Vec<u8>>,
+    /// By whose they are and what they hold: reclaim's and an image's may come part by part at the same time.
+    partial: BTreeMap<(ReplicaName, Space, LogIndex), Vec<u8>>,
     whole: BTreeMap<ReplicaName, Checkpoint>,
     created: BTreeMap<ReplicaName, u64>,
 }
@@ -79,7 +80,7 @@ impl Checkpoints {
         else {
             return None;
         };
-        let partial = self.partial.entry(record.name).or_default();
+        let partial = self.partial.entry((record.name, record.space, applied)).or_default();
         if part == 0 {
             partial.clear();
         }

@@ -29,7 +29,7 @@ pub(super) struct Scan {
     pub(super) segment: u32,
     pub(super) at: Position,
     pub(super) length: usize,
-    /// Whether `at` follows a piece of the same segment.
+    /// Whether `at` follows a batch of the same segment that was read.
     pub(super) continued: bool,
     /// Where the last batch met ends.
     pub(super) end: Position,
@@ -119,7 +119,11 @@ impl Scan {
             if self.ended || !fits {
                 return;
             }
-            fits = self.sequence == 0 || batch.sequence == self.sequence + 1;
+            fits = match self.sequence {
+                // The next segment's first batch proves nothing of a segment of which nothing was read.
+                0 => batch.position.segment == self.segment,
+                last => batch.sequence == last + 1,
+            };
             if fits {
                 self.sequence = batch.sequence;
             }
@@ -139,7 +143,8 @@ impl Scan {
                 } else {
                     first_batch(walked.next.segment + 1)
                 };
-                (self.at, self.continued) = (next, next.segment == at.segment);
+                self.continued = next.segment == at.segment && (next != at || self.continued);
+                self.at = next;
                 self.length = walked.needs.unwrap_or(limits::RECLAIM_READ_BYTES);
                 let room = ground.config.segment_bytes.saturating_sub(next.offset) as usize;
                 fits && next.segment <= self.segment + 1 && walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room))

@@ -1,8 +1,8 @@
 //! Connections dialled to peers' cores: at most one per lane, pair of cores and direction, for sending only.
 //!
 //! Raft's rounds have a lane of their own, so that an image delays no heartbeat. The lane of members is dialled
-//! when something is to be sent on it for the first time, then kept. What cannot be sent is dropped: whoever sends
-//! repeats what matters. A link that breaks is dialled again with growing patience; the loss of the one that carries
+//! when something is to be sent on it for the first time, then kept; what is said while it is dialled waits for that. What
+//! cannot be sent is dropped: whoever sends repeats what matters. A link that breaks is dialled again with growing patience; the loss of the one that carries
 //! rounds is told to the machine.
 
 use std::cell::{Cell, RefCell};
@@ -76,14 +76,16 @@ impl Link {
         self.write(|writer, waiting| writer.peer(waiting, batch));
     }
 
-    /// Sends a message about members, or drops it likewise.
+    /// Sends a message about members, once the peer is reached if it is being dialled, or drops it likewise.
     pub fn send_member(&self, message: &MemberMessage) {
         self.write(|writer, waiting| writer.member(waiting, message));
     }
 
     fn write(&self, encode: impl FnOnce(&mut FrameWriter, &mut Vec<u8>)) {
         let mut waiting = self.waiting.borrow_mut();
-        if self.up.get() && waiting.len() < self.lane.waiting_bytes_max() {
+        // Rounds are stale by the time a dial is done; the lane of members is down until somebody speaks.
+        let carried = self.up.get() || self.lane == Lane::Members;
+        if carried && waiting.len() < self.lane.waiting_bytes_max() {
             encode(&mut self.writer.borrow_mut(), &mut waiting);
         }
         // Also where it is dropped: it is a reason to dial.
@@ -120,7 +122,10 @@ pub async fn keep(link: Rc<Link>, address: SocketAddr, hello: Hello, shared: Rc<
                 link.waiting.borrow_mut().clear();
                 tracing::info!(node = link.peer.node.0, core = link.peer.core.0, lane = ?link.lane, "peer lost");
             }
-            Err(error) => tracing::debug!(node = link.peer.node.0, core = link.peer.core.0, lane = ?link.lane, %error, "peer not reached"),
+            Err(error) => {
+                link.waiting.borrow_mut().clear();
+                tracing::debug!(node = link.peer.node.0, core = link.peer.core.0, lane = ?link.lane, %error, "peer not reached");
+            }
         }
         if link.lane == Lane::Rounds {
             shared.push(Event::PeerLost { peer: link.peer });
@@ -136,8 +141,11 @@ async fn carry(link: &Link, connection: Connection) {
     let writing = async {
         let mut bytes = Vec::new();
         loop {
-            link.more.wait().await;
             std::mem::swap(&mut bytes, &mut *link.waiting.borrow_mut());
+            if bytes.is_empty() {
+                link.more.wait().await;
+                continue;
+            }
             if let Err(error) = sender.write_all(&bytes).await {
                 tracing::debug!(%error, "writing to a peer failed");
                 return;

@@ -141,9 +141,10 @@ fn members_are_dialled_when_there_is_something_to_send_then_kept_and_their_loss_
         let (peer, link, shared) = Peer::linked(Lane::Members);
         sleep(A_WHILE).await;
         assert!(peer.0.borrow().is_empty(), "there was no reason to dial");
-        // Dropped: it is only a reason to dial.
         link.send_member(&rows(1, 10));
         let mut connection = peer.connection(&link).await;
+        let frame = connection.reader.read_frame().await.expect("what was the reason to dial arrives");
+        assert_eq!((frame.kind, decode_member(&frame)), (FrameKind::Member, Ok(rows(1, 10))));
         link.send_member(&rows(2, 10));
         let frame = connection.reader.read_frame().await.expect("a frame");
         assert_eq!((frame.kind, decode_member(&frame)), (FrameKind::Member, Ok(rows(2, 10))));
@@ -169,5 +170,24 @@ fn what_waits_about_members_has_a_cap_of_its_own() {
             (MEMBERS_WAITING_BYTES_MAX..MEMBERS_WAITING_BYTES_MAX + 2 * piece).contains(&waiting),
             "{waiting} bytes wait"
         );
+    });
+}
+
+#[test]
+fn what_waits_for_a_peer_that_is_not_reached_is_dropped() {
+    run(|| async {
+        let nobody = Listener::bind(([127, 0, 0, 1], 0).into(), 8).expect("loopback has a free port");
+        let (address, link) = (nobody.address(), Link::new(PEER, Lane::Members));
+        drop(nobody);
+        glommio::spawn_local(keep(Rc::clone(&link), address, hello(), Shared::new())).detach();
+        link.send_member(&rows(1, 10));
+        assert!(!link.waiting.borrow().is_empty(), "it waits for the dial");
+        for _ in 0..LOOKS_MAX {
+            if link.waiting.borrow().is_empty() {
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        panic!("it waits though nobody is reached");
     });
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, MemberEpoch, Version};
-use margate_net::limits::KEY_BYTES_MAX;
+use margate_net::limits::{COUNTER_MAX, KEY_BYTES_MAX};
 use margate_net::message::{EntryKind, PeerEntry};
 use raft::eraftpb::ConfChangeV2;
 
@@ -42,8 +42,8 @@ pub enum ApplyFault {
         /// Bytes in the key.
         length: usize,
     },
-    /// A version does not grow.
-    #[error("version {found} follows version {after}")]
+    /// A version does not grow, or further than anything can.
+    #[error("version {found} may not follow version {after}")]
     Version {
         /// The version.
         found: Version,
@@ -187,7 +187,7 @@ pub fn check_effects(entry: &EntryData<'_>, state: &ShardState) -> Result<(), Ap
         if !state.contains(effect.key) || effect.key.len() > KEY_BYTES_MAX {
             return Err(ApplyFault::ForeignKey { length: effect.key.len() });
         }
-        if effect.version <= last {
+        if effect.version <= last || effect.version.0 > COUNTER_MAX {
             return Err(ApplyFault::Version {
                 found: effect.version,
                 after: last,

@@ -11,9 +11,11 @@
 
 use bytes::{Buf, BufMut};
 use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId};
-use margate_net::limits::NODES_MAX;
+use margate_net::limits::{COUNTER_MAX, NODES_MAX};
 use protobuf::Message;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState};
+
+use super::state::take_counter;
 
 /// Where a replica lives that was admitted after the shard was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,19 +177,19 @@ impl Members {
         }
     }
 
-    /// Whether raft takes them: ids that are given out, nobody twice in a role, nobody a learner who votes.
+    /// Whether raft takes them: somebody votes, ids are given out, nobody is twice in a role, nobody a learner who votes.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let roles = [&self.voters, &self.outgoing, &self.learners];
         let given = |id: &ReplicaId| *id > ReplicaId(0) && *id <= self.highest;
         let once = |ids: &[ReplicaId]| ids.iter().enumerate().all(|(at, id)| given(id) && !ids[..at].contains(id));
         let votes = |id: &ReplicaId| self.voters.contains(id) || self.outgoing.contains(id);
-        roles.iter().all(|ids| once(ids)) && !self.learners.iter().any(votes)
+        !self.voters.is_empty() && roles.iter().all(|ids| once(ids)) && !self.learners.iter().any(votes)
     }
 
     pub(super) fn decode(rest: &mut &[u8]) -> Option<Self> {
         let (voters, outgoing, learners) = (take_ids(rest)?, take_ids(rest)?, take_ids(rest)?);
-        let highest = ReplicaId(rest.try_get_u64_le().ok()?);
+        let highest = ReplicaId(take_counter(rest)?);
         let count = take_count(rest)?;
         let home = |rest: &mut &[u8]| {
             let replica = ReplicaId(rest.try_get_u64_le().ok()?);
@@ -242,6 +244,9 @@ impl Change {
             .iter()
             .map(|single| (single.get_change_type(), ReplicaId(single.node_id)))
             .collect();
+        if kinds.iter().any(|(_, id)| id.0 > COUNTER_MAX) {
+            return None;
+        }
         let change = match *kinds.as_slice() {
             [] => Self::Leave,
             [(ConfChangeType::AddLearnerNode, replica)] => Self::Admit(take_whole_home(&raft.context, replica)?),
@@ -489,12 +494,20 @@ mod tests {
         }
 
         #[test]
-        fn changes_survive_their_bytes(replica in any::<u64>(), other in any::<u64>(), node in any::<u64>(), core in any::<u16>(), directory in any::<u128>()) {
+        fn changes_survive_their_bytes(replica in 0..=COUNTER_MAX, other in 0..=COUNTER_MAX, node in any::<u64>(), core in any::<u16>(), directory in any::<u128>()) {
             let home = Home { replica: ReplicaId(replica), node: NodeId(node), core: CoreId(core), directory: DirectoryId(directory) };
             let replace = Change::Replace { new: ReplicaId(replica), old: ReplicaId(other) };
             for change in [Change::Admit(home), Change::Dismiss(ReplicaId(other)), replace, Change::Leave] {
                 let bytes = change.to_raft().write_to_bytes().expect("a change is small");
                 prop_assert_eq!(Change::parse(&bytes).map(|(change, _)| change), Some(change));
+            }
+        }
+
+        #[test]
+        fn ids_further_than_anything_counts_are_no_change(past in COUNTER_MAX + 1..) {
+            for change in [Change::Dismiss(ReplicaId(past)), Change::Replace { new: ReplicaId(past), old: ReplicaId(1) }] {
+                let bytes = change.to_raft().write_to_bytes().expect("a change is small");
+                prop_assert!(Change::parse(&bytes).is_none());
             }
         }
 

@@ -5,7 +5,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use margate_net::ids::{MemberEpoch, RangeEpoch, Version};
-use margate_net::limits::KEY_BYTES_MAX;
+use margate_net::limits::{COUNTER_MAX, KEY_BYTES_MAX};
 
 use super::members::Members;
 use crate::types::Nanos;
@@ -88,10 +88,15 @@ fn take_sized(rest: &mut &[u8]) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(taken))
 }
 
+/// What is counted up one by one.
+pub(super) fn take_counter(rest: &mut &[u8]) -> Option<u64> {
+    rest.try_get_u64_le().ok().filter(|counter| *counter <= COUNTER_MAX)
+}
+
 fn decode(rest: &mut &[u8]) -> Option<ShardState> {
-    let range_epoch = RangeEpoch(rest.try_get_u64_le().ok()?);
-    let member_epoch = MemberEpoch(rest.try_get_u64_le().ok()?);
-    let version_high = Version(rest.try_get_u64_le().ok()?);
+    let range_epoch = RangeEpoch(take_counter(rest)?);
+    let member_epoch = MemberEpoch(take_counter(rest)?);
+    let version_high = Version(take_counter(rest)?);
     let clock = Nanos(rest.try_get_u64_le().ok()?);
     let low = take_sized(rest)?;
     let high = take_sized(rest)?;
@@ -118,8 +123,8 @@ mod tests {
         #[test]
         fn states_survive_their_bytes(
             low in proptest::collection::vec(any::<u8>(), 0..40), high in proptest::collection::vec(any::<u8>(), 0..40),
-            numbers in any::<[u64; 4]>(), voters in proptest::collection::vec(any::<u64>(), 0..5),
-            others in any::<[u64; 4]>(),
+            numbers in [0..=COUNTER_MAX, 0..=COUNTER_MAX, 0..=COUNTER_MAX, 0..=u64::MAX], voters in proptest::collection::vec(any::<u64>(), 0..5),
+            others in any::<[u64; 4]>(), highest in 0..=COUNTER_MAX,
         ) {
             let state = ShardState {
                 low: low.into(), high: high.into(), range_epoch: RangeEpoch(numbers[0]), member_epoch: MemberEpoch(numbers[1]),
@@ -127,11 +132,23 @@ mod tests {
                 members: Members {
                     voters: voters.into_iter().map(ReplicaId).collect(), outgoing: vec![ReplicaId(others[0])], learners: vec![ReplicaId(others[1])],
                     homes: vec![Home { replica: ReplicaId(others[1]), node: NodeId(others[2]), core: CoreId(7), directory: DirectoryId(others[3].into()) }],
-                    highest: ReplicaId(others[1]),
+                    highest: ReplicaId(highest),
                 },
             };
             let bytes = state.encode();
             prop_assert_eq!(ShardState::decode(&bytes), Ok(state));
+        }
+
+        #[test]
+        fn what_counts_further_than_anything_can_is_no_state(past in COUNTER_MAX + 1.., at in 0..3usize) {
+            let members = Members { voters: vec![ReplicaId(1)], highest: ReplicaId(1), ..Members::default() };
+            let mut counters = [1; 3];
+            counters[at] = past;
+            let state = ShardState {
+                low: Bytes::new(), high: Bytes::new(), range_epoch: RangeEpoch(counters[0]), member_epoch: MemberEpoch(counters[1]),
+                version_high: Version(counters[2]), clock: Nanos(past), members,
+            };
+            prop_assert!(ShardState::decode(&state.encode()).is_err());
         }
 
         #[test]

@@ -152,3 +152,19 @@ fn a_member_with_an_empty_log_is_caught_up_after_a_restart_without_an_index() {
     sent.dedup();
     assert_eq!(sent, [1], "probes carry the first entry");
 }
+
+/// The batch of an old entry has rotted: the first one wanted, or one behind it. Raft once asked for it again at every beat, and got nothing.
+#[test]
+fn a_member_that_needs_an_entry_lost_here_gets_an_image() {
+    for lost in [b"k1v", b"k5v"] {
+        let mut core = restarted_with_old_entries(16, b"v");
+        core.rot(lost);
+        let term = core.elected();
+        core.refused_by_empty_log(Peer { shard: 1, node: 3, term }, ENTRIES);
+        core.tick(1);
+        assert!(core.reads < 20, "{} reads", core.reads);
+        let begins = |(to, message): &(PeerName, MemberMessage)| to.node == NodeId(3) && matches!(message.body, MemberBody::Begin { .. });
+        assert!(core.members.iter().any(begins), "{:?}", core.members);
+        assert_eq!(core.sent_entries(3), [0; 0]);
+    }
+}

@@ -251,3 +251,43 @@ fn a_segment_whose_first_batch_cannot_be_told_is_kept() {
     core.tick(25);
     assert_eq!(core.stale(1, "key").as_deref(), Ok(VALUE));
 }
+
+/// The first batch of a segment is longer than what reclaim reads at a time, and the value in it rots. That the first read ended within it
+/// was once taken for a batch that had been read, so the segment was released with all that lives in it.
+#[test]
+fn a_segment_whose_long_first_batch_is_damaged_is_not_released() {
+    let mut core = Driven::with_segments(1, &[], 1 << 20);
+    core.tick(25);
+    let value = |byte: u8| &*vec![byte; limits::RECLAIM_READ_BYTES + 4_096].leak();
+    let keys = ["a", "b", "c", "d", "e", "f", "g"];
+    for (key, byte) in keys.into_iter().zip(1..) {
+        core.set(1, key, value(byte));
+    }
+    let first = core.disk.read_at(first_batch(2), 8_192).expect("two segments are full");
+    assert!(first.ends_with(&[4; 1_024]), "the second segment begins with the fourth value");
+    core.disk.rot(Position {
+        offset: first_batch(2).offset + 50_000,
+        ..first_batch(2)
+    });
+    let mut core = core.restarted();
+    core.tick(25);
+    (0..60).for_each(|_| core.set(1, "filling", value(9)));
+    (0..4).for_each(|_| core.fill_index());
+    core.tick(60);
+    let reclaimed = core.core.counters().reclaimed;
+    assert_eq!((reclaimed.segments, reclaimed.damaged), (1, 1), "{reclaimed:?}");
+    core.delete(1, "d");
+    (0..20).for_each(|_| core.set(1, "filling", value(9)));
+    (0..40).for_each(|_| core.pass(1_000));
+    core.fill_index();
+    core.tick(60);
+    let reclaimed = core.core.counters().reclaimed;
+    assert!(reclaimed.segments > 2, "{reclaimed:?}");
+    core.lose_index();
+    let mut core = core.restarted();
+    core.tick(25);
+    for (key, byte) in keys.into_iter().zip(1..) {
+        let expected = if key == "d" { Err(Refusal::NotFound) } else { Ok(value(byte)) };
+        assert_eq!(core.stale(1, key).as_deref(), expected.as_ref().map(|value| *value), "{key}");
+    }
+}
