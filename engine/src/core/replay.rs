@@ -383,6 +383,11 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     }
 
     fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
+        if let Some(at) = end.cut {
+            tracing::error!(%at, "a log segment's file is shorter than it was made: acknowledged records behind its end may be lost");
+            self.lost_any = true;
+            self.replicas.values_mut().for_each(|replica| replica.broken = true);
+        }
         for replica in self.replicas.values_mut() {
             self.applied_entries += replica.finish(&mut self.index);
             replica.broken |= self.planted.torn_taken_for_damage() && end.torn.is_some();

@@ -186,6 +186,13 @@ impl Disk {
         self.change(at, 1, |byte| *byte ^= 1);
     }
 
+    /// A segment's file loses what is behind a position.
+    #[cfg(test)]
+    pub(crate) fn cut(&mut self, at: Position) {
+        let file = self.segments.get_mut(&at.segment).expect("only what is there is cut");
+        file.truncate(at.offset as usize);
+    }
+
     /// The power goes: what was being written is left as the dice fall. Says what became of the batch in flight.
     pub(crate) fn crash(&mut self, dice: &mut Dice) -> Option<Remains> {
         for segment in std::mem::take(&mut self.preparing).into_values() {

@@ -79,6 +79,24 @@ fn rot_at_the_replay_mark_stops_only_the_replica_it_hurts() {
     assert_eq!(core.stale(2, "z").as_deref(), Ok(&b"zed"[..]));
 }
 
+/// The file of the segment in use is cut where a batch begins: no batch proves what was behind it, its length does.
+#[test]
+fn a_log_that_was_cut_short_stops_its_replicas() {
+    let mut core = alone();
+    core.set(1, "a", b"kept");
+    core.fill_index();
+    let end = core.core.log.position();
+    core.set(1, "acked", b"must survive");
+    core.set(2, "z", b"zed");
+    core.disk.cut(end);
+    let mut core = core.restarted();
+    assert_eq!((core.running(), core.damaged()), (vec![], vec![1, 2]));
+    assert_eq!(core.stale(1, "a"), Err(Refusal::Damaged));
+    core.pass(6_000);
+    let core = core.restarted();
+    assert_eq!((core.running(), core.damaged()), (vec![], vec![1, 2]), "and stay stopped");
+}
+
 /// The core goes on with its other replica over a generation and a restart.
 fn stays_stopped(mut core: Driven) {
     assert_eq!((core.running(), core.damaged()), (vec![2], vec![1]));

@@ -235,6 +235,42 @@ fn reclaim_waits_for_what_cannot_be_mended_and_goes_on_when_it_lives_no_more() {
     assert_eq!(core.stale(1, "key"), Err(Refusal::NotFound));
 }
 
+/// Only the oldest segment can make room on a full disk, and it goes once its damaged value is mended.
+#[test]
+fn a_full_disk_takes_the_copy_of_a_value_that_its_oldest_segment_waits_for() {
+    let mut core = Driven::with_segments(3, &[], SEGMENT_BYTES);
+    let append = |core: &mut Driven, index: u64, key: &str, value: &[u8]| {
+        let entries = vec![LEADER.put_value(key, value, index)];
+        let append = Append {
+            after: (index - 1, u64::from(index > 1)),
+            entries,
+            commit: index,
+        };
+        core.append(LEADER, append);
+    };
+    append(&mut core, 1, "key", VALUE);
+    (2..6).for_each(|index| append(&mut core, index, "filling", &FILLING));
+    core.rot(VALUE);
+    core.held_segments = Some(Vec::new());
+    core.turn([Event::DiskFree { bytes: 0 }]);
+    for index in 6..12 {
+        if core.core.room.is_full() {
+            break;
+        }
+        append(&mut core, index, "filling", &FILLING);
+    }
+    assert!(core.core.room.is_full(), "{:?}", core.core.room);
+    (0..3).for_each(|_| core.fill_index());
+    core.tick(5);
+    assert_eq!(core.core.counters().reclaimed.segments, 0, "it waits for the value");
+    let asked = core.members.iter().rev().find(|(_, message)| matches!(message.body, MemberBody::Want { .. }));
+    let (node, attempt) = asked.map(|(to, message)| (to.node.0, message.attempt)).expect("it asks");
+    hear(&mut core, (node, node), attempt, have(VALUE));
+    (0..3).for_each(|_| core.fill_index());
+    assert_eq!(core.core.counters().repaired.taken, 1);
+    assert!(core.core.counters().reclaimed.segments >= 1, "{:?}", core.core.counters());
+}
+
 /// Nothing of the oldest segment can be told, for its first batch has lost its header. What the next one begins with was once taken for the
 /// proof that all of it was read, and it was released with what lives in it.
 #[test]

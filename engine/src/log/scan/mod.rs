@@ -4,6 +4,9 @@
 //! with its segment's salt and a greater sequence proves that acknowledged bytes before it are lost: **damage**.
 //! None proves nothing was acknowledged there: a **torn tail**, which is dropped and written over.
 //!
+//! Unless the file is shorter than its header says, and the log goes up to that very end: a header is written once the file has
+//! its length, so what was behind it is lost, and may have been acknowledged.
+//!
 //! Batches form a chain: each names its predecessor's sequence and checksum. A step in the chain that fits is no
 //! gap, wherever the batch lies, so a change of segment needs no rule of its own. A gap of one batch is judged by
 //! its successor's list; a longer one may have hurt every replica.
@@ -81,7 +84,10 @@ pub fn scan(
                 visit(&batch.after(chain.damage.get(known..).unwrap_or_default()));
                 terrain.trust_salt(&header);
             }
-            Found::End { stray_bytes } => return Ok(chain.end(&terrain, identity, stray_bytes)),
+            Found::End { stray_bytes } => {
+                let cut = terrain.cut_after(chain.expected, chain.last.sequence)?;
+                return Ok(chain.end(&terrain, identity, (stray_bytes, cut)));
+            }
         }
     }
 }
@@ -186,7 +192,7 @@ impl Chain {
         self.expected = header.end();
     }
 
-    fn end(self, terrain: &Terrain<'_>, identity: &LogConfig, stray_bytes: u64) -> ScanEnd {
+    fn end(self, terrain: &Terrain<'_>, identity: &LogConfig, (stray_bytes, cut): (u64, Option<Position>)) -> ScanEnd {
         let newest = self.batch.map_or(0, |batch| batch.segment);
         let (ready, mut discard) = terrain.after(newest, identity.segment_bytes);
         if self.batch.is_none() && ready.is_empty() {
@@ -201,6 +207,7 @@ impl Chain {
         ScanEnd {
             resume,
             torn,
+            cut,
             damage: self.damage,
             ready,
             discard,

@@ -14,6 +14,8 @@ pub struct ScanEnd {
     pub resume: Resume,
     /// What a crash left unfinished, if anything; it is written over.
     pub torn: Option<TornTail>,
+    /// The end of a segment's file that is shorter than it was made, if batches may have been behind it.
+    pub cut: Option<Position>,
     /// Acknowledged bytes that are lost, in log order.
     pub damage: Vec<Damage>,
     /// Prewritten segments after the end: give them to the writer.

@@ -29,6 +29,8 @@ struct Ground {
     life: u32,
     /// Its header is sound and the file as long as it says.
     whole: bool,
+    /// Its header is sound and the file shorter than it says.
+    short: bool,
 }
 
 /// What a gap between two batches is judged by, beside the batches.
@@ -98,6 +100,32 @@ impl<'r> Terrain<'r> {
         Ok(Found::End { stray_bytes })
     }
 
+    /// Where a segment's file ends too early, if the log, which ends at a position with the batch of some number, may have gone on
+    /// behind that: it reaches up to there, or its next batch does.
+    pub(super) fn cut_after(&mut self, end: Position, above: u64) -> Result<Option<Position>, ScanError> {
+        let mut segment = Some(end.segment);
+        while let Some((number, ground)) = segment.and_then(|segment| self.segment_from(segment)) {
+            let at = if number == end.segment { end } else { first_batch(number) };
+            if ground.short && self.is_cut(at, ground, above)? {
+                return Ok(Some(Position {
+                    segment: number,
+                    offset: ground.length,
+                }));
+            }
+            segment = number.checked_add(1);
+        }
+        Ok(None)
+    }
+
+    fn is_cut(&mut self, at: Position, ground: Ground, above: u64) -> Result<bool, ScanError> {
+        if at.offset >= ground.length {
+            return Ok(true);
+        }
+        let block = self.window.span(self.reader, at, BLOCK_BYTES, ground.length)?;
+        let next = BatchHeader::parse(block, at, ground.salt);
+        Ok(next.is_ok_and(|next| next.sequence > above && next.end().offset > ground.length))
+    }
+
     /// The bytes of a batch that was found.
     pub(super) fn batch_bytes(&mut self, header: &BatchHeader) -> Result<&[u8], ScanError> {
         let end = self.segments.get(&header.position.segment).map_or(0, |ground| ground.length);
@@ -155,6 +183,7 @@ impl<'r> Terrain<'r> {
             length,
             life: 1,
             whole: false,
+            short: false,
         };
         if blocks < BLOCK_BYTES {
             return Ok(lost);
@@ -176,6 +205,7 @@ impl<'r> Terrain<'r> {
                     length,
                     life: header.life,
                     whole: u64::from(header.length) == file_bytes,
+                    short: u64::from(header.length) > file_bytes,
                 })
             }
             Ok(_) | Err(HeaderFault::Unreadable) => Ok(lost),

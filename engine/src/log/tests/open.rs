@@ -228,9 +228,44 @@ fn segments_that_are_not_fully_prewritten_are_discarded() {
 fn a_segment_cut_short_takes_no_more_batches() {
     let mut world = world();
     world.disk.segments.get_mut(&2).expect("in use").truncate(3 * 4_096);
+    let (end, seen) = scan_all(&mut world.disk, &world.config).expect("opens");
+    let cut = Position {
+        segment: 2,
+        offset: 3 * 4_096,
+    };
+    assert_eq!((seen.len(), end.cut), (7, Some(cut)));
+    assert_eq!(end.damage, [], "no batch proves it");
     let mut again = World::reopen(world.disk, world.config);
     again.batch(vec![entry(name(1, 1), 8, b"more")]);
     assert_eq!(again.seen()[7].position, first_batch(3));
+}
+
+#[test]
+fn a_segment_cut_where_nothing_was_written_or_within_a_batch_is_told() {
+    let written = world();
+    for (segment, bytes, seen, cut) in [
+        // Behind the last batch, and behind the first place of a segment never used: nothing was there.
+        (2, 4 * BLOCK_BYTES, 7, None),
+        (3, 2 * BLOCK_BYTES, 7, None),
+        // The next segment's first batch may have been there.
+        (3, BLOCK_BYTES, 7, Some(BLOCK_BYTES)),
+        // The seventh batch was.
+        (2, 2 * BLOCK_BYTES, 6, Some(2 * BLOCK_BYTES)),
+    ] {
+        let mut disk = written.disk.clone();
+        disk.segments.get_mut(&segment).expect("there are four").truncate(bytes);
+        let (end, found) = scan_all(&mut disk, &written.config).expect("opens");
+        let at = |bytes| Position {
+            segment,
+            offset: u32::try_from(bytes).expect("a small number"),
+        };
+        assert_eq!((found.len(), end.cut), (seen, cut.map(at)), "segment {segment} cut to {bytes}");
+    }
+    let mut long = World::new(SEGMENT);
+    long.batch(vec![entry(name(1, 1), 1, &[7; 9_000])]);
+    long.disk.segments.get_mut(&1).expect("in use").truncate(3 * BLOCK_BYTES);
+    let (end, found) = scan_all(&mut long.disk, &long.config).expect("opens");
+    assert_eq!((found.len(), end.cut.map(|at| at.segment)), (0, Some(1)), "cut within a batch");
 }
 
 #[test]

@@ -43,6 +43,10 @@ pub(super) enum Problem {
     )]
     SegmentsLost { from: u32, to: u32 },
     #[error(
+        "log segment {} is shorter than it was made: acknowledged bytes behind {position} may be lost, every replica of this core may be hurt and must be replaced", position.segment
+    )]
+    SegmentCut { position: Position },
+    #[error(
         "{name} ended at {position}, for it had lost acknowledged entries: it is never started again; the node asks to be admitted in its place"
     )]
     Ended { name: ReplicaName, position: Position },

@@ -176,6 +176,9 @@ impl Survey {
                 problems.add(Problem::Ended { name: *name, position });
             }
         }
+        if let Some(position) = end.cut {
+            problems.add(Problem::SegmentCut { position });
+        }
         let oldest = self.oldest();
         if oldest > self.kept_from.max(1) && self.replicas.values().any(ReplicaView::is_whole) {
             let (from, to) = (self.kept_from.max(1), oldest - 1);
