@@ -190,7 +190,11 @@ impl Peers {
 
     /// The replicas that live on a core.
     pub fn replicas_on(&self, peer: PeerName) -> impl Iterator<Item = (ShardId, ReplicaId)> + '_ {
-        let known = self.homes.iter().filter(move |(_, home)| **home == peer).map(|(replica, _)| *replica);
+        let known = self
+            .homes
+            .iter()
+            .filter(move |(_, home)| **home == peer)
+            .map(|(replica, _)| *replica);
         let strangers = self.strangers.iter().filter(move |((_, home), _)| *home == peer);
         known.chain(strangers.map(|((shard, _), replica)| (*shard, *replica)))
     }

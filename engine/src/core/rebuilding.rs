@@ -189,7 +189,10 @@ pub(super) fn keys_are_owned(data: &EntryData<'_>, state: &ShardState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use margate_net::ids::{ReplicaId, ShardId};
+
     use super::*;
+    use crate::types::{Nanos, Position};
 
     /// What reclaim writes about a replica that has applied nothing came later than the rows of its image, and these were lost
     /// without anybody being told.
@@ -208,5 +211,38 @@ mod tests {
             assert!(!is_creation(&checkpoint(applied, kept_from)), "{applied} {kept_from}");
         }
         assert!(!is_creation(&RecordBody::ReplicaEnd));
+    }
+
+    const NAME: ReplicaName = ReplicaName {
+        shard: ShardId(1),
+        replica: ReplicaId(1),
+    };
+
+    /// An image's checkpoint waits in the queue while reclaim's goes ahead of it.
+    #[test]
+    fn parts_of_two_checkpoints_that_come_in_turn_make_two() {
+        let mut checkpoints = Checkpoints::default();
+        let mut part = |space: u32, (part, parts): (u32, u32), state: &[u8]| {
+            let body = RecordBody::Checkpoint {
+                applied: LogIndex(u64::from(space)),
+                applied_term: Term(1),
+                part,
+                parts,
+                kept_from: 1,
+                state,
+            };
+            let record = ScannedRecord {
+                name: NAME,
+                space: Space(space),
+                timestamp: Nanos(0),
+                position: Position::default(),
+                body,
+            };
+            checkpoints.part(&record).map(|whole| (whole.space.0, whole.state))
+        };
+        assert_eq!(part(2, (0, 2), b"new"), None);
+        assert_eq!(part(1, (0, 2), b"old"), None);
+        assert_eq!(part(1, (1, 2), b"er"), Some((1, Bytes::from_static(b"older"))));
+        assert_eq!(part(2, (1, 2), b"er"), Some((2, Bytes::from_static(b"newer"))));
     }
 }

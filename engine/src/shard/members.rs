@@ -343,6 +343,17 @@ mod tests {
         assert_eq!(removed(&members), [3, 5], "one that was passed over was never given out to anybody");
     }
 
+    /// Raft ends the process over members of whom none votes.
+    #[test]
+    fn members_without_a_voter_are_not_sound() {
+        let nobody = Members {
+            voters: Vec::new(),
+            learners: vec![ReplicaId(1)],
+            ..three()
+        };
+        assert!(three().is_sound() && !nobody.is_sound());
+    }
+
     #[test]
     fn an_id_is_never_given_twice() {
         let mut members = three();

@@ -263,7 +263,11 @@ fn a_full_disk_takes_the_copy_of_a_value_that_its_oldest_segment_waits_for() {
     (0..3).for_each(|_| core.fill_index());
     core.tick(5);
     assert_eq!(core.core.counters().reclaimed.segments, 0, "it waits for the value");
-    let asked = core.members.iter().rev().find(|(_, message)| matches!(message.body, MemberBody::Want { .. }));
+    let asked = core
+        .members
+        .iter()
+        .rev()
+        .find(|(_, message)| matches!(message.body, MemberBody::Want { .. }));
     let (node, attempt) = asked.map(|(to, message)| (to.node.0, message.attempt)).expect("it asks");
     hear(&mut core, (node, node), attempt, have(VALUE));
     (0..3).for_each(|_| core.fill_index());
