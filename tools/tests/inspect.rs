@@ -490,6 +490,25 @@ fn files_that_are_gone_or_cut_are_found() {
     assert_sound(&data);
 }
 
+/// No batch proves what was behind the end of the file, its header does.
+#[test]
+fn a_log_that_was_cut_is_damaged_and_its_replicas_are_not_started() {
+    let mut single = stopped();
+    let data = single.data();
+    let file = File::options().write(true).open(segment(&single)).expect("there");
+    file.set_len(3 * BLOCK_BYTES).expect("it is made shorter");
+    assert_found(&data, "log segment 1 is shorter than it was made");
+    single.process = Process::start(single.command());
+    single.process.expect_talk("a log segment's file is shorter than it was made");
+    let cli = single.cli().within("2s");
+    let refused = eventually("it answers", SOON, || {
+        Some(cli.run(&["get", "alpha"])).filter(|get| stderr(get).contains("was not started"))
+    });
+    assert_failed(&refused, 4, "");
+    single.process.stop();
+    assert_found(&data, "it is never started again");
+}
+
 /// What three panics of raft over shard 1 leave behind; over shard 2 there was one.
 #[test]
 fn a_suspect_replica_is_left_out_until_its_mark_is_deleted() {

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, ReplicaId, Term};
+use margate_net::limits::COUNTER_MAX;
 use margate_net::message::{EntryKind, PeerMessage, PeerMessageKind};
 
 use super::group::Group;
@@ -163,7 +164,6 @@ fn fits(data: &Bytes) -> bool {
 }
 
 fn check_numbers(message: &PeerMessage) -> Result<(), StepFault> {
-    const SANE: u64 = u64::MAX / 4;
     let insane = |what| Err(StepFault::Insane { what });
     let numbers = [
         message.term.0,
@@ -173,7 +173,7 @@ fn check_numbers(message: &PeerMessage) -> Result<(), StepFault> {
         message.commit_term.0,
         message.reject_hint.0,
     ];
-    if numbers.iter().any(|number| *number > SANE) {
+    if numbers.iter().any(|number| *number > COUNTER_MAX) {
         return insane("a number is beyond any log");
     }
     if message.term == Term(0) {

@@ -107,8 +107,8 @@ pub enum NodeError {
     SegmentSize {
         /// The core.
         core: CoreId,
-        /// Bytes of its first segment.
-        found: u64,
+        /// Bytes its segments were made with.
+        found: u32,
         /// Bytes configured.
         configured: u32,
     },
@@ -585,17 +585,16 @@ impl CoreStart {
     }
 
     fn check_segment_size(&self, files: &SegmentFiles) -> Result<(), NodeError> {
-        let oldest = files.segments().into_iter().min().unwrap_or(1);
-        let (found, configured) = (files.segment_bytes(oldest), self.log_config.segment_bytes);
-        // A missing segment is the scan's to judge.
-        if found == 0 || found == u64::from(configured) {
-            return Ok(());
+        let configured = self.log_config.segment_bytes;
+        // A log without a header is the scan's to judge.
+        match files.made_with().filter(|found| *found != configured) {
+            Some(found) => Err(NodeError::SegmentSize {
+                core: self.core,
+                found,
+                configured,
+            }),
+            None => Ok(()),
         }
-        Err(NodeError::SegmentSize {
-            core: self.core,
-            found,
-            configured,
-        })
     }
 
     fn placement(&self) -> Placement {

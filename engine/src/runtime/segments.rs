@@ -149,9 +149,13 @@ fn write_header(file: &File, config: &LogConfig, ready: ReadySegment) -> io::Res
 }
 
 fn header_life(file: &Path) -> io::Result<u32> {
+    Ok(SegmentHeader::life_in(&first_block(file)?))
+}
+
+fn first_block(file: &Path) -> io::Result<Vec<u8>> {
     let mut block = vec![0; BLOCK_BYTES];
     File::open(file)?.read_exact_at(&mut block, 0)?;
-    Ok(SegmentHeader::life_in(&block))
+    Ok(block)
 }
 
 /// Writes a batch durably into a prewritten segment: what creates a core before its executor runs.
@@ -322,6 +326,15 @@ impl SegmentFiles {
             numbers: numbers(log)?,
             open: None,
         })
+    }
+
+    /// Bytes that segments were made with, as the oldest sound header says: a file may have been cut since.
+    #[must_use]
+    pub fn made_with(&self) -> Option<u32> {
+        let mut numbers = self.numbers.clone();
+        numbers.sort_unstable();
+        let header = |number| SegmentHeader::parse(&first_block(&path(&self.log, number)).ok()?).ok();
+        numbers.into_iter().find_map(header).map(|header| header.length)
     }
 
     /// Deletes segment files that were never finished.
