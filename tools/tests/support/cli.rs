@@ -83,6 +83,25 @@ impl Cli {
         assert!(output.stdout.is_empty(), "{words:?} printed {}", stdout(&output));
     }
 
+    /// An operation on a shard without a leader must be refused as not executed. An attempt sent just before the
+    /// timeout may have no answer when it comes, which the client can tell from nothing else: a read then ends with a
+    /// timeout and a write with an unknown outcome for that reason, both with code 5. Whether one was carried out the
+    /// caller sees in what it reads later; here it is asked again, for silence is no refusal.
+    #[track_caller]
+    pub(crate) fn assert_unserved(&self, words: &[&str]) {
+        eventually("nobody serves it, and it is told so", SOON, || {
+            let output = self.run(words);
+            assert!(output.stdout.is_empty(), "{words:?} printed {}", stdout(&output));
+            let said = stderr(&output);
+            let silent = said.contains("no answer within") || said.contains("the deadline passed before the answer came");
+            if output.status.code() == Some(5) && silent {
+                return None;
+            }
+            assert_failed(&output, 4, "not executed, no replica could serve it within");
+            Some(())
+        });
+    }
+
     /// What `status` says, whether every shard has a leader or not.
     pub(crate) fn status(&self) -> Option<Value> {
         let output = self.run(&["status", "-o", "json"]);
