@@ -114,6 +114,26 @@ fn a_second_dev_on_the_same_data_is_refused() {
 }
 
 #[test]
+fn a_node_that_outlives_its_dev_keeps_its_data() {
+    let data = scratch();
+    let mut deployment = start(data.path(), &AUTO);
+    let nodes = listed(data.path());
+    nodes[1].kill();
+    let by_hand = nodes[1].again(&["--log-level", "info"]);
+    by_hand.expect_talk("not part of a deployment yet");
+    deployment.kill();
+    nodes[0].expect_gone(SOON);
+    for flags in [&["--fresh", "--port-base", "auto"][..], &["--fresh"], &[]] {
+        assert_failed(&dev(data.path(), flags), 1, "node 2 still runs");
+    }
+    assert!(data.path().join("node-2/data/LOCK").exists());
+    drop(by_hand);
+    // What is refused has deleted nothing, even when nobody runs.
+    assert_failed(&dev(data.path(), &["--fresh", "--nodes", "0"]), 2, "--nodes is 0");
+    assert!(data.path().join("node-2/data/LOCK").exists());
+}
+
+#[test]
 fn the_topology_is_kept_until_fresh() {
     let data = scratch();
     let first = start(data.path(), &AUTO);
@@ -145,6 +165,10 @@ fn foreign_directories_and_taken_ports_are_refused() {
     let empty = data.path().join("empty");
     let output = dev(&empty, &["--nodes", "1", "--port-base", &port]);
     assert_failed(&output, 1, &format!("port {port} on 127.0.0.1"));
+    assert_failed(&output, 1, "perhaps a node of this deployment that still runs");
+    assert!(!empty.exists(), "a refused start left something");
+    let file = data.path().join("thesis.txt");
+    assert_failed(&dev(&file, &[]), 2, "is no directory");
 }
 
 #[test]
@@ -158,5 +182,7 @@ fn impossible_deployments_are_usage_errors() {
         (&["--port-base", "65500"], "above 65535"),
     ] {
         assert_failed(&dev(data.path(), flags), 2, message);
+        let left = fs::read_dir(data.path()).expect("a directory").count();
+        assert_eq!(left, 0, "{flags:?} left something");
     }
 }

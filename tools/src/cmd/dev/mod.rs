@@ -76,6 +76,20 @@ pub(crate) enum DevError {
         /// The other's process, where it could be read.
         pid: Option<u32>,
     },
+    /// A node that was started by hand, or somebody who looks, uses data there.
+    #[error("{node} still runs: another process holds {}, so nothing was started or deleted; stop it ('fuser FILE' says which it is), or name another directory with --data", lock.display())]
+    NodeRuns {
+        /// The node's name.
+        node: String,
+        /// The lock it holds.
+        lock: PathBuf,
+    },
+    /// What should be the data directory is something else.
+    #[error("{} is no directory; name one with --data, which is made if it does not exist", path.display())]
+    NoDirectory {
+        /// What it is called.
+        path: PathBuf,
+    },
     /// The record of the data directory was made by a newer program, or is damaged.
     #[error("{} cannot be used: {problem}; use the version that wrote it, or pass --fresh to delete the data", path.display())]
     Record {
@@ -86,7 +100,7 @@ pub(crate) enum DevError {
     },
     /// A port is taken.
     #[error(
-        "cannot use port {port} on 127.0.0.1: {source}; stop the program that uses it, or choose others with --port-base (data that exist keep their ports: then add --fresh or another --data)"
+        "cannot use port {port} on 127.0.0.1: {source}; stop the program that uses it, perhaps a node of this deployment that still runs, or choose other ports with --port-base (data that exist keep theirs: then name another directory with --data)"
     )]
     Port {
         /// The port.
@@ -134,10 +148,11 @@ impl DevError {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Contradiction { .. } | Self::Count { .. } | Self::PortRange { .. } => Exit::Usage,
+            Self::Contradiction { .. } | Self::Count { .. } | Self::PortRange { .. } | Self::NoDirectory { .. } => Exit::Usage,
             Self::AllEnded
             | Self::Foreign { .. }
             | Self::InUse { .. }
+            | Self::NodeRuns { .. }
             | Self::Record { .. }
             | Self::Port { .. }
             | Self::Slow { .. }
@@ -159,9 +174,14 @@ pub(crate) fn run(global: &Global, args: &DevArgs) -> Result<Exit, Failure> {
         action: "catch signals",
         source,
     })?;
+    if !Place::is_made(&args.data)? {
+        Topology::asked_for(args)?.check_ports_free()?;
+    }
     let mut place = Place::open(&args.data, args.fresh)?;
     let topology = settle(args, &place)?;
     topology.check_ports_free()?;
+    // Nothing refuses from here on, so now data may be deleted.
+    place.make_way(args.fresh)?;
     place.record(&topology)?;
     let nodes = start(global, args, &place, &topology)?;
     supervise::run(global.output, signals, nodes, place, &topology)

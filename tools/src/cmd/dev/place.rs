@@ -12,6 +12,8 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ use super::topology::Topology;
 pub(crate) struct Place {
     dir: PathBuf,
     record: Option<Record>,
+    /// The locks of all node directories there, until it is settled what becomes of them: no node can start on them meanwhile.
+    held: Vec<File>,
     _lock: File,
 }
 
@@ -39,19 +43,43 @@ struct Record {
 }
 
 impl Place {
-    /// Takes the directory, which is made if it is not there. With `fresh` what a former dev left is deleted.
+    /// Whether a former dev left something there that a start would use. Nothing is made, so that a start that is refused
+    /// leaves nothing behind.
+    pub(crate) fn is_made(dir: &Path) -> Result<bool, DevError> {
+        match fs::metadata(dir) {
+            Ok(found) if !found.is_dir() => Err(DevError::NoDirectory { path: dir.to_owned() }),
+            Ok(_) => {
+                check_ours(dir)?;
+                Ok(read_marked(dir)?.is_some())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(storage("look at", dir, source)),
+        }
+    }
+
+    /// Takes the directory, which is made if it is not there. With `fresh` what was recorded there does not count.
     pub(crate) fn open(dir: &Path, fresh: bool) -> Result<Self, DevError> {
         let dir = std::path::absolute(dir).map_err(|source| storage("find", dir, source))?;
         fs::create_dir_all(&dir).map_err(|source| storage("create", &dir, source))?;
         check_ours(&dir)?;
         let lock = lock(&dir)?;
-        let record = if fresh {
-            clear(&dir)?;
-            None
-        } else {
-            read_record(&dir)?
-        };
-        Ok(Self { dir, record, _lock: lock })
+        let held = hold_nodes(&dir, DYING)?;
+        let record = if fresh { None } else { read_record(&dir)? };
+        Ok(Self {
+            dir,
+            record,
+            held,
+            _lock: lock,
+        })
+    }
+
+    /// Makes way for the nodes: with `fresh` what a former dev left is deleted.
+    pub(crate) fn make_way(&mut self, fresh: bool) -> Result<(), DevError> {
+        if fresh {
+            clear(&self.dir)?;
+        }
+        self.held.clear();
+        Ok(())
     }
 
     /// The directory, as an absolute path.
@@ -175,6 +203,36 @@ fn lock(dir: &Path) -> Result<File, DevError> {
     }
 }
 
+/// Takes the lock of every node's data directory, as a node does that runs there: one that was started by hand outlives
+/// its dev. One that dies with a dev that was killed takes a moment.
+fn hold_nodes(dir: &Path, patience: Duration) -> Result<Vec<File>, DevError> {
+    let deadline = Instant::now() + patience;
+    let hold = |node: &PathBuf| loop {
+        match hold_node(node) {
+            Err(DevError::NodeRuns { .. }) if Instant::now() < deadline => thread::sleep(PAUSE),
+            held => return held.transpose(),
+        }
+    };
+    node_dirs(dir)?.iter().filter_map(hold).collect()
+}
+
+fn hold_node(dir: &Path) -> Result<Option<File>, DevError> {
+    let path = dir.join("data").join(NODE_LOCK);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(storage("open", &path, source)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DevError::NodeRuns {
+            node: dir.file_name().unwrap_or_default().to_string_lossy().replacen('-', " ", 1),
+            lock: path,
+        }),
+        Err(errno) => Err(storage("lock", &path, errno.into())),
+    }
+}
+
 fn running_pid(dir: &Path) -> Option<u32> {
     let text = fs::read_to_string(dir.join(PROCESSES)).ok()?;
     let document: Value = serde_json::from_str(&text).ok()?;
@@ -220,14 +278,23 @@ fn parse_record(text: &str) -> Result<Record, String> {
 
 /// Deletes the data first and the mark last, so that an interrupted deletion can be repeated.
 fn clear(dir: &Path) -> Result<(), DevError> {
-    for entry in fs::read_dir(dir).map_err(|source| storage("read", dir, source))? {
-        let entry = entry.map_err(|source| storage("read", dir, source))?;
-        if is_node_dir(&entry.file_name().to_string_lossy()) {
-            remove(&entry.path(), |path| fs::remove_dir_all(path))?;
-        }
+    for node in node_dirs(dir)? {
+        remove(&node, |path| fs::remove_dir_all(path))?;
     }
     remove(&dir.join(PROCESSES), |path| fs::remove_file(path))?;
     remove(&dir.join(RECORD), |path| fs::remove_file(path))
+}
+
+fn node_dirs(dir: &Path) -> Result<Vec<PathBuf>, DevError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|source| storage("read", dir, source))? {
+        let entry = entry.map_err(|source| storage("read", dir, source))?;
+        if is_node_dir(&entry.file_name().to_string_lossy()) {
+            found.push(entry.path());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn is_node_dir(name: &str) -> bool {
@@ -251,11 +318,16 @@ pub(crate) fn storage(action: &'static str, path: &Path, source: io::Error) -> D
 }
 
 const LOCK: &str = "dev.lock";
+/// In a node's data directory, held by the node.
+const NODE_LOCK: &str = "LOCK";
 const RECORD: &str = "dev.toml";
 const PROCESSES: &str = "dev.json";
 const UNFINISHED: &str = ".unfinished";
 const MARK: &str = "# Made by 'margate dev', which owns this directory and may delete it.";
 const FORMAT: u32 = 1;
+/// Within this a process that was killed is gone.
+const DYING: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
@@ -295,8 +367,10 @@ mod tests {
         assert_eq!(place.recorded(), Some(&topology()));
         assert!(place.is_bootstrapped());
         drop(place);
-        let place = open(dir.path(), true).expect("ours");
+        let mut place = open(dir.path(), true).expect("ours");
         assert_eq!(place.recorded(), None);
+        assert!(place.node_dir(1).exists(), "it may yet be refused");
+        place.make_way(true).expect("deleted");
         assert!(!place.node_dir(1).exists());
         assert!(dir.path().join("notes.txt").exists(), "only what dev made is deleted");
     }
@@ -312,6 +386,42 @@ mod tests {
             assert!(dir.path().join(name).exists());
             assert!(!dir.path().join(LOCK).exists());
         }
+    }
+
+    #[test]
+    fn nothing_is_deleted_below_a_running_node() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut place = open(dir.path(), false).expect("new");
+        place.record(&topology()).expect("written");
+        let data = place.node_dir(2).join("data");
+        fs::create_dir_all(&data).expect("made");
+        let node = File::create(data.join(NODE_LOCK)).expect("made");
+        flock(&node, FlockOperation::NonBlockingLockExclusive).expect("free");
+        drop(place);
+        for fresh in [false, true] {
+            let refused = open(dir.path(), fresh).expect_err("it runs").to_string();
+            assert!(refused.starts_with("node 2 still runs"), "{refused}");
+        }
+        assert!(data.join(NODE_LOCK).exists() && Place::is_made(dir.path()).expect("ours"));
+        drop(node);
+        let mut place = open(dir.path(), true).expect("nobody runs");
+        let node = File::open(data.join(NODE_LOCK)).expect("there");
+        assert!(
+            flock(&node, FlockOperation::NonBlockingLockExclusive).is_err(),
+            "none can start before it is settled"
+        );
+        place.make_way(false).expect("nothing to do");
+        flock(&node, FlockOperation::NonBlockingLockExclusive).expect("nodes may start");
+    }
+
+    #[test]
+    fn looking_makes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = dir.path().join("data");
+        assert!(!Place::is_made(&data).expect("may be made"));
+        assert!(!data.exists());
+        fs::write(&data, "no directory").expect("written");
+        assert!(matches!(Place::is_made(&data), Err(DevError::NoDirectory { .. })));
     }
 
     #[test]
