@@ -83,7 +83,7 @@ pub(crate) enum LogLevel {
     Error,
     /// What may soon need one
     Warn,
-    /// Starts, stops, changes of leaders
+    /// Starts, stops, connections of nodes, changes of members
     Info,
     /// Why things happened
     Debug,

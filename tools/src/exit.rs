@@ -43,7 +43,7 @@ Exit codes:
     5  timeout
     6  conflict: a condition did not hold
     7  check or inspect found problems
-  130  interrupted";
+  130  interrupted before it was done (dev and node that stop in good order end with 0)";
 
 #[cfg(test)]
 mod tests {

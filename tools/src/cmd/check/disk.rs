@@ -27,7 +27,7 @@ const MEDIAN_MAX: Duration = Duration::from_millis(2);
 const P99_MAX: Duration = Duration::from_millis(20);
 /// Three segments of a core and its index do not fit below this.
 const FREE_MIN: u64 = 256 << 20;
-/// Below this a log that grows soon meets the end.
+/// Below this logs and indexes that grow soon meet the end.
 const FREE_EASY: u64 = 10 << 30;
 
 /// Every row about the disk below a directory that exists.

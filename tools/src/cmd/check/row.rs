@@ -76,7 +76,9 @@ impl Item {
             Self::DirectIo => "the log is written in blocks of 4 KiB past the page cache, so that a write that returned is durable",
             Self::Scheduler => "a scheduler holds writes back to sort them, which a flash disk or a virtual one does not need",
             Self::SyncLatency => "every write waits for one durable write on a quorum of nodes",
-            Self::FreeSpace => "each core prewrites its log segments, and the log only grows yet; a node whose disk is full stops",
+            Self::FreeSpace => {
+                "each core prewrites its log segments, and its log takes up to twice what its values need; a nearly full disk refuses writes"
+            }
         }
     }
 }
