@@ -1,21 +1,21 @@
 //! `margate status`: who leads, how far every replica has come, and what each core keeps on disk.
 //!
 //! [`Overview`] is the pure part: what the map says and the cores answered, put together by shard. `margate
-//! dev` uses it too, to know when it is ready.
+//! dev` uses it too, to know when it is ready. [`mod@document`] prints it for programs, [`tables`] for people.
 
-use comfy_table::Table;
-use comfy_table::presets;
-use margate_client::{Client, CoreStatusReply};
-use margate_net::ids::{NodeId, ShardId, Term};
-use margate_net::map::{Map, MapShard};
-use margate_net::message::{CoreStatus, DiskRoom, ReplicaRole, ReplicaStatus, WritesTaken};
-use serde_json::Value;
+mod document;
+mod tables;
 
+use margate_client::{Client, CoreStatusReply, Error};
+use margate_net::ids::{CoreId, NodeId, ShardId, Term};
+use margate_net::map::{Map, MapReplica, MapShard};
+use margate_net::message::{CoreStatus, DiskRoom, ReplicaRole, ReplicaStatus};
+
+use self::document::document;
+use self::tables::print_text;
 use super::is_text;
 use crate::error::Failure;
-use crate::key::show;
-use crate::output::{Object, Output};
-use crate::units::show_size;
+use crate::output::Output;
 
 pub(crate) async fn run(client: &Client, output: &mut Output) -> Result<(), Failure> {
     let (map, replies) = (client.map().await, client.status().await);
@@ -42,7 +42,10 @@ pub(crate) struct Overview<'a> {
 struct ShardView<'a> {
     shard: &'a MapShard,
     leader: Option<NodeId>,
+    /// Those that cores have answered for.
     replicas: Vec<(&'a CoreStatus, &'a ReplicaStatus)>,
+    /// Where the map has replicas whose cores do not answer. Their ids are not known: they may have been replaced since.
+    silent: Vec<(NodeId, CoreId)>,
 }
 
 impl<'a> Overview<'a> {
@@ -65,6 +68,7 @@ impl<'a> ShardView<'a> {
         Self {
             shard,
             leader: leader(&replicas),
+            silent: silent(&shard.replicas, answered),
             replicas,
         }
     }
@@ -77,6 +81,13 @@ fn of_shard(core: &CoreStatus, shard: ShardId) -> impl Iterator<Item = (&CoreSta
         .map(move |replica| (core, replica))
 }
 
+fn silent(replicas: &[MapReplica], answered: &[&CoreStatus]) -> Vec<(NodeId, CoreId)> {
+    let places = replicas.iter().map(|replica| (replica.node, replica.core));
+    places
+        .filter(|place| !answered.iter().any(|core| (core.node, core.core) == *place))
+        .collect()
+}
+
 /// A deposed leader may still believe that it leads: the one of the highest term does.
 fn leader(replicas: &[(&CoreStatus, &ReplicaStatus)]) -> Option<NodeId> {
     let highest: Option<Term> = replicas.iter().map(|(_, replica)| replica.term).max();
@@ -86,140 +97,13 @@ fn leader(replicas: &[(&CoreStatus, &ReplicaStatus)]) -> Option<NodeId> {
         .map(|(core, _)| core.node)
 }
 
-fn print_text(output: &mut Output, overview: &Overview<'_>, replies: &[CoreStatusReply]) -> Result<(), Failure> {
-    output.line(&shards_table(overview).to_string())?;
-    output.line("")?;
-    output.line(&cores_table(replies).to_string())
-}
-
-fn shards_table(overview: &Overview<'_>) -> Table {
-    let mut table = plain_table([
-        "shard", "from", "to", "leader", "node", "core", "role", "term", "commit", "applied", "last",
-    ]);
-    for view in &overview.shards {
-        let to = if view.shard.high.is_empty() {
-            "(end)".to_owned()
-        } else {
-            show(&view.shard.high)
-        };
-        let leader = view.leader.map_or_else(|| "none".to_owned(), |node| format!("node {node}"));
-        let mut first = [view.shard.id.to_string(), show(&view.shard.low), to, leader];
-        if view.replicas.is_empty() {
-            table.add_row(first.iter().map(String::as_str).chain(["no replica answers"]));
+/// What stood in the way of an answer; that nothing was executed goes without saying.
+fn obstacle(error: &Error) -> String {
+    match error {
+        Error::Unavailable { last, .. } => last.to_string(),
+        Error::Refused(_) | Error::OutcomeUnknown { .. } | Error::Timeout { .. } | Error::Protocol(_) | Error::Closed => {
+            Failure::from(error.clone()).to_string()
         }
-        for (core, replica) in &view.replicas {
-            let rest = [
-                core.node.to_string(),
-                core.core.to_string(),
-                role(replica.role).to_owned(),
-                replica.term.to_string(),
-                replica.commit.to_string(),
-                replica.applied.to_string(),
-                replica.last.to_string(),
-            ];
-            // A shard's own columns are shown once, on its first line.
-            table.add_row(std::mem::take(&mut first).into_iter().chain(rest));
-        }
-    }
-    table
-}
-
-fn cores_table(replies: &[CoreStatusReply]) -> Table {
-    let mut table = plain_table([
-        "node",
-        "core",
-        "address",
-        "up",
-        "log",
-        "ready",
-        "index",
-        "overlay rows",
-        "segment waits",
-        "disk free",
-        "disk",
-        "refused for it",
-    ]);
-    for reply in replies {
-        let who = [reply.node.to_string(), reply.core.to_string(), reply.address.to_string()];
-        match &reply.status {
-            Ok(status) => table.add_row(who.into_iter().chain([
-                format!("{} s", status.uptime_secs),
-                show_size(status.log_bytes),
-                show_size(status.log_ready_bytes),
-                show_size(status.index_bytes),
-                status.overlay_rows.to_string(),
-                status.segment_waits.to_string(),
-                show_size(status.disk.free_bytes),
-                room(status.disk.room).to_owned(),
-                status.writes_refused.to_string(),
-            ])),
-            Err(error) => table.add_row(who.into_iter().chain([format!("no answer: {error}")])),
-        };
-    }
-    table
-}
-
-fn plain_table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    table
-}
-
-fn document(map: &Map, overview: &Overview<'_>, replies: &[CoreStatusReply]) -> Object {
-    let shards: Vec<Value> = overview.shards.iter().map(|view| shard_object(view).into()).collect();
-    let cores: Vec<Value> = replies.iter().map(|reply| core_object(reply).into()).collect();
-    Object::default()
-        .field("cluster", map.cluster().to_string())
-        .field("map_epoch", map.epoch().0)
-        .field("shards_without_leader", overview.without_leader())
-        .field("shards", shards)
-        .field("cores", cores)
-}
-
-fn shard_object(view: &ShardView<'_>) -> Object {
-    let replicas: Vec<Value> = view
-        .replicas
-        .iter()
-        .map(|(core, replica)| {
-            Object::default()
-                .field("node", core.node.0)
-                .field("core", core.core.0)
-                .field("replica", replica.replica.0)
-                .field("role", role(replica.role))
-                .field("leader", replica.leader.map(|node| node.0))
-                .field("term", replica.term.0)
-                .field("commit", replica.commit.0)
-                .field("applied", replica.applied.0)
-                .field("last", replica.last.0)
-                .field("writes", writes(replica.writes))
-                .into()
-        })
-        .collect();
-    Object::default()
-        .field("shard", view.shard.id.0)
-        .bytes("low", &view.shard.low)
-        .bytes("high", &view.shard.high)
-        .field("leader", view.leader.map(|node| node.0))
-        .field("replicas", replicas)
-}
-
-fn core_object(reply: &CoreStatusReply) -> Object {
-    let who = Object::default()
-        .field("node", reply.node.0)
-        .field("core", reply.core.0)
-        .field("address", reply.address.to_string());
-    match &reply.status {
-        Ok(status) => who
-            .field("uptime_secs", status.uptime_secs)
-            .field("log_bytes", status.log_bytes)
-            .field("log_ready_bytes", status.log_ready_bytes)
-            .field("index_bytes", status.index_bytes)
-            .field("overlay_rows", status.overlay_rows)
-            .field("segment_waits", status.segment_waits)
-            .field("disk_free_bytes", status.disk.free_bytes)
-            .field("disk", room(status.disk.room))
-            .field("writes_refused", status.writes_refused),
-        Err(error) => who.field("error", error.to_string()),
     }
 }
 
@@ -240,22 +124,14 @@ fn room(room: DiskRoom) -> &'static str {
     }
 }
 
-/// Which writes a leader takes.
-fn writes(taken: WritesTaken) -> &'static str {
-    match taken {
-        WritesTaken::All => "all",
-        WritesTaken::Deletes => "deletes",
-        WritesTaken::None => "none",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use margate_net::ids::{ClusterId, CoreId, LogIndex, MapEpoch, MemberEpoch, RangeEpoch, ReplicaId};
-    use margate_net::map::{MapNode, MapReplica};
-    use margate_net::message::DiskState;
+    use margate_net::ids::{ClusterId, LogIndex, MapEpoch, MemberEpoch, RangeEpoch, ReplicaId};
+    use margate_net::map::MapNode;
+    use margate_net::message::{DiskState, WritesTaken};
+    use serde_json::{Value, json};
 
     fn map() -> Map {
         let nodes = (1..=2).map(|id| MapNode {
@@ -330,11 +206,43 @@ mod tests {
     fn tables_and_document_say_the_same() {
         let (map, replies) = (map(), [reply(1, ReplicaRole::Leader, 3), reply(2, ReplicaRole::Follower, 3)]);
         let overview = Overview::new(&map, &replies);
-        let table = shards_table(&overview).to_string();
+        let table = tables::shards(&overview).to_string();
         assert!(table.contains("node 1") && table.contains("(end)"), "{table}");
-        assert!(cores_table(&replies).to_string().contains("64.0 MiB"));
+        assert!(tables::cores(&replies).to_string().contains("64.0 MiB"));
         let document = Value::from(document(&map, &overview, &replies));
         assert_eq!(document["shards"][0]["leader"], 1);
+        assert_eq!(document["shards"][0]["replicas"][1]["replica"], 2);
+        assert_eq!(document["shards"][0]["silent"], json!([]));
         assert_eq!(document["cores"][1]["log_bytes"], 64 << 20);
+    }
+
+    #[test]
+    fn who_does_not_answer_is_down_and_its_replicas_are_unknown() {
+        let (map, mut replies) = (map(), [reply(1, ReplicaRole::Leader, 3), reply(2, ReplicaRole::Follower, 3)]);
+        replies[1].status = Err(Error::Closed);
+        let overview = Overview::new(&map, &replies);
+        let words = |table: comfy_table::Table, line: usize| {
+            let text = table.to_string();
+            let words: Vec<String> = text
+                .lines()
+                .nth(line)
+                .expect("a row")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect();
+            words
+        };
+        assert_eq!(words(tables::shards(&overview), 2), ["2", "0", "-", "unknown", "-", "-", "-", "-"]);
+        assert_eq!(words(tables::cores(&replies), 2), ["2", "0", "127.0.0.1:7400", "down"]);
+        let why = tables::why_down(&replies);
+        assert!(why.len() == 1 && why[0].starts_with("node 2, core 0, no answer: "), "{why:?}");
+        let document = Value::from(document(&map, &overview, &replies));
+        assert_eq!(document["shards"][0]["silent"], json!([{ "node": 2, "core": 0 }]));
+        assert_eq!(document["shards"][0]["replicas"].as_array().map(Vec::len), Some(1));
+        // A core that answers and has no replica has none.
+        let mut emptied = reply(2, ReplicaRole::Follower, 3).status.expect("an answer");
+        emptied.replicas.clear();
+        replies[1].status = Ok(emptied);
+        assert!(Overview::new(&map, &replies).shards[0].silent.is_empty());
     }
 }
