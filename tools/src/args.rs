@@ -3,6 +3,7 @@
 //! Not here, on purpose: what the commands do (`cmd/`), and the checks on a node's configuration, which
 //! are the same for flags and file (`config/`).
 
+mod environment;
 mod offline;
 
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ pub(crate) use self::offline::{CheckArgs, InspectArgs, InspectWhat};
 use crate::config::file::ClusterNode;
 use crate::exit::EXIT_CODES;
 use crate::key::Key;
-use crate::units::parse_duration;
+use crate::units::parse_timeout;
 
 /// A strongly consistent, range-sharded key/value store.
 #[derive(Debug, Parser)]
@@ -44,7 +45,7 @@ pub(crate) struct Global {
     )]
     pub(crate) endpoints: Vec<String>,
     /// Time for one operation, retries included
-    #[arg(long, global = true, env = "MARGATE_TIMEOUT", default_value = "5s", value_parser = parse_duration, help_heading = "Connection")]
+    #[arg(long, global = true, env = "MARGATE_TIMEOUT", default_value = "5s", value_parser = parse_timeout, help_heading = "Connection")]
     pub(crate) timeout: Duration,
     /// How results are printed on standard output
     #[arg(

@@ -14,16 +14,17 @@ use crate::cmd::inspect::InspectError;
 use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::key::show;
+use crate::units::rounded;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The client could not start.
     #[error("{0}")]
-    Connect(#[from] ConnectError),
+    Connect(ConnectError),
     /// An operation failed.
     #[error("{0}")]
-    Client(#[from] ClientError),
+    Client(ClientError),
     /// A get, size or delete met no such key.
     #[error("key {:?} does not exist", show(.key))]
     NoSuchKey {
@@ -126,6 +127,33 @@ impl Failure {
     /// Whether the reader of standard output has simply gone away (`margate list | head`).
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<ConnectError> for Failure {
+    /// Time spent is rounded: it is read by people.
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(match error {
+            ConnectError::Unreachable { after, failures } => ConnectError::Unreachable {
+                after: rounded(after),
+                failures,
+            },
+            ConnectError::NoEndpoints => error,
+        })
+    }
+}
+
+impl From<ClientError> for Failure {
+    /// Time spent is rounded: it is read by people.
+    fn from(error: ClientError) -> Self {
+        Self::Client(match error {
+            ClientError::Unavailable { after, last } => ClientError::Unavailable {
+                after: rounded(after),
+                last,
+            },
+            ClientError::Timeout { after } => ClientError::Timeout { after: rounded(after) },
+            ClientError::Refused(_) | ClientError::OutcomeUnknown { .. } | ClientError::Protocol(_) | ClientError::Closed => error,
+        })
     }
 }
 

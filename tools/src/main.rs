@@ -22,8 +22,6 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    cmd::run(args::Args::parse()).into()
+    cmd::run(args::Args::read()).into()
 }

@@ -1,6 +1,6 @@
 //! Spans of time and sizes as people write them: `150ms`, `64MiB`.
 //!
-//! A unit is required, so that nobody has to guess one; `0` alone needs none.
+//! A span needs a unit, so that nobody has to guess one; only `0` needs none. A size without a unit is in bytes.
 
 use std::time::Duration;
 
@@ -21,6 +21,12 @@ pub(crate) enum UnitError {
         /// What may follow them.
         known: &'static str,
     },
+    /// It must not be 0.
+    #[error("it must be more than 0, like {example}")]
+    Zero {
+        /// A text that works.
+        example: &'static str,
+    },
     /// The result does not fit.
     #[error("it is too large")]
     TooLarge,
@@ -32,9 +38,37 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     parse(text, &UNITS, "ms, s, m, h", "150ms").map(Duration::from_millis)
 }
 
-/// Reads `512B`, `64KiB`, `64MiB`, `1GiB`, `1TiB` into bytes.
+/// Reads a span in which something must happen.
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, UnitError> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(UnitError::Zero { example: "5s" }),
+        span => Ok(span),
+    }
+}
+
+/// As exact as people care for: to a hundredth of a second, below one to a millisecond, below that to a microsecond.
+pub(crate) fn rounded(span: Duration) -> Duration {
+    let nanos = span.as_nanos();
+    let step = match nanos {
+        1_000_000_000.. => 10_000_000,
+        1_000_000.. => 1_000_000,
+        1_000.. => 1_000,
+        0.. => return span,
+    };
+    // What does not fit is longer than anybody waits.
+    u64::try_from((nanos + step / 2) / step * step).map_or(Duration::MAX, Duration::from_nanos)
+}
+
+/// Reads `512`, `512B`, `64KiB`, `64MiB`, `1GiB`, `1TiB` into bytes.
 pub(crate) fn parse_size(text: &str) -> Result<u64, UnitError> {
-    const UNITS: [(&str, u64); 5] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+    const UNITS: [(&str, u64); 6] = [
+        ("", 1),
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+    ];
     parse(text, &UNITS, "B, KiB, MiB, GiB, TiB", "64MiB")
 }
 
@@ -80,11 +114,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn durations_and_sizes_need_a_known_unit() {
+    fn units_must_be_known_and_durations_have_one() {
         assert_eq!(parse_duration("150ms"), Ok(Duration::from_millis(150)));
         assert_eq!(parse_duration("2 m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
         assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("4194304"), Ok(4 << 20));
+        assert_eq!(parse_timeout("1ms"), Ok(Duration::from_millis(1)));
+        assert!(matches!(parse_timeout("0s"), Err(UnitError::Zero { .. })));
         assert!(matches!(parse_duration("5"), Err(UnitError::Unit { .. })));
         assert!(matches!(parse_duration("5d"), Err(UnitError::Unit { .. })));
         assert!(matches!(parse_size("64MB"), Err(UnitError::Unit { .. })));
@@ -104,6 +141,22 @@ mod tests {
         ] {
             assert_eq!(show_size(bytes), shown);
         }
+    }
+
+    #[test]
+    fn time_spent_is_rounded_for_people() {
+        for (nanos, shown) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (72_948, "73µs"),
+            (300_412_345, "300ms"),
+            (999_999_999, "1s"),
+            (5_004_999_999, "5s"),
+            (2_015_000_000, "2.02s"),
+        ] {
+            assert_eq!(format!("{:?}", rounded(Duration::from_nanos(nanos))), shown);
+        }
+        assert_eq!(rounded(Duration::MAX), Duration::MAX);
     }
 
     proptest! {

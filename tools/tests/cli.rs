@@ -54,6 +54,7 @@ fn wrong_arguments_end_with_2() {
         (&["get", "0xabc"], "even number of hexadecimal digits"),
         (&["get", "b64:*"], "base64"),
         (&["get", "k", "--timeout", "5"], "write one of ms, s, m, h"),
+        (&["get", "k", "--timeout", "0"], "it must be more than 0, like 5s"),
         (&["list", "--limit", "0"], "0"),
         (&["get", "k", "-o", "xml"], "jsonl"),
         (&["get", "k", "--endpoints", "nonsense"], "HOST:PORT"),
@@ -102,6 +103,55 @@ fn flags_win_over_the_environment() {
     let output = with_environment(&environment, &["get", "k", "--endpoints", &endpoint, "-o", "text"]);
     assert_fails(&output, 4, &endpoint);
     assert!(output.stderr.starts_with(b"error: "));
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let endpoint = free_address();
+    let environment = ["MARGATE_OUTPUT", "MARGATE_TIMEOUT", "MARGATE_LOG_LEVEL", "MARGATE_LOG_FORMAT"].map(|name| (name, ""));
+    let output = with_environment(&environment, &["get", "k", "--endpoints", &endpoint]);
+    assert_fails(&output, 4, "no endpoint answered within 5s: ");
+    let environment = [("MARGATE_ENDPOINTS", ""), ("MARGATE_OUTPUT", "xml")];
+    assert_fails(&with_environment(&environment, &["get", "k"]), 2, "jsonl");
+    let environment = [("MARGATE_CONFIG", ""), ("MARGATE_NODE__DATA", ""), ("MARGATE_CLUSTER__NODES", "")];
+    assert_fails(&with_environment(&environment, &["node"]), 2, "cluster.nodes is not set");
+}
+
+#[test]
+fn sizes_without_a_unit_are_bytes() {
+    let dir = scratch();
+    let file = dir.path().join("node.toml");
+    let refused = |size: &str| format!("storage.segment_size is \"{size}\": it must be a multiple of 4KiB");
+    let node = ["node", "--id", "1", "--data", "d", "--nodes", "1=127.0.0.1:7400"];
+    assert_fails(&margate(&[&node[..], &["--segment-size", "4097"]].concat()), 2, &refused("4097"));
+    let environment = [("MARGATE_STORAGE__SEGMENT_SIZE", "4098")];
+    assert_fails(&with_environment(&environment, &node), 2, &refused("4098"));
+    for (written, size) in [("4099", "4099"), ("\"4100\"", "4100")] {
+        std::fs::write(&file, format!("[storage]\nsegment_size = {written}\n")).expect("written");
+        let config = ["--config", file.to_str().expect("text")];
+        assert_fails(&margate(&[&node[..], &config].concat()), 2, &refused(size));
+    }
+    // As the node that was made with another size advises: it is taken, and the next mistake is named.
+    std::fs::write(&file, "[storage]\nsegment_size = 4194304\nreserve = true\n").expect("written");
+    let config = ["--config", file.to_str().expect("text")];
+    assert_fails(&margate(&[&node[..], &config].concat()), 2, "line 3: ");
+}
+
+#[test]
+fn what_is_no_directory_is_said() {
+    let dir = scratch();
+    let file = dir.path().join("notes.txt");
+    std::fs::write(&file, "mine").expect("written");
+    let file = file.to_str().expect("text");
+    assert_fails(&margate(&["check", "--data", file]), 2, "is no directory");
+    assert_fails(&margate(&["dev", "--data", file]), 2, "is no directory");
+    assert_fails(&margate(&["inspect", file]), 2, "is no directory");
+    let nowhere = format!("{file}.not");
+    assert_fails(
+        &margate(&["inspect", &nowhere]),
+        2,
+        &format!("{nowhere} does not exist; name a node's data"),
+    );
 }
 
 #[test]

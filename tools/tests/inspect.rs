@@ -253,7 +253,7 @@ fn whose_directory_it_is_comes_first() {
     let above = single.scratch.path();
     let message = format!("{} holds no IDENTITY; name a node's data directory", above.display());
     assert_failed(&inspect(above, &[]), 1, &message);
-    assert_failed(&inspect(&above.join("nowhere"), &[]), 1, "holds no IDENTITY");
+    assert_failed(&inspect(&above.join("nowhere"), &[]), 2, "does not exist");
     assert_failed(&inspect(&single.data(), &["--verify", "--records"]), 2, "cannot be used with");
     assert_eq!(fs::read_dir(above).expect("a folder").count(), 1, "something was made");
     // A copy has no lock to hold, and needs none.

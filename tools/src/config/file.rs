@@ -3,9 +3,11 @@
 //! What is read here is only what the file says; [`super::settings`] merges it with the defaults, the
 //! environment and the flags.
 
+use std::fmt::Formatter;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use toml::de::{DeTable, DeValue};
 
 use crate::suggest::nearest;
@@ -83,11 +85,11 @@ pub(crate) struct RaftSection {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct StorageSection {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "size")]
     pub(crate) segment_size: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "size")]
     pub(crate) index_map_size: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "size")]
     pub(crate) reserve: Option<String>,
 }
 
@@ -99,6 +101,27 @@ pub(crate) struct LogSection {
     pub(crate) level: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) format: Option<String>,
+}
+
+/// A size may be a bare number of bytes; it becomes text as from a flag, and is judged with it.
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    struct Size;
+    impl Visitor<'_> for Size {
+        type Value = String;
+
+        fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a size like \"64MiB\", or a number of bytes")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_i64<E: Error>(self, bytes: i64) -> Result<String, E> {
+            Ok(bytes.to_string())
+        }
+    }
+    from.deserialize_any(Size).map(Some)
 }
 
 /// Why a file is no configuration.
@@ -274,6 +297,22 @@ mod tests {
         );
         assert!(refused("[node]\n\nid = ").starts_with("n.toml, line 3: "));
         assert!(refused("node = 3").starts_with("n.toml, line 1: "));
+    }
+
+    #[test]
+    fn sizes_are_texts_or_numbers_of_bytes() {
+        let storage = |value: &str| parse(Path::new("n.toml"), &format!("[storage]\nsegment_size = {value}\n")).map(|file| file.storage);
+        for (value, text) in [
+            ("\"4MiB\"", "4MiB"),
+            ("\"4194304\"", "4194304"),
+            ("4194304", "4194304"),
+            ("4_194_304", "4194304"),
+            ("-1", "-1"),
+        ] {
+            assert_eq!(storage(value).expect(value).segment_size.as_deref(), Some(text));
+        }
+        let said = refused("[storage]\n\nsegment_size = true\n");
+        assert!(said.starts_with("n.toml, line 3: ") && said.contains("a number of bytes"), "{said}");
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub(crate) enum CheckError {
         /// What the system says.
         source: io::Error,
     },
+    /// What should be a directory is none.
+    #[error("{} is no directory; name one on the disk that will hold the data", .path.display())]
+    NoDirectory {
+        /// What it is called.
+        path: PathBuf,
+    },
     /// Something must be mended.
     #[error("{failed} of {rows} checks failed: a node does not start here, or is not durable; the rows that failed say how to mend that")]
     Unfit {
@@ -47,7 +53,7 @@ impl CheckError {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Directory { .. } => Exit::Usage,
+            Self::Directory { .. } | Self::NoDirectory { .. } => Exit::Usage,
             Self::Unfit { .. } => Exit::Problems,
         }
     }
@@ -55,6 +61,9 @@ impl CheckError {
 
 pub(crate) fn run(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
     prepare(global)?;
+    if args.data.is_file() {
+        return Err(CheckError::NoDirectory { path: args.data.clone() }.into());
+    }
     let disk = disk::rows(&args.data).map_err(|source| CheckError::Directory {
         path: args.data.clone(),
         source,

@@ -20,6 +20,8 @@ mod survey;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use margate_engine::bootstrap::identity::{Creation, Identity, Membership};
 use margate_engine::log::segment::LogConfig;
@@ -40,6 +42,18 @@ use crate::output::Output;
 /// Why a data directory was not shown, or is not as it should be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InspectError {
+    /// There is nothing of that name.
+    #[error("{} does not exist; {NAME_ONE}", .path.display())]
+    Missing {
+        /// As given.
+        path: PathBuf,
+    },
+    /// It is no directory.
+    #[error("{} is no directory; {NAME_ONE}", .path.display())]
+    NoDirectory {
+        /// As given.
+        path: PathBuf,
+    },
     /// It cannot be looked at.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -61,12 +75,14 @@ pub(crate) enum InspectError {
     },
 }
 
+const NAME_ONE: &str = "name a node's data directory (node.data; below the folder of `margate dev`: node-N/data)";
+
 impl InspectError {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Directory(_) => Exit::Failure,
-            Self::NoSuchCore { .. } => Exit::Usage,
+            Self::Missing { .. } | Self::NoDirectory { .. } | Self::NoSuchCore { .. } => Exit::Usage,
             Self::Problems { .. } => Exit::Problems,
         }
     }
@@ -74,6 +90,7 @@ impl InspectError {
 
 pub(crate) fn run(global: &Global, args: &InspectArgs) -> Result<(), Failure> {
     prepare(global)?;
+    check_named(&args.directory)?;
     let (directory, identity) = StoppedDirectory::open(&args.directory).map_err(InspectError::from)?;
     let folders = folders(&directory, &identity, args.core)?;
     let mut output = Output::new(global.output);
@@ -86,6 +103,15 @@ pub(crate) fn run(global: &Global, args: &InspectArgs) -> Result<(), Failure> {
     match problems {
         0 => Ok(()),
         problems => Err(InspectError::Problems { problems }.into()),
+    }
+}
+
+/// The engine says what a directory lacks; that there is none at all is said here.
+fn check_named(path: &Path) -> Result<(), InspectError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(InspectError::Missing { path: path.to_owned() }),
+        Ok(found) if !found.is_dir() => Err(InspectError::NoDirectory { path: path.to_owned() }),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
