@@ -513,7 +513,13 @@ impl Group {
         self.raw.mut_store().truncate(to);
     }
 
-    /// Entries up to here are no longer in the log.
+    /// Applied entries up to this one that memory has let go cannot be read: members that need them need an image.
+    pub fn give_up(&mut self, to: LogIndex) {
+        let _calling = Calling::new(self.name);
+        self.raw.mut_store().give_up(to);
+    }
+
+    /// Entries up to here are no longer in the log, or cannot be read.
     #[must_use]
     pub fn truncated(&self) -> LogIndex {
         self.raw.store().truncated()

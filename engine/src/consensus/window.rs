@@ -217,6 +217,13 @@ impl EntryWindow {
         self.truncated = to;
     }
 
+    /// Applied entries up to this one, none of them held in memory, cannot be read: they are as good as truncated. Their terms stay, for
+    /// the log still holds what they replaced.
+    pub(crate) fn give_up(&mut self, to: LogIndex) {
+        assert!(to < self.first, "entry {to} is in memory");
+        self.truncated = self.truncated.max(to);
+    }
+
     /// Entries up to here are no longer in the log.
     pub(crate) fn truncated(&self) -> LogIndex {
         self.truncated

@@ -48,6 +48,14 @@ pub struct LogReadFault {
     pub errno: i32,
 }
 
+impl LogReadFault {
+    /// Whether there is nothing to read: the file ends before, or there is none. Anything else may pass.
+    #[must_use]
+    pub const fn finds_nothing(&self) -> bool {
+        matches!(self.errno, 0 | libc::ENOENT)
+    }
+}
+
 /// What happens to a core.
 #[derive(Debug)]
 pub enum Event {

@@ -121,6 +121,10 @@ impl Laggards {
             Ok(chunk) => fetch.step(&chunk, replica, log),
             Err(fault) => {
                 tracing::error!(shard = shard.0, %fault, "old entries cannot be read");
+                if !fault.finds_nothing() {
+                    // Raft asks again with the next heartbeat's answer.
+                    return;
+                }
                 Step::Lost
             }
         };
@@ -134,7 +138,7 @@ impl Laggards {
             Step::Provide | Step::Lost => {
                 if step == Step::Lost {
                     tracing::error!(name = %fetch.name, entry = %fetch.next, "an old entry is lost here: whoever needs it gets an image");
-                    replica.group.truncate(fetch.next);
+                    replica.group.give_up(fetch.next);
                 }
                 // Reclaim or an image may have come between two reads: raft then finds that the follower needs an image.
                 if fetch.found.first().is_some_and(|first| first.index <= replica.group.truncated()) {

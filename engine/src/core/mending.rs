@@ -185,11 +185,13 @@ impl<R: IndexReader> Core<R> {
             return;
         }
         // Where the disk is full only the oldest segment can make room, once what lives in it has been copied: mended or not.
-        let (full, oldest) = (self.room.is_full(), self.log.oldest_segment());
+        let oldest = self.log.oldest_segment();
+        if self.room.is_full() {
+            self.repairs.drop_found(|lost| lost.row.position.segment != oldest);
+        }
         while let Some((lost, value)) = self.repairs.take_found(|lost| {
             let bytes = effect_length(lost.key.len(), lost.row.size);
-            let helps = !full || lost.row.position.segment == oldest;
-            helps && fits_ahead(&self.log, bytes.saturating_add(ENTRY_DATA_HEADER_BYTES), true, self.room.is_low())
+            fits_ahead(&self.log, bytes.saturating_add(ENTRY_DATA_HEADER_BYTES), true, self.room.is_low())
         }) {
             let data = value_data((self.cluster, lost.name.shard), &lost.key, &lost.row, &value);
             let rows = EntryData::parse(&data).map(|data| rows_of(&data)).unwrap_or_default();

@@ -222,6 +222,12 @@ impl Repairs {
         Some((repair.lost.clone(), value))
     }
 
+    /// Gives up what was found and has not been handed to the log: who waited for it has it, and its place is needed.
+    pub(super) fn drop_found(&mut self, drops: impl Fn(&Lost) -> bool) {
+        self.under_way
+            .retain(|_, repair| !matches!(repair.stage, Stage::Found(_)) || !drops(&repair.lost));
+    }
+
     /// A value's copy is durable, and pointed to if it was still wanted.
     pub(super) fn logged(&mut self, name: ReplicaName, key: &[u8], version: Version, moved: bool) {
         self.counters.taken += u64::from(moved);

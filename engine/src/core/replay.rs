@@ -99,6 +99,17 @@ pub enum ReplayError {
         /// The shard.
         shard: ShardId,
     },
+    /// The index rests on a batch behind the end of the log.
+    #[error(
+        "the index knows of batch {marked} and the log ends with batch {last}: acknowledged records are lost; restore the log's files, or delete \
+         this node's data directory, and the node joins anew"
+    )]
+    EndLost {
+        /// The last batch of the log.
+        last: u64,
+        /// The batch at the index's mark.
+        marked: u64,
+    },
     /// A replica's state in a checkpoint or in the index is damaged.
     #[error("the state of {name} is damaged: {fault}")]
     State {
@@ -144,9 +155,11 @@ struct Replay<'a, R: IndexReader> {
     applied_entries: u64,
     failure: Option<ReplayError>,
     last_batch: BatchPlace,
+    /// A batch that was durable, as the index says.
+    marked: Option<u64>,
     /// The sequence the first batch must have, until it has come.
     expected_first: Option<u64>,
-    /// Replicas in the lists of lost batches: perhaps created by one of them.
+    /// Replicas in the lists of lost batches, perhaps created by one of them, and those met before their creation.
     lost: BTreeSet<ReplicaName>,
     /// Where the log begins replicas that it saw created: what was lost before hurts them not.
     created: BTreeMap<ReplicaName, u64>,
@@ -212,6 +225,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             applied_entries: 0,
             failure: None,
             last_batch: BatchPlace::default(),
+            marked: marks.map(|marks| marks.replay_sequence),
             expected_first: None,
             lost: BTreeSet::new(),
             created: BTreeMap::new(),
@@ -309,6 +323,9 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     fn record(&mut self, record: &ScannedRecord<'_>) -> Result<(), ReplayError> {
         let name = record.name;
         self.generations.saw_space(record.space);
+        if !self.replicas.contains_key(&name) && !is_creation(&record.body) {
+            self.lost.insert(name);
+        }
         match record.body {
             RecordBody::Checkpoint { .. } => {
                 if let Some(checkpoint) = self.checkpoints.part(record) {
@@ -353,10 +370,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                     replica.meet_relocation(record.space, (data, data_position), &mut self.index, self.planted)?;
                 }
             }
+            RecordBody::ReplicaEnd if self.planted.old_records_replayed() => {}
             RecordBody::ReplicaEnd => {
-                if let Some(replica) = self.replicas.get_mut(&name).filter(|_| !self.planted.old_records_replayed()) {
-                    (replica.ended, replica.broken) = (true, true);
-                }
+                let replica = self.replicas.entry(name).or_insert_with(|| Replaying::lost(name));
+                (replica.ended, replica.broken) = (true, true);
             }
             RecordBody::Unknown { kind } => {
                 tracing::error!(%name, kind, "a record of a kind unknown to this version: the replica is not started");
@@ -383,6 +400,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
     }
 
     fn finish(mut self, config: &CoreConfig, end: ScanEnd) -> Result<Replayed<R>, ReplayError> {
+        let last = self.last_batch.sequence;
+        if let Some(marked) = self.marked.filter(|marked| *marked > last) {
+            return Err(ReplayError::EndLost { last, marked });
+        }
         if let Some(at) = end.cut {
             tracing::error!(%at, "a log segment's file is shorter than it was made: acknowledged records behind its end may be lost");
             self.lost_any = true;
@@ -393,6 +414,12 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             replica.broken |= self.planted.torn_taken_for_damage() && end.torn.is_some();
         }
         self.add_lost(config)?;
+        if end.cut.is_some() {
+            // What shows the loss may be deleted or written over by this very start.
+            self.rebuilt_from = None;
+            self.generations.hurry();
+            self.commit_generation()?;
+        }
         self.forget_what_is_gone(end.resume.oldest_segment())?;
         let mut resume = end.resume;
         // The scan met only commits that grew after its start.
@@ -463,8 +490,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             // Admitted under the id it may have voted with, it would vote again.
             return Err(ReplayError::LogLost { shard });
         }
-        // Of a joined node only the log knows what it served.
-        let created = if config.joined { self.lost.clone() } else { expected };
+        // Of a joined node only the log knows what it served. Where a replica was replaced, on any node, its successor's creation may be lost:
+        // admitted under that id once more, it would vote again.
+        let mut created = if config.joined { BTreeSet::new() } else { expected };
+        created.extend(&self.lost);
         for name in created {
             let mut known = self.replicas.keys();
             if known.any(|known| known.shard == name.shard && known.replica >= name.replica) {

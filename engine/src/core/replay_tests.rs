@@ -65,7 +65,7 @@ impl Written {
         }
     }
 
-    /// The rest of the segment in use is filled with what is nobody's, and the next one is begun.
+    /// The rest of the segment in use is filled with what a former replica left, and the next one is begun.
     fn next_segment(&mut self) {
         for number in self.log.segments_wanted(1) {
             let segment = ReadySegment {
@@ -79,7 +79,10 @@ impl Written {
         }
         let before = self.log.position().segment;
         while self.log.position().segment == before {
-            let name = ReplicaName { shard: ShardId(9), ..ONE };
+            let name = ReplicaName {
+                replica: ReplicaId(0),
+                ..ONE
+            };
             let data = vec![0; self.log.data_bytes_max() / 2].into();
             let (space, timestamp) = (Space(2), Nanos(1));
             self.batch(vec![Record::Relocation {
@@ -144,8 +147,12 @@ impl Written {
     }
 
     fn replayed(&mut self) -> Core<MemoryReader> {
+        self.replay().core
+    }
+
+    fn replay(&mut self) -> Replayed<MemoryReader> {
         let replayed = replay(&self.config, &mut self.disk, self.index.reader(), &mut self.index.writer());
-        replayed.expect("a whole log replays").core
+        replayed.expect("it replays")
     }
 }
 
@@ -330,4 +337,52 @@ fn a_replica_whose_creation_is_lost_is_not_started_by_the_checkpoint_of_its_imag
         let started: Vec<_> = core.replicas().map(|replica| replica.name()).collect();
         assert_eq!(started, expected, "its creation rots: {rots}");
     }
+}
+
+/// The end of a replica is met, and its creation is lost. (Found by the simulator, seed 12099: it was admitted under the same id again.)
+#[test]
+fn a_replica_that_ended_stays_ended_though_its_creation_is_lost() {
+    let later = ReplicaName {
+        replica: ReplicaId(2),
+        ..ONE
+    };
+    for listed in [true, false] {
+        let mut log = Written::created();
+        let replay = log.entry(TWO, 1, 1);
+        log.marked((0, 0), 0, replay);
+        let end = Record::ReplicaEnd {
+            name: later,
+            space: Space(3),
+            timestamp: Nanos(1),
+        };
+        let hard_state = Record::HardState {
+            name: later,
+            space: Space(3),
+            state: HardState::default(),
+            timestamp: Nanos(1),
+        };
+        log.batch(vec![if listed { end } else { hard_state }]);
+        let replayed = log.replay();
+        assert_eq!(replayed.found.damaged, [later], "its end: {listed}");
+        let started: Vec<_> = replayed.core.replicas().map(|replica| replica.name()).collect();
+        assert_eq!(started, [TWO]);
+    }
+}
+
+/// The index knows of a batch behind the end of the log.
+#[test]
+fn a_log_that_ends_before_the_mark_of_its_index_has_lost_its_end() {
+    let mut log = Written::created();
+    let place = log.entry(ONE, 1, 1);
+    let behind = BatchPlace {
+        sequence: place.sequence + 1,
+        position: Position {
+            offset: place.position.offset + 4_096,
+            ..place.position
+        },
+    };
+    log.marked((1, 1), 1, behind);
+    let replayed = replay(&log.config, &mut log.disk, log.index.reader(), &mut log.index.writer());
+    let (last, marked) = (place.sequence, behind.sequence);
+    assert!(matches!(replayed.err(), Some(ReplayError::EndLost { last: l, marked: m }) if (l, m) == (last, marked)));
 }

@@ -57,6 +57,7 @@ pub(super) fn judge(ended: &Result<(), NodeError>) -> Verdict {
             | ReplayError::Sync(_)
             | ReplayError::LogGone
             | ReplayError::LogLost { .. }
+            | ReplayError::EndLost { .. }
             | ReplayError::IndexStale { .. } => Evidence::Nothing,
         }),
         Err(NodeError::Core { source, .. }) => in_use(match source {

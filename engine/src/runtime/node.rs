@@ -548,6 +548,7 @@ impl CoreStart {
             | ReplayError::IndexStale { .. }
             | ReplayError::LogGone
             | ReplayError::LogLost { .. }
+            | ReplayError::EndLost { .. }
             | ReplayError::State { .. }) => NodeError::Replay { core, source },
         })?;
         files.discard(&replayed.found.discard).map_err(in_log)?;

@@ -110,11 +110,15 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::
 }
 
 /// Gives the file of a segment a new life under another number; returns with it durable. Batches of its former life carry
-/// another salt and another place, so they need not be wiped.
+/// another salt and another place, so they need not be wiped. A file that was cut is made anew.
 ///
 /// # Errors
 /// What the system says.
 pub fn recycle(log: &Path, config: &LogConfig, from: u32, to: u32) -> io::Result<ReadySegment> {
+    if fs::metadata(path(log, from))?.len() != u64::from(config.segment_bytes) {
+        delete(log, from)?;
+        return prewrite(log, config, to, Pace::Limited);
+    }
     let life = header_life(&path(log, from))?.saturating_add(1).max(2);
     fs::rename(path(log, from), path(log, to))?;
     // The old number must be gone before the log moves on: a rebuild would take it for what it was.
@@ -418,5 +422,35 @@ impl Zeros {
 
     fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
+
+    use super::*;
+
+    /// Batches behind the end of a file that is too short would make it longer, up to the last of them: for the next start a cut.
+    #[test]
+    fn a_file_that_was_cut_is_recycled_as_a_new_one() {
+        // Temporary folders may be in memory, which takes no direct writes.
+        let built = std::env::current_exe().expect("a test is a program");
+        let folder = tempfile::tempdir_in(built.parent().expect("it lies in a folder")).expect("a folder on the disk of the build");
+        let config = LogConfig {
+            cluster: ClusterId(1),
+            directory: DirectoryId(1),
+            node: NodeId(1),
+            core: CoreId(0),
+            segment_bytes: 1 << 20,
+            ready_min: 1,
+        };
+        prewrite(folder.path(), &config, 1, Pace::Full).expect("the disk takes it");
+        let file = OpenOptions::new().write(true).open(path(folder.path(), 1)).expect("it is there");
+        file.set_len(1 << 19).expect("it is cut");
+        let ready = recycle(folder.path(), &config, 1, 5).expect("the disk takes it");
+        assert_eq!((ready.number, ready.life), (5, 1));
+        let bytes = fs::metadata(path(folder.path(), 5)).expect("it is there").len();
+        assert_eq!((bytes, numbers(folder.path()).expect("readable")), (1 << 20, vec![5]));
     }
 }

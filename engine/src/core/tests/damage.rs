@@ -89,6 +89,16 @@ fn a_log_that_was_cut_short_stops_its_replicas() {
     core.set(1, "acked", b"must survive");
     core.set(2, "z", b"zed");
     core.disk.cut(end);
+    // A start that dies before its first flush leaves the damage known.
+    let core = core.restarted();
+    assert!(
+        core.index
+            .reader()
+            .replica_marks()
+            .expect("memory never fails")
+            .iter()
+            .all(|marks| marks.damaged)
+    );
     let mut core = core.restarted();
     assert_eq!((core.running(), core.damaged()), (vec![], vec![1, 2]));
     assert_eq!(core.stale(1, "a"), Err(Refusal::Damaged));
