@@ -327,6 +327,29 @@ pub struct PeerMessage {
     pub entries: Vec<PeerEntry>,
 }
 
+impl PeerMessage {
+    /// A message that says nothing but its kind.
+    #[must_use]
+    pub const fn bare(shard: ShardId, (from, to): (ReplicaId, ReplicaId), kind: PeerMessageKind, term: Term) -> Self {
+        Self {
+            shard,
+            from,
+            to,
+            kind,
+            term,
+            log_term: Term(0),
+            index: LogIndex(0),
+            commit: LogIndex(0),
+            commit_term: Term(0),
+            reject: false,
+            reject_hint: LogIndex(0),
+            priority: 0,
+            context: Bytes::new(),
+            entries: Vec::new(),
+        }
+    }
+}
+
 /// One log entry as replicas send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerEntry {

@@ -13,18 +13,17 @@ use margate_net::ids::{LogIndex, ShardId};
 use margate_net::message::PeerEntry;
 use raft::GetEntriesContext;
 
-use super::event::{Effect, Effects, LogReadFault, ReadTicket};
+use super::event::{Effects, LogReadFault, ReadTicket};
 use super::generations::Positions;
 use super::values::Tickets;
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
 use crate::index::view::Index;
 use crate::limits;
-use crate::log::fetch::{FetchedChunk, entries_in_chunk};
-use crate::log::limits::BATCH_BYTES_MAX;
-use crate::log::segment::{LogConfig, first_batch};
+use crate::log::fetch::{Cursor, FetchedChunk, entries_in_chunk};
+use crate::log::segment::LogConfig;
 use crate::shard::replica::Replica;
-use crate::types::{Position, ReplicaName};
+use crate::types::ReplicaName;
 
 #[derive(Debug)]
 struct Fetch {
@@ -32,9 +31,7 @@ struct Fetch {
     name: ReplicaName,
     next: LogIndex,
     high: LogIndex,
-    at: Position,
-    /// Whether `at` follows a batch of the same segment that was read.
-    continued: bool,
+    cursor: Cursor,
     found: Vec<PeerEntry>,
     found_bytes: usize,
     context: GetEntriesContext,
@@ -43,8 +40,8 @@ struct Fetch {
 /// What follows a piece of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// So many more bytes.
-    Read(usize),
+    /// The next piece.
+    Read,
     /// What was found is given to raft.
     Provide,
     /// The next entry wanted lies in a batch that is damaged.
@@ -80,14 +77,14 @@ impl Laggards {
             let Some(at) = positions.find(name, wanted.low, index)? else {
                 continue;
             };
-            let (effect, ticket) = read_chunk(log, tickets, at, limits::ENTRY_FETCH_BYTES);
+            let cursor = Cursor::new(at, limits::ENTRY_FETCH_BYTES);
+            let (effect, ticket) = tickets.read(at, cursor.length(log.segment_bytes));
             let fetch = Fetch {
                 ticket,
                 name,
                 next: wanted.low,
                 high: wanted.high.min(replica.group.first_held()),
-                at,
-                continued: false,
+                cursor,
                 found: Vec::new(),
                 found_bytes: 0,
                 context: wanted.context,
@@ -129,8 +126,8 @@ impl Laggards {
             }
         };
         match step {
-            Step::Read(length) => {
-                let (effect, ticket) = read_chunk(log, tickets, fetch.at, length);
+            Step::Read => {
+                let (effect, ticket) = tickets.read(fetch.cursor.at, fetch.cursor.length(log.segment_bytes));
                 fetch.ticket = ticket;
                 out.push(effect);
                 self.fetches.insert(shard, fetch);
@@ -164,15 +161,12 @@ impl Laggards {
 
 impl Fetch {
     fn step(&mut self, chunk: &Bytes, replica: &Replica, log: &LogConfig) -> Step {
-        match entries_in_chunk(chunk, self.at, self.name) {
+        match entries_in_chunk(chunk, self.cursor.at, self.name) {
             Ok(found) => self.take(found, replica, log),
             // What a chunk ended before may be the unused tail of its segment.
-            Err(_) if self.continued => {
-                (self.at, self.continued) = (first_batch(self.at.segment + 1), false);
-                Step::Read(limits::ENTRY_FETCH_BYTES)
-            }
+            Err(_) if self.cursor.skip_tail() => Step::Read,
             Err(fault) => {
-                tracing::error!(name = %self.name, at = %self.at, %fault, "old entries cannot be parsed");
+                tracing::error!(name = %self.name, at = %self.cursor.at, %fault, "old entries cannot be parsed");
                 Step::Lost
             }
         }
@@ -181,66 +175,25 @@ impl Fetch {
     /// Takes what fits.
     fn take(&mut self, chunk: FetchedChunk, replica: &Replica, log: &LogConfig) -> Step {
         for entry in chunk.entries {
-            let current = replica.group.term_at(entry.index) == Some(entry.term);
+            if self.next >= self.high || entry.index < self.next || replica.group.term_at(entry.index) != Some(entry.term) {
+                continue;
+            }
             // An entry follows those before it in the log too: the one wanted was passed over, with what is damaged.
-            if current && entry.index > self.next && self.next < self.high {
+            if entry.index > self.next {
                 return Step::Lost;
             }
-            if current && entry.index == self.next && self.next < self.high {
-                self.found_bytes += entry.data.len();
-                let (term, index, kind, data) = (entry.term, entry.index, entry.kind, entry.data);
-                self.found.push(PeerEntry { term, index, kind, data });
-                self.next = self.next.next();
-            }
+            self.found_bytes += entry.data.len();
+            let (term, index, kind, data) = (entry.term, entry.index, entry.kind, entry.data);
+            self.found.push(PeerEntry { term, index, kind, data });
+            self.next = self.next.next();
         }
         if self.next >= self.high || self.found_bytes >= limits::ENTRY_FETCH_BYTES {
             return Step::Provide;
         }
-        let next = readable(chunk.next, log);
-        self.continued = next.segment == self.at.segment && (next != self.at || self.continued);
-        self.at = next;
-        let length = chunk.needs.unwrap_or(limits::ENTRY_FETCH_BYTES);
-        // A batch that claims more than its segment has left is damaged: reading it again would never end.
-        let possible = chunk.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX && needs <= room(next, log));
-        if possible { Step::Read(length) } else { Step::Lost }
-    }
-}
-
-/// Where to read on: a batch that ends with its segment leaves nothing to read behind it.
-fn readable(next: Position, log: &LogConfig) -> Position {
-    if next.offset < log.segment_bytes {
-        next
-    } else {
-        first_batch(next.segment + 1)
-    }
-}
-
-fn read_chunk(log: &LogConfig, tickets: &mut Tickets, at: Position, length: usize) -> (Effect, ReadTicket) {
-    // Never past the end of the segment file.
-    tickets.read(at, length.min(room(at, log)))
-}
-
-fn room(at: Position, log: &LogConfig) -> usize {
-    log.segment_bytes.saturating_sub(at.offset) as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
-
-    #[test]
-    fn behind_a_full_segment_comes_the_next() {
-        let log = LogConfig {
-            cluster: ClusterId(1),
-            directory: DirectoryId(1),
-            node: NodeId(1),
-            core: CoreId(0),
-            segment_bytes: 1 << 16,
-            ready_min: 1,
-        };
-        let at = |offset| Position { segment: 3, offset };
-        assert_eq!(readable(at(0xF000), &log), at(0xF000));
-        assert_eq!(readable(at(0x1_0000), &log), first_batch(4));
+        if self.cursor.follow(chunk.walked, log.segment_bytes) {
+            Step::Read
+        } else {
+            Step::Lost
+        }
     }
 }

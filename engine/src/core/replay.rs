@@ -334,7 +334,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                         None => {
                             let mut replica = Replaying::rebuilding(name, checkpoint)?;
                             // One that does not begin here has lost its creation, and perhaps rows of its image.
-                            replica.broken = !is_creation(&record.body) && (self.lost_any || self.lost.contains(&name));
+                            replica.broken = !is_creation(&record.body);
                             self.replicas.insert(name, replica);
                         }
                     }

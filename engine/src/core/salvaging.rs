@@ -9,8 +9,7 @@ use super::scanning::Scan;
 use crate::index::store::IndexReader;
 use crate::limits;
 use crate::log::effects::{EffectKind, EntryData, effect_is_sound};
-use crate::log::fetch::{Salvage, salvage_batch};
-use crate::log::limits::BATCH_BYTES_MAX;
+use crate::log::fetch::{Cursor, Salvage, Walked, salvage_batch};
 use crate::log::record::{RecordBody, ScannedRecord};
 use crate::log::segment::{LogConfig, first_batch, further};
 
@@ -19,12 +18,13 @@ impl Scan {
     /// anything left to try.
     pub(super) fn salvage_next(&mut self, config: &LogConfig) -> bool {
         let again = !self.salvaging;
-        (self.continued, self.salvaging, self.ended) = (false, true, false);
-        self.at = self.end;
-        if self.end.offset >= config.segment_bytes {
-            self.at = first_batch(self.segment + 1);
-        }
-        self.length = limits::RECLAIM_READ_BYTES;
+        (self.salvaging, self.ended) = (true, false);
+        let at = if self.end.offset < config.segment_bytes {
+            self.end
+        } else {
+            first_batch(self.segment + 1)
+        };
+        self.cursor = Cursor::new(at, limits::RECLAIM_READ_BYTES);
         again
     }
 
@@ -32,22 +32,17 @@ impl Scan {
     /// the index. A delete that is lost, or may be, keeps the segment.
     pub(super) fn salvage<R: IndexReader>(&mut self, chunk: &Bytes, ground: &Ground<'_, R>, done: &mut Reclaimed) -> bool {
         let follows = |batch: &Salvage<'_>| self.sequence == 0 || batch.sequence == self.sequence + 1;
-        let batch = match salvage_batch(chunk, self.at) {
+        let at = self.cursor.at;
+        let batch = match salvage_batch(chunk, at) {
             Ok(batch) => batch.filter(follows),
-            Err(needs) => {
-                let room = ground.config.segment_bytes.saturating_sub(self.at.offset) as usize;
-                let more = needs > self.length && needs <= BATCH_BYTES_MAX.min(room);
-                self.length = needs;
-                return more;
-            }
+            Err(needs) => return self.cursor.lengthen(needs, ground.config.segment_bytes),
         };
-        let here = self.at.segment == self.segment;
+        let here = at.segment == self.segment;
         match batch {
             // The segment ends here, and what is damaged is the proof of it, the first batch of the next one. Of a segment of which
             // nothing was read that proves nothing.
             None if here && self.sequence > 0 => {
-                self.at = first_batch(self.segment + 1);
-                self.length = limits::RECLAIM_READ_BYTES;
+                self.cursor = Cursor::new(first_batch(self.segment + 1), limits::RECLAIM_READ_BYTES);
                 true
             }
             None => false,
@@ -69,14 +64,16 @@ impl Scan {
             }
             self.collect((record, *sound), chunk, ground);
         }
-        tracing::warn!(segment = self.segment, at = %self.at, "a batch is damaged: what lives in it is copied or mended before its segment goes");
+        let at = self.cursor.at;
+        tracing::warn!(segment = self.segment, %at, "a batch is damaged: what lives in it is copied or mended before its segment goes");
         self.sequence = batch.sequence;
-        let next = further(self.at, batch.padded).filter(|next| next.offset < ground.config.segment_bytes);
-        (self.continued, self.salvaging) = (next.is_some(), false);
-        self.end = further(self.at, batch.padded).unwrap_or(self.at);
-        self.at = next.unwrap_or(first_batch(self.segment + 1));
-        self.length = limits::RECLAIM_READ_BYTES;
-        true
+        self.salvaging = false;
+        self.end = further(at, batch.padded).unwrap_or(at);
+        let walked = Walked {
+            next: further(at, batch.padded).unwrap_or(first_batch(self.segment + 1)),
+            needs: None,
+        };
+        self.cursor.follow(walked, ground.config.segment_bytes)
     }
 }
 

@@ -16,8 +16,7 @@ use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
 use crate::limits;
 use crate::log::effects::{ENTRY_DATA_HEADER_BYTES, EffectKind, EntryData, EntryDataBuilder, effect_bytes, effect_is_sound};
-use crate::log::fetch::walk_chunk;
-use crate::log::limits::BATCH_BYTES_MAX;
+use crate::log::fetch::{Cursor, walk_chunk};
 use crate::log::record::{RecordBody, ScannedRecord};
 use crate::log::segment::{first_batch, further};
 use crate::log::writer::LogWriter;
@@ -27,10 +26,7 @@ use crate::types::{Nanos, Position, ReplicaName, ValueHash};
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) segment: u32,
-    pub(super) at: Position,
-    pub(super) length: usize,
-    /// Whether `at` follows a batch of the same segment that was read.
-    pub(super) continued: bool,
+    pub(super) cursor: Cursor,
     /// Where the last batch met ends.
     pub(super) end: Position,
     /// Whether the batch at `end` is damaged: of what it held only what is sound counts.
@@ -69,9 +65,7 @@ impl Scan {
     pub(super) fn new(segment: u32) -> Self {
         Self {
             segment,
-            at: first_batch(segment),
-            length: limits::RECLAIM_READ_BYTES,
-            continued: false,
+            cursor: Cursor::new(first_batch(segment), limits::RECLAIM_READ_BYTES),
             end: first_batch(segment),
             salvaging: false,
             lost: false,
@@ -106,15 +100,15 @@ impl Scan {
         if self.ended || self.ticket.is_some() || enough {
             return;
         }
-        let room = ground.config.segment_bytes.saturating_sub(self.at.offset) as usize;
-        let (effect, ticket) = ground.tickets.read(self.at, self.length.min(room));
+        let length = self.cursor.length(ground.config.segment_bytes);
+        let (effect, ticket) = ground.tickets.read(self.cursor.at, length);
         self.ticket = Some(ticket);
         out.push(effect);
     }
 
     /// Collects what may live in a piece. Whether the piece fits what came before.
     pub(super) fn take<R: IndexReader>(&mut self, chunk: &Bytes, ground: &Ground<'_, R>) -> bool {
-        let (mut fits, at) = (true, self.at);
+        let (mut fits, at) = (true, self.cursor.at);
         let walked = walk_chunk(chunk, at, &mut |batch| {
             if self.ended || !fits {
                 return;
@@ -137,24 +131,9 @@ impl Scan {
         match walked {
             // How far the piece went into the next segment, and whether that ends in it, is nothing to this one.
             Ok(_) if self.ended => fits,
-            Ok(walked) => {
-                let next = if walked.next.offset < ground.config.segment_bytes {
-                    walked.next
-                } else {
-                    first_batch(walked.next.segment + 1)
-                };
-                self.continued = next.segment == at.segment && (next != at || self.continued);
-                self.at = next;
-                self.length = walked.needs.unwrap_or(limits::RECLAIM_READ_BYTES);
-                let room = ground.config.segment_bytes.saturating_sub(next.offset) as usize;
-                fits && next.segment <= self.segment + 1 && walked.needs.is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(room))
-            }
+            Ok(walked) => self.cursor.follow(walked, ground.config.segment_bytes) && fits && self.cursor.at.segment <= self.segment + 1,
             // What a piece ended before may be the unused tail of its segment.
-            Err(_) if self.continued => {
-                (self.at, self.continued) = (first_batch(self.segment + 1), false);
-                self.length = limits::RECLAIM_READ_BYTES;
-                true
-            }
+            Err(_) if self.cursor.skip_tail() => true,
             Err(fault) => {
                 tracing::error!(%fault, "a segment does not read whole");
                 false

@@ -10,6 +10,7 @@ use margate_net::ids::{LogIndex, Term};
 use margate_net::message::EntryKind;
 
 use super::batch::{BatchFault, BatchHeader, ScannedBatch};
+use super::limits::BATCH_BYTES_MAX;
 use super::record::{RecordBody, ScannedRecord};
 use super::segment::{first_batch, further};
 use crate::types::{Position, ReplicaName};
@@ -19,10 +20,8 @@ use crate::types::{Position, ReplicaName};
 pub struct FetchedChunk {
     /// Its entries, in log order: an index may come again where the log was cut.
     pub entries: Vec<FetchedEntry>,
-    /// The batch to go on from; it may lie in the next segment.
-    pub next: Position,
-    /// The piece was too short for its first batch: read this many bytes.
-    pub needs: Option<usize>,
+    /// How far it could be walked.
+    pub walked: Walked,
 }
 
 /// One entry, as it was written.
@@ -53,6 +52,77 @@ pub enum FetchError {
     },
 }
 
+/// Where a log is read on, piece by piece, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    /// Where the next piece begins.
+    pub at: Position,
+    /// Bytes of a piece, unless its first batch is longer.
+    usual: usize,
+    length: usize,
+    /// Whether `at` follows a batch of the same segment that was read.
+    continued: bool,
+}
+
+impl Cursor {
+    /// To read from a batch on, so many bytes at a time.
+    #[must_use]
+    pub const fn new(at: Position, usual: usize) -> Self {
+        Self {
+            at,
+            usual,
+            length: usual,
+            continued: false,
+        }
+    }
+
+    /// Bytes of the next piece: never past the end of the segment's file.
+    #[must_use]
+    pub fn length(&self, segment_bytes: u32) -> usize {
+        self.length.min(self.room(segment_bytes))
+    }
+
+    /// Goes on behind what was walked. Whether it can: a batch that claims more than its segment has left is damaged, and reading it again
+    /// would never end.
+    #[must_use]
+    pub fn follow(&mut self, walked: Walked, segment_bytes: u32) -> bool {
+        let moved = walked.next != self.at;
+        let within = walked.next.segment == self.at.segment && (moved || self.continued);
+        // A batch that ends with its segment leaves nothing to read behind it.
+        (self.at, self.continued) = if walked.next.offset < segment_bytes {
+            (walked.next, within)
+        } else {
+            (next_segment(walked.next), false)
+        };
+        self.length = walked.needs.unwrap_or(self.usual);
+        walked
+            .needs
+            .is_none_or(|needs| needs <= BATCH_BYTES_MAX.min(self.room(segment_bytes)))
+    }
+
+    /// No sound batch begins here. Whether that may be the unused tail of a segment: then it goes on with the next one.
+    #[must_use]
+    pub fn skip_tail(&mut self) -> bool {
+        let may = self.continued;
+        if may {
+            *self = Self::new(next_segment(self.at), self.usual);
+        }
+        may
+    }
+
+    /// The same batch is read again, this long. Whether that is more than before and can be.
+    #[must_use]
+    pub fn lengthen(&mut self, needs: usize, segment_bytes: u32) -> bool {
+        let more = needs > self.length && needs <= BATCH_BYTES_MAX.min(self.room(segment_bytes));
+        self.length = needs;
+        more
+    }
+
+    fn room(&self, segment_bytes: u32) -> usize {
+        segment_bytes.saturating_sub(self.at.offset) as usize
+    }
+}
+
 /// How far a piece of the log could be walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walked {
@@ -69,11 +139,7 @@ pub struct Walked {
 pub fn entries_in_chunk(chunk: &Bytes, at: Position, name: ReplicaName) -> Result<FetchedChunk, FetchError> {
     let mut entries = Vec::new();
     let walked = walk_chunk(chunk, at, &mut |batch| take_entries(batch, chunk, name, &mut entries))?;
-    Ok(FetchedChunk {
-        entries,
-        next: walked.next,
-        needs: walked.needs,
-    })
+    Ok(FetchedChunk { entries, walked })
 }
 
 /// Shows the batches in a piece of the log that begins with one at `at`.

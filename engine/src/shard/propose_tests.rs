@@ -120,21 +120,11 @@ impl Leader {
     /// Replica 2 answers.
     fn hear(&mut self, kind: PeerMessageKind, index: LogIndex) {
         let context = self.last_context();
+        let term = self.sent.last().map_or(Term(1), |message| message.term);
         let message = PeerMessage {
-            shard: SHARD,
-            from: ReplicaId(2),
-            to: ReplicaId(1),
-            kind,
-            term: self.sent.last().map_or(Term(1), |message| message.term),
-            log_term: Term(0),
             index,
-            commit: LogIndex(0),
-            commit_term: Term(0),
-            reject: false,
-            reject_hint: LogIndex(0),
-            priority: 0,
             context,
-            entries: Vec::new(),
+            ..PeerMessage::bare(SHARD, (ReplicaId(2), ReplicaId(1)), kind, term)
         };
         self.replica.group.step(message).expect("the answer makes sense");
         self.turn();

@@ -111,21 +111,10 @@ fn appends(dice: &mut StdRng) -> PeerBatch {
         data: Bytes::from(noise(dice, 512)),
     };
     let entries = (1..3).map(entry).collect();
+    let (shard, members) = (ShardId(FIRST_FOREIGN_SHARD), (ReplicaId(2), ReplicaId(1)));
     let message = PeerMessage {
-        shard: ShardId(FIRST_FOREIGN_SHARD),
-        from: ReplicaId(2),
-        to: ReplicaId(1),
-        kind: PeerMessageKind::Append,
-        term: Term(1),
-        log_term: Term(0),
-        index: LogIndex(0),
-        commit: LogIndex(0),
-        commit_term: Term(0),
-        reject: false,
-        reject_hint: LogIndex(0),
-        priority: 0,
-        context: Bytes::new(),
         entries,
+        ..PeerMessage::bare(shard, members, PeerMessageKind::Append, Term(1))
     };
     PeerBatch {
         messages: vec![message],

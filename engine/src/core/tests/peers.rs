@@ -193,22 +193,8 @@ impl Driven {
     }
 
     fn message(&self, from: Peer, kind: PeerMessageKind) -> PeerMessage {
-        PeerMessage {
-            shard: ShardId(from.shard),
-            from: self.replica_on(from.shard, from.node),
-            to: self.replica_on(from.shard, 1),
-            kind,
-            term: Term(from.term),
-            log_term: Term(0),
-            index: LogIndex(0),
-            commit: LogIndex(0),
-            commit_term: Term(0),
-            reject: false,
-            reject_hint: LogIndex(0),
-            priority: 0,
-            context: Bytes::new(),
-            entries: Vec::new(),
-        }
+        let members = (self.replica_on(from.shard, from.node), self.replica_on(from.shard, 1));
+        PeerMessage::bare(ShardId(from.shard), members, kind, Term(from.term))
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::support::{World, entry, hard_state, name};
 use crate::log::batch::BatchFault;
-use crate::log::fetch::{FetchError, entries_in_chunk, salvage_batch};
+use crate::log::fetch::{Cursor, FetchError, Walked, entries_in_chunk, salvage_batch};
 use crate::log::segment::first_batch;
 use crate::types::Position;
 
@@ -36,7 +36,7 @@ fn a_piece_gives_one_replicas_entries_as_slices_of_itself() {
     let fetched = entries_in_chunk(&piece, first_batch(1), name(1, 1)).expect("sound");
     assert_eq!(fetched.entries.iter().map(|entry| entry.index.0).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(
-        (fetched.next, fetched.needs),
+        (fetched.walked.next, fetched.walked.needs),
         (
             Position {
                 segment: 1,
@@ -58,7 +58,7 @@ fn the_unused_tail_leads_to_the_next_segment() {
     let piece = chunk(&world, first_batch(1), 5 * 4_096);
     let fetched = entries_in_chunk(&piece, first_batch(1), name(2, 1)).expect("sound");
     assert_eq!(fetched.entries.last().map(|entry| entry.index), Some(LogIndex(4)));
-    assert_eq!(fetched.next, first_batch(2));
+    assert_eq!(fetched.walked.next, first_batch(2));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_piece_too_short_says_how_much_it_needs() {
     let world = world();
     let fetched = entries_in_chunk(&chunk(&world, first_batch(2), 4_096), first_batch(2), name(1, 1)).expect("cut");
     assert_eq!(
-        (fetched.entries.len(), fetched.next, fetched.needs),
+        (fetched.entries.len(), fetched.walked.next, fetched.walked.needs),
         (0, first_batch(2), Some(2 * 4_096))
     );
     let fetched = entries_in_chunk(&chunk(&world, first_batch(2), 8_192), first_batch(2), name(1, 1)).expect("whole");
@@ -154,4 +154,29 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn behind_a_full_segment_comes_the_next() {
+    let at = |offset| Position { segment: 3, offset };
+    let walk = |from, next| {
+        let mut cursor = Cursor::new(at(from), 4_096);
+        let possible = cursor.follow(Walked { next, needs: None }, 1 << 16);
+        (possible, cursor.at, cursor.skip_tail())
+    };
+    assert_eq!(walk(0x1000, at(0xF000)), (true, at(0xF000), true));
+    assert_eq!(walk(0x1000, at(0x1_0000)), (true, first_batch(4), false));
+    assert_eq!(walk(0x1000, first_batch(4)), (true, first_batch(4), false));
+}
+
+#[test]
+fn a_first_batch_longer_than_a_piece_is_no_batch_that_was_read() {
+    let mut cursor = Cursor::new(first_batch(3), 4_096);
+    let cut = |needs| Walked {
+        next: first_batch(3),
+        needs: Some(needs),
+    };
+    assert!(cursor.follow(cut(8_192), 1 << 16));
+    assert_eq!((cursor.length(1 << 16), cursor.skip_tail()), (8_192, false));
+    assert!(!cursor.follow(cut(1 << 16), 1 << 16), "its segment has less left");
 }
