@@ -50,6 +50,8 @@ pub enum Bug {
     HeartbeatStepped,
     /// A start takes records of a former space, and of a replica that has ended.
     OldRecordsReplayed,
+    /// Reclaim frees a segment unread though a row points into it.
+    RowForgotten,
     /// Refusals that reveal state are answered at once.
     RefusalUnproven,
     /// A replica is told that it is no member by one that may not have heard of it yet.
@@ -72,7 +74,7 @@ pub struct Planted(Option<Bug>);
 
 impl Bug {
     /// All of them, in the order they are reported.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AckBeforeFlush,
         Self::VoteNotPersisted,
         Self::ReadUnconfirmed,
@@ -87,6 +89,7 @@ impl Bug {
         Self::ClocksBeyondBound,
         Self::CheckpointForgotten,
         Self::DeleteForgotten,
+        Self::RowForgotten,
         Self::RelocationAsNewer,
         Self::ImageAcknowledgedEarly,
         Self::TornTakenForDamage,
@@ -113,6 +116,7 @@ impl Bug {
             Self::CheckpointForgotten => "checkpoint-forgotten",
             Self::ClocksBeyondBound => "clocks-beyond-bound",
             Self::DeleteForgotten => "delete-forgotten",
+            Self::RowForgotten => "row-forgotten",
             Self::ImageAcknowledgedEarly => "image-acknowledged-early",
             Self::DamageTakenForTorn => "damage-taken-for-torn",
             Self::IndexAheadOfCommit => "index-ahead-of-commit",
@@ -171,6 +175,11 @@ impl Planted {
 
     pub(crate) fn relocation_as_newer(self) -> bool {
         self.0 == Some(Bug::RelocationAsNewer)
+    }
+
+    /// Rows that point into a segment and are not seen.
+    pub(crate) fn rows_forgotten(self) -> u64 {
+        u64::from(self.0 == Some(Bug::RowForgotten))
     }
 
     pub(crate) fn clocks_beyond_bound(self) -> bool {

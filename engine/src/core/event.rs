@@ -5,6 +5,7 @@ use margate_net::codec::ReceivedRequest;
 use margate_net::ids::{CoreId, Incarnation, NodeId};
 use margate_net::message::{MemberMessage, PeerBatch, Reply};
 
+use crate::index::churn::Churn;
 use crate::index::error::IndexError;
 use crate::index::store::Generation;
 use crate::log::flush::Flush;
@@ -68,6 +69,8 @@ pub enum Event {
     IndexDone {
         /// Its number.
         generation: u64,
+        /// How it moved rows.
+        churn: Churn,
     },
     /// The batch handed to the disk is durable.
     Flushed {

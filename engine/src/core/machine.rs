@@ -16,6 +16,7 @@ use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
 use super::generations::{Contribution, Generations, Positions};
 use super::laggards::Laggards;
+use super::ledger::Ledger;
 use super::members::{Nursery, Transferred, Transfers};
 use super::peers::Peers;
 use super::reclaim::{Ground, Reclaim, Reclaimed};
@@ -97,6 +98,7 @@ pub struct Core<R: IndexReader> {
     pub(super) index: Index<R>,
     pub(super) generations: Generations,
     pub(super) positions: Positions,
+    pub(super) ledger: Ledger,
     pub(super) running: BTreeMap<ShardId, Running>,
     pub(super) damaged: BTreeMap<ShardId, ReplicaMarks>,
     pub(super) suspects: BTreeMap<ShardId, Contribution>,
@@ -155,7 +157,7 @@ impl<R: IndexReader> Core<R> {
     /// A core as replay left it.
     #[must_use]
     pub fn new(parts: CoreParts<R>) -> Self {
-        let (node, last_end) = (parts.log_config.node, parts.log.pushed());
+        let (node, last_end, goes_on_in) = (parts.log_config.node, parts.log.pushed(), parts.log.position().segment);
         let running = parts
             .replicas
             .into_iter()
@@ -168,6 +170,7 @@ impl<R: IndexReader> Core<R> {
             index: parts.index,
             generations: parts.generations,
             positions: parts.positions,
+            ledger: Ledger::new(goes_on_in),
             running: running.collect(),
             damaged: parts.damaged.into_iter().map(|marks| (marks.name.shard, marks)).collect(),
             suspects: parts.suspects.into_iter().map(|one| (one.marks.name.shard, one)).collect(),
@@ -203,7 +206,10 @@ impl<R: IndexReader> Core<R> {
     pub fn handle(&mut self, moment: Moment, event: Event, out: &mut Effects) -> Result<(), Halt> {
         match event {
             Event::DiskFree { bytes } => self.disk_measured(bytes),
-            Event::IndexDone { generation } => self.generations.done(generation, &mut self.index)?,
+            Event::IndexDone { generation, churn } => {
+                self.ledger.committed(&churn);
+                self.generations.done(generation, &mut self.index)?;
+            }
             Event::Flushed { sequence } => self.flushed(moment, sequence, out)?,
             Event::Member { from, message } => self.member(moment, from, message, out)?,
             Event::Peer { from, incarnation, batch } => {
@@ -503,6 +509,7 @@ impl<R: IndexReader> Core<R> {
             index: &mut self.index,
             running: &mut self.running,
             generations: &mut self.generations,
+            ledger: &mut self.ledger,
             copies: &mut self.copies,
             repairs: &mut self.repairs,
             tickets: &mut self.tickets,

@@ -16,6 +16,7 @@
 //! - [`durability`]: what waits for which flush.
 //! - [`peers`]: messages grouped by core, with rounds.
 //! - [`values`]: values for answers: cache, then reads from the log.
+//! - `ledger`: what lives in each segment written since the start.
 //! - [`laggards`]: old entries for members that lag.
 //! - [`generations`]: when the overlay goes to the index, and with which marks.
 //! - `members`: admission of members, images sent and taken; `offers`: which images begin. `copies`: records of copies under way.
@@ -36,6 +37,7 @@ pub mod durability;
 pub mod event;
 pub mod generations;
 pub mod laggards;
+mod ledger;
 pub mod machine;
 mod members;
 mod mending;

@@ -54,9 +54,12 @@ impl<R: IndexReader> Core<R> {
                 progress.now.into_iter().for_each(|message| self.peers.send(message));
             }
             replica.serve_under_tenure(moment.now);
-            if let Err(fault) = replica.apply(moment.now, &mut self.index, &mut self.values, &mut answers) {
-                tracing::error!(name = %replica.name(), %fault, "a committed entry makes no sense: this replica is stopped");
-                unfit.push(replica.name().shard);
+            match replica.apply(moment.now, &mut self.index, &mut self.values, &mut answers) {
+                Ok(deleted_in) => deleted_in.into_iter().for_each(|segment| self.ledger.deleted(segment)),
+                Err(fault) => {
+                    tracing::error!(name = %replica.name(), %fault, "a committed entry makes no sense: this replica is stopped");
+                    unfit.push(replica.name().shard);
+                }
             }
             let (shard, state) = (replica.name().shard, replica.state());
             if running.homes_of != Some(state.member_epoch) {
@@ -143,6 +146,7 @@ impl<R: IndexReader> Core<R> {
                     .group
                     .place(placed.index, placed.term, Place { data: placed.data, batch });
                 self.positions.note(placed.name, placed.index, placed.batch);
+                self.ledger.wrote(placed.data.segment, placed.name, placed.index);
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   idle ─(log longer than what lives deserves)─► scanning ─► settling ─► closing ─► releasing ─► idle
-//!                                                 copies      index       checkpoints  the file is
-//!                                                 queued      durable     durable      used again or deleted
+//!     │                                           copies  ▲   index       checkpoints  the file is
+//!     └─(nothing lives in the segment: `ledger`)──queued──┘   durable     durable      used again or deleted
 //! ```
 //! Invariants: only a segment that replay no longer needs is begun, so its entries are applied and durable in the index;
 //! whether an effect lives is looked up in the turn that queues its copy, and the copy is in the next batch (so in the log a
@@ -31,10 +31,11 @@ use super::copies::Copies;
 use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
+use super::ledger::Ledger;
 use super::machine::Running;
 use super::pace::{Barren, is_due};
 use super::repair::Repairs;
-use super::scanning::Scan;
+use super::scanning::{Scan, settle};
 use super::sweep::Sweep;
 use super::values::{Tickets, Values};
 use crate::index::error::IndexError;
@@ -52,6 +53,7 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) index: &'a mut Index<R>,
     pub(super) running: &'a mut BTreeMap<ShardId, Running>,
     pub(super) generations: &'a mut Generations,
+    pub(super) ledger: &'a mut Ledger,
     pub(super) copies: &'a mut Copies,
     pub(super) repairs: &'a mut Repairs,
     pub(super) tickets: &'a mut Tickets,
@@ -69,6 +71,8 @@ pub(super) struct Ground<'a, R: IndexReader> {
 pub struct Reclaimed {
     /// Segments that came free.
     pub segments: u64,
+    /// Of them, those that nobody had to read.
+    pub unread: u64,
     /// Values copied.
     pub values: u64,
     /// Bytes of them.
@@ -262,13 +266,22 @@ impl Reclaim {
             }
             return Ok(());
         }
-        (self.state, self.copied) = (State::Scanning(Scan::new(segment)), 0);
+        self.copied = 0;
+        self.state = match ground.ledger.dead(segment, ground.planted.rows_forgotten()) {
+            Some(last) => {
+                self.done.unread += 1;
+                let generation = settle(last, ground.running, ground.generations);
+                State::Settling { generation }
+            }
+            None => State::Scanning(Scan::new(segment)),
+        };
         Ok(())
     }
 
     fn release<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) -> Result<(), IndexError> {
         let from = ground.log.oldest_segment();
         let to = ground.log.release_oldest();
+        ground.ledger.released(from);
         out.push(match to {
             Some(to) => Effect::RecycleSegment { from, to },
             None => Effect::DeleteSegment { number: from },

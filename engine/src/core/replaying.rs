@@ -331,7 +331,8 @@ impl Replaying {
             let applied = match convert::entry_kind(&entry) {
                 Some(EntryKind::Membership) => apply_change(&mut self.state, &entry.data).map(|_| ()),
                 Some(EntryKind::Normal) | None => {
-                    apply_entry(&mut self.state, &owned, (&entry.data, place.data), index, None::<&mut NoCache>)
+                    // What is from before the start is read again by reclaim, so nobody asks for deletes.
+                    apply_entry(&mut self.state, &owned, (&entry.data, place.data), index, None::<&mut NoCache>).map(|_| ())
                 }
             };
             if let Err(fault) = applied {

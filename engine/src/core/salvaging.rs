@@ -62,7 +62,7 @@ impl Scan {
                 done.damaged += lost;
                 self.lost = true;
             }
-            self.collect((record, *sound), chunk, ground);
+            self.collect(record, chunk, ground);
         }
         let at = self.cursor.at;
         tracing::warn!(segment = self.segment, %at, "a batch is damaged: what lives in it is copied or mended before its segment goes");

@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use margate_net::ids::{LogIndex, Space, Version};
+use margate_net::ids::{ShardId, Space, Version};
 
 use super::copies::{Copied, CopiedRow, Copies, Purpose};
 use super::event::{Effects, ReadTicket};
+use super::generations::Generations;
+use super::ledger::LastEntries;
+use super::machine::Running;
 use super::pace::{Budget, budget, fits_ahead};
 use super::reclaim::{Ground, Reclaimed};
 use crate::index::error::IndexError;
@@ -43,7 +46,7 @@ pub(super) struct Scan {
     /// How much of them there should be: what the last turn might have looked at.
     ahead: Budget,
     /// The last entry of each replica in the segment.
-    last: BTreeMap<ReplicaName, LogIndex>,
+    last: LastEntries,
 }
 
 /// An effect that may live.
@@ -125,7 +128,7 @@ impl Scan {
             self.ended = batch.position.segment != self.segment;
             if fits && !self.ended {
                 self.end = further(batch.position, batch.padded).unwrap_or(batch.position);
-                batch.records().for_each(|record| self.collect((&record, true), chunk, ground));
+                batch.records().for_each(|record| self.collect(&record, chunk, ground));
             }
         });
         match walked {
@@ -142,7 +145,7 @@ impl Scan {
     }
 
     /// Collects what may live in a record, of one that does not match its checksum only what does by itself.
-    pub(super) fn collect<R: IndexReader>(&mut self, (record, whole): (&ScannedRecord<'_>, bool), chunk: &Bytes, ground: &Ground<'_, R>) {
+    pub(super) fn collect<R: IndexReader>(&mut self, record: &ScannedRecord<'_>, chunk: &Bytes, ground: &Ground<'_, R>) {
         let Some(replica) = ground.running.get(&record.name.shard).map(|running| &running.replica) else {
             return;
         };
@@ -159,9 +162,7 @@ impl Scan {
             } => match replica.group().term_at(index) {
                 Some(known) if known == term => {
                     let last = self.last.entry(record.name).or_default();
-                    // What rots may be the index itself.
-                    let known = if whole { index } else { index.min(replica.applied()) };
-                    *last = known.max(*last);
+                    *last = index.max(*last);
                     (data, data_position, false)
                 }
                 // Its term is forgotten, but what the index points to still lives.
@@ -243,18 +244,25 @@ impl Scan {
         Ok(copied)
     }
 
-    /// All copies are durable and pointed to. The generation that holds all of it, and what raft may no longer ask for.
+    /// All copies are durable and pointed to: see [`settle`].
     pub(super) fn settle<R: IndexReader>(&self, ground: &mut Ground<'_, R>) -> u64 {
-        for (name, last) in &self.last {
-            if let Some(running) = ground.running.get_mut(&name.shard)
-                && running.replica.name() == *name
-            {
-                running.replica.group.truncate(*last);
-            }
-        }
-        ground.generations.hurry();
-        ground.generations.next_frozen()
+        settle(&self.last, ground.running, ground.generations)
     }
+}
+
+/// A segment with these last entries may go: raft may no longer ask for them. The generation that says so.
+pub(super) fn settle(last: &LastEntries, running: &mut BTreeMap<ShardId, Running>, generations: &mut Generations) -> u64 {
+    for (name, last) in last {
+        if let Some(running) = running.get_mut(&name.shard)
+            && running.replica.name() == *name
+        {
+            // All that lives of the segment is applied. What is above was replaced, or its number has rotted.
+            let last = running.replica.applied().min(*last);
+            running.replica.group.truncate(last);
+        }
+    }
+    generations.hurry();
+    generations.next_frozen()
 }
 
 impl Candidate {

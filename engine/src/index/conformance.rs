@@ -29,7 +29,7 @@ pub(crate) fn row(version: u32) -> Row {
     Row {
         version: Version(version.into()),
         position: Position {
-            segment: 1,
+            segment: 1 + version % 4,
             offset: version,
         },
         // Never more than a value may have.

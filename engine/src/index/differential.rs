@@ -219,7 +219,7 @@ impl<S: TestStore> Pair<S> {
         };
         let from = match held {
             Some(held) if !stale => held.position,
-            Some(_) | None => Position { segment: 3, offset },
+            Some(_) | None => Position { segment: 9, offset },
         };
         let moved = self
             .running()
@@ -269,13 +269,15 @@ impl<S: TestStore> Pair<S> {
         let Some((mut moment, generation)) = self.frozen.take() else {
             return;
         };
-        self.running().1.commit(&generation).expect("room");
+        let churn = self.running().1.commit(&generation).expect("room");
         self.compare_everything();
         self.running().0.committed().expect("a healthy store");
         self.committing.clear();
         let kept = |key: &Key| !generation.cleared.contains(&Space(key.0));
         moment.live.retain(|key, _| kept(key));
         self.now.live.retain(|key, _| kept(key) || self.active.contains_key(key));
+        let moved: Vec<_> = churn.iter().filter(|(_, rows)| *rows != 0).collect();
+        assert_eq!(moved, moves(&self.durable.live, &moment.live));
         self.durable = moment;
     }
 
@@ -341,6 +343,14 @@ impl<S: TestStore> Pair<S> {
             .expect("a healthy store");
         assert_eq!(found, expected, "{direction:?} {low:?} {high:?}");
     }
+}
+
+/// Rows that point to each segment, more or fewer than before; counted anew.
+fn moves(before: &BTreeMap<Key, Row>, after: &BTreeMap<Key, Row>) -> Vec<(u32, i64)> {
+    let mut moved: BTreeMap<u32, i64> = BTreeMap::new();
+    before.values().for_each(|row| *moved.entry(row.position.segment).or_default() -= 1);
+    after.values().for_each(|row| *moved.entry(row.position.segment).or_default() += 1);
+    moved.into_iter().filter(|(_, rows)| *rows != 0).collect()
 }
 
 /// Compares what one committed generation holds, its log bytes counted anew.

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use margate_net::ids::{LogIndex, Space};
 use margate_net::message::Direction;
 
+use super::churn::Churn;
 use super::error::IndexError;
 use super::live_bytes::LiveBytes;
 use super::row::{ROW_BYTES, Row, SPACE_BYTES, Slot, index_key, space_bounds, split_index_key, user_key};
@@ -94,8 +95,8 @@ impl MemoryStore {
         shared.begun = Some(generation.clone());
     }
 
-    /// Makes the commit that was begun durable and visible. Returns its generation; `None` if a crash came first.
-    pub fn finish(&self) -> Option<u64> {
+    /// Makes the commit that was begun durable and visible. Returns its generation and how it moved rows; `None` if a crash came first.
+    pub fn finish(&self) -> Option<(u64, Churn)> {
         let mut shared = self.0.borrow_mut();
         let generation = shared.begun.take()?;
         if shared.former.len() == FORMER_MAX {
@@ -103,8 +104,8 @@ impl MemoryStore {
         }
         let former = Rc::clone(&shared.committed);
         shared.former.push_back(former);
-        Rc::make_mut(&mut shared.committed).absorb(&generation);
-        Some(generation.number)
+        let churn = Rc::make_mut(&mut shared.committed).absorb(&generation);
+        Some((generation.number, churn))
     }
 
     /// The process died: a commit that was begun and not finished is lost. Make new readers and writers afterwards.
@@ -128,16 +129,23 @@ impl MemoryStore {
 }
 
 impl Tables {
-    fn absorb(&mut self, generation: &Generation) {
+    fn absorb(&mut self, generation: &Generation) -> Churn {
+        let mut churn = Churn::default();
         for (space, key, slot) in generation.rows.iter() {
             let old = match slot {
                 Slot::Put(row) => self.rows.insert(index_key(space, key), *row),
                 Slot::Deleted(_) => self.rows.remove(&index_key(space, key)),
             };
-            old.iter().for_each(|old| self.live.lose(key.len(), old));
-            slot.row().iter().for_each(|row| self.live.gain(key.len(), row));
+            if let Some(old) = &old {
+                self.live.lose(key.len(), old);
+                churn.lose(old);
+            }
+            if let Some(row) = &slot.row() {
+                self.live.gain(key.len(), row);
+                churn.gain(row);
+            }
         }
-        self.clear(&generation.cleared);
+        self.clear(&generation.cleared, &mut churn);
         self.core = Some(generation.core);
         self.replicas
             .extend(generation.replicas.iter().map(|marks| (marks.name, marks.clone())));
@@ -147,14 +155,16 @@ impl Tables {
             let gone = (marks.name, LogIndex(0))..=(marks.name, marks.truncated);
             self.positions.extract_if(gone, |_, _| true).for_each(drop);
         }
+        churn
     }
 
     /// Deletes rows of spaces, up to the limit of one commit.
-    fn clear(&mut self, spaces: &[Space]) {
+    fn clear(&mut self, spaces: &[Space], churn: &mut Churn) {
         let mut left = CLEARED_ROWS_MAX;
         for space in spaces {
             for (key, row) in self.rows.extract_if(space_bounds(*space, b"", b""), |_, _| true).take(left) {
                 self.live.lose(key.len() - SPACE_BYTES, &row);
+                churn.lose(&row);
                 left -= 1;
             }
         }
@@ -231,10 +241,10 @@ impl IndexReader for MemoryReader {
 }
 
 impl IndexWriter for MemoryWriter {
-    fn commit(&mut self, generation: &Generation) -> Result<(), IndexError> {
+    fn commit(&mut self, generation: &Generation) -> Result<Churn, IndexError> {
         self.0.begin(generation);
-        self.0.finish();
-        Ok(())
+        let finished = self.0.finish();
+        Ok(finished.expect("nothing comes between").1)
     }
 }
 
@@ -272,7 +282,7 @@ mod tests {
         store.crash();
         assert_eq!(store.finish(), None);
         store.begin(&generation(1, &[(b"k", put(2))]));
-        assert_eq!(store.finish(), Some(1));
+        assert_eq!(store.finish().map(|(generation, _)| generation), Some(1));
         let row = store.reader().get(conformance::SPACE, b"k").expect("memory");
         assert_eq!(row.map(Slot::Put), Some(put(2)));
     }

@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`row`] is what stands behind a key, [`overlay`] holds the newest ones in memory,
 //! [`store`] is what a durable store must do, [`marks`] are the bytes that tell where replay begins, [`live_bytes`] how
-//! much log the rows need, [`memory`] is the simulator's store, [`view`] puts the layers together, [`error`] says what
+//! much log the rows need, [`churn`] where in it, [`memory`] is the simulator's store, [`view`] puts the layers together, [`error`] says what
 //! goes wrong.
 //!
 //! Writing is write-if-newer over memory alone: no store is asked at apply. It rests on two facts: inside a
@@ -17,6 +17,7 @@
 //! Not here, on purpose: values (they stay in the log), effects that are not applied yet (the resolver's
 //! pending overlay), files and threads (`runtime`), when to commit (the core).
 
+pub mod churn;
 pub mod error;
 pub mod live_bytes;
 pub mod marks;
@@ -34,6 +35,7 @@ mod conformance_upkeep;
 #[cfg(test)]
 pub(crate) mod differential;
 
+pub use churn::Churn;
 pub use error::IndexError;
 pub use memory::{MemoryReader, MemoryStore, MemoryWriter};
 pub use overlay::Overlay;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use margate_net::ids::{LogIndex, Space, Term};
 use margate_net::message::Direction;
 
+use super::churn::Churn;
 use super::error::IndexError;
 use super::overlay::Overlay;
 use super::row::Row;
@@ -90,14 +91,14 @@ pub trait IndexReader {
 /// Makes generations durable.
 pub trait IndexWriter {
     /// Commits rows, marks, positions and deletions in one transaction, durable on return; on an error nothing of it is
-    /// visible.
+    /// visible. Returns how it moved rows in the log.
     ///
     /// # Errors
     /// When the store is full, fails, or a mark is over its limit.
     ///
     /// # Panics
     /// When the marks lie about the contents: see [`Generation::assert_follows`].
-    fn commit(&mut self, generation: &Generation) -> Result<(), IndexError>;
+    fn commit(&mut self, generation: &Generation) -> Result<Churn, IndexError>;
 }
 
 /// What a whole core knows of its index.

@@ -261,9 +261,9 @@ fn spawn_threads_results(hands: &Hands) {
     glommio::spawn_local(async move {
         while let Ok(outcome) = outcomes.recv_async().await {
             match outcome {
-                Ok(generation) => {
+                Ok((generation, churn)) => {
                     witness.committed();
-                    shared.push(Event::IndexDone { generation });
+                    shared.push(Event::IndexDone { generation, churn });
                 }
                 Err(error) => return shared.fail(CoreFailure::IndexCommit(error)),
             }

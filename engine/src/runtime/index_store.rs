@@ -16,8 +16,8 @@ use super::index_reader::{HeedReader, decode_row};
 use super::segments::is_no_space;
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
 use crate::index::marks::{self, CORE_KEY, IDENTITY_KEY, Identity};
-use crate::index::row::{Slot, index_key_into, space_bounds, user_key};
-use crate::index::{CoreMarks, Generation, IndexError, IndexReader, IndexWriter, Overlay};
+use crate::index::row::{Row, Slot, index_key_into, space_bounds, user_key};
+use crate::index::{Churn, CoreMarks, Generation, IndexError, IndexReader, IndexWriter, Overlay};
 use crate::limits::CLEARED_ROWS_MAX;
 
 /// Bytes of a core's map unless configured: sparse, so only used pages cost disk; far above what one core's keys need.
@@ -43,6 +43,13 @@ pub struct HeedWriter {
     committed: Option<CoreMarks>,
     live: LiveBytes,
     growth: Growth,
+}
+
+/// What a commit changes of the rows' number and weight.
+#[derive(Debug)]
+struct Count {
+    live: LiveBytes,
+    churn: Churn,
 }
 
 /// The databases of an environment.
@@ -165,17 +172,20 @@ impl HeedWriter {
         self.growth.reserve(&self.env, used, generation)
     }
 
-    /// Writes everything; returns the live bytes there are then.
-    fn write(&self, txn: &mut RwTxn<'_>, generation: &Generation) -> Result<LiveBytes, IndexError> {
-        let mut live = self.live;
-        self.write_rows(txn, &generation.rows, &mut live)?;
-        self.clear(txn, &generation.cleared, &mut live)?;
-        self.write_marks(txn, generation, live)?;
+    /// Writes everything.
+    fn write(&self, txn: &mut RwTxn<'_>, generation: &Generation) -> Result<Count, IndexError> {
+        let mut count = Count {
+            live: self.live,
+            churn: Churn::default(),
+        };
+        self.write_rows(txn, &generation.rows, &mut count)?;
+        self.clear(txn, &generation.cleared, &mut count)?;
+        self.write_marks(txn, generation, count.live)?;
         self.write_positions(txn, generation).map_err(failed("writing positions"))?;
-        Ok(live)
+        Ok(count)
     }
 
-    fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, live: &mut LiveBytes) -> Result<(), IndexError> {
+    fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, count: &mut Count) -> Result<(), IndexError> {
         let (latest, doing) = (self.tables.latest, failed("writing rows"));
         let mut index_key = Vec::new();
         for (space, key, slot) in rows.iter() {
@@ -185,14 +195,14 @@ impl HeedWriter {
                     let bytes = row.encode();
                     // A new key costs one descent of the tree, only an overwrite a second one, by a path just walked.
                     if let Some(old) = latest.get_or_put(txn, &index_key, &bytes).map_err(&doing)? {
-                        live.lose(key.len(), &decode_row(space, old)?);
+                        count.lose(key.len(), &decode_row(space, old)?);
                         latest.put(txn, &index_key, &bytes).map_err(&doing)?;
                     }
-                    live.gain(key.len(), row);
+                    count.gain(key.len(), row);
                 }
                 Slot::Deleted(_) => {
                     if let Some(old) = latest.get(txn, &index_key).map_err(&doing)? {
-                        live.lose(key.len(), &decode_row(space, old)?);
+                        count.lose(key.len(), &decode_row(space, old)?);
                         latest.delete(txn, &index_key).map_err(&doing)?;
                     }
                 }
@@ -202,7 +212,7 @@ impl HeedWriter {
     }
 
     /// Deletes rows of spaces nobody owns, up to the limit of one commit.
-    fn clear(&self, txn: &mut RwTxn<'_>, spaces: &[Space], live: &mut LiveBytes) -> Result<(), IndexError> {
+    fn clear(&self, txn: &mut RwTxn<'_>, spaces: &[Space], count: &mut Count) -> Result<(), IndexError> {
         let doing = failed("clearing a space");
         let mut left = CLEARED_ROWS_MAX;
         for space in spaces {
@@ -211,7 +221,7 @@ impl HeedWriter {
             let mut last = None;
             for entry in self.tables.latest.range(txn, &range).map_err(&doing)?.take(left) {
                 let (key, row) = entry.map_err(&doing)?;
-                live.lose(user_key(key).map_or(0, <[u8]>::len), &decode_row(*space, row)?);
+                count.lose(user_key(key).map_or(0, <[u8]>::len), &decode_row(*space, row)?);
                 last = Some(key);
             }
             let Some(last) = last.map(<[u8]>::to_vec) else { continue };
@@ -263,17 +273,29 @@ impl HeedWriter {
     }
 }
 
+impl Count {
+    fn gain(&mut self, key_len: usize, row: &Row) {
+        self.live.gain(key_len, row);
+        self.churn.gain(row);
+    }
+
+    fn lose(&mut self, key_len: usize, row: &Row) {
+        self.live.lose(key_len, row);
+        self.churn.lose(row);
+    }
+}
+
 impl IndexWriter for HeedWriter {
-    fn commit(&mut self, generation: &Generation) -> Result<(), IndexError> {
+    fn commit(&mut self, generation: &Generation) -> Result<Churn, IndexError> {
         generation.assert_follows(self.committed.as_ref());
         let env = self.env.clone();
         let mut txn = env.write_txn().map_err(failed("beginning a commit"))?;
         self.make_room(&txn, generation)?;
         let written = self.write(&mut txn, generation);
-        let committed = written.and_then(|live| txn.commit().map(|()| live).map_err(failed("committing")));
-        self.live = committed.map_err(|error| self.explain(error))?;
-        self.committed = Some(generation.core);
-        Ok(())
+        let committed = written.and_then(|count| txn.commit().map(|()| count).map_err(failed("committing")));
+        let count = committed.map_err(|error| self.explain(error))?;
+        (self.live, self.committed) = (count.live, Some(generation.core));
+        Ok(count.churn)
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::index_store::HeedWriter;
-use crate::index::{Generation, IndexError, IndexWriter};
+use crate::index::{Churn, Generation, IndexError, IndexWriter};
 
 /// Generations waiting, and outcomes waiting: one commit is in flight, so neither ever needs more.
 const QUEUE: usize = 1;
@@ -23,8 +23,8 @@ const RETIRE_AFTER: Duration = Duration::from_millis(50);
 /// Time between tries to commit to a store that is full.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// What became of a commit: its generation's number, or why there is none.
-pub type CommitOutcome = Result<u64, IndexError>;
+/// What became of a commit: its generation's number and how it moved rows, or why there is none.
+pub type CommitOutcome = Result<(u64, Churn), IndexError>;
 
 /// A core's index thread; dropping it finishes the commits it was given.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ fn serve(mut writer: HeedWriter, incoming: &Receiver<Generation>, outgoing: &Sen
 fn commit_patiently(writer: &mut HeedWriter, generation: &Generation, incoming: &Receiver<Generation>) -> CommitOutcome {
     loop {
         match writer.commit(generation) {
-            Ok(()) => return Ok(generation.number),
+            Ok(churn) => return Ok((generation.number, churn)),
             Err(error) if error.pauses_commits() && !incoming.is_disconnected() => {
                 tracing::error!(%error, generation = generation.number, "the index takes no more; trying again");
                 thread::sleep(FULL_RETRY);

@@ -35,7 +35,7 @@ fn a_core_awaits_its_commits() {
         for number in 1..=20_u32 {
             thread.commit(generation(number.into(), &[(b"k", put(number))]));
             let outcome = thread.outcomes().recv_async().await.expect("the thread lives");
-            assert_eq!(outcome.expect("room"), u64::from(number));
+            assert_eq!(outcome.expect("room").0, u64::from(number));
             reader.refresh().expect("a healthy environment");
             let row = reader.get(SPACE, b"k").expect("a healthy environment");
             assert_eq!(row.map(Slot::Put), Some(put(number)));
@@ -71,7 +71,7 @@ fn a_full_index_is_waited_out_and_ends_with_the_thread() {
         let slots: Vec<_> = keys.iter().map(|key| (&key[..], put(number))).collect();
         thread.commit(generation(number.into(), &slots));
         match thread.outcomes().recv_timeout(Duration::from_millis(500)) {
-            Ok(outcome) => committed = outcome.expect("room"),
+            Ok(outcome) => committed = outcome.expect("room").0,
             // It waits for room; it must not say so as a failure, which would stop the node.
             Err(_) => break,
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::directory::sync_folder;
 use super::index_verdict::Verdict;
 use super::probation::OnTrial;
-use crate::index::{Generation, IndexError, IndexReader, IndexWriter};
+use crate::index::{Churn, Generation, IndexError, IndexReader, IndexWriter};
 
 /// What a failed start counts.
 const FAILED: u8 = 3;
@@ -162,9 +162,10 @@ impl OnTrial for IndexTrial {
 }
 
 impl<W: IndexWriter> IndexWriter for Watched<'_, W> {
-    fn commit(&mut self, generation: &Generation) -> Result<(), IndexError> {
-        self.writer.commit(generation)?;
-        self.trial.reached(generation.number).map_err(uncounted)
+    fn commit(&mut self, generation: &Generation) -> Result<Churn, IndexError> {
+        let churn = self.writer.commit(generation)?;
+        self.trial.reached(generation.number).map_err(uncounted)?;
+        Ok(churn)
     }
 }
 

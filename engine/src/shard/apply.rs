@@ -65,7 +65,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Applies what is committed, while the overlay has room; answers whoever waits for it.
+    /// Applies what is committed, while the overlay has room; answers whoever waits for it. Returns the segments of this log in which
+    /// the deletes among it stand, in order.
     ///
     /// # Errors
     /// [`ApplyFault`]: a committed entry makes no sense; this replica must not go on.
@@ -75,8 +76,8 @@ impl Replica {
         index: &mut Index<R>,
         values: &mut impl AppliedValues,
         out: &mut Vec<Answer>,
-    ) -> Result<(), ApplyFault> {
-        let before = self.applied;
+    ) -> Result<Vec<u32>, ApplyFault> {
+        let (before, mut deleted_in) = (self.applied, Vec::new());
         while index.active_bytes() < limits::OVERLAY_BYTES_MAX
             && let Some(entry) = self.backlog.pop_front()
         {
@@ -87,7 +88,10 @@ impl Replica {
                 EntryKind::Normal => {
                     let values = self.leads().then_some(&mut *values);
                     let owned = self.owned();
-                    apply_entry(&mut self.state, &owned, (&data, place), index, values)?;
+                    let deletes = apply_entry(&mut self.state, &owned, (&data, place), index, values)?;
+                    if deletes && deleted_in.last() != Some(&place.segment) {
+                        deleted_in.push(place.segment);
+                    }
                 }
                 EntryKind::Membership => {
                     if let Some(raft) = apply_change(&mut self.state, &data)? {
@@ -105,7 +109,7 @@ impl Replica {
             self.group.applied(self.applied);
             self.version_next = self.version_next.max(self.state.version_high.next());
         }
-        Ok(())
+        Ok(deleted_in)
     }
 
     fn answer_applied(&mut self, at: LogIndex, out: &mut Vec<Answer>) {
@@ -118,7 +122,8 @@ impl Replica {
     }
 }
 
-/// Applies one entry's effects to a shard's state and rows. `place` is where the entry's data stand in this log.
+/// Applies one entry's effects to a shard's state and rows. `place` is where the entry's data stand in this log. Whether there are
+/// deletes among them.
 ///
 /// # Errors
 /// [`ApplyFault`]: the entry may not follow this state; nothing of it was applied.
@@ -128,14 +133,16 @@ pub fn apply_entry<R: IndexReader>(
     (data, place): (&Bytes, Position),
     index: &mut Index<R>,
     mut values: Option<&mut impl AppliedValues>,
-) -> Result<(), ApplyFault> {
+) -> Result<bool, ApplyFault> {
     if data.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let entry = EntryData::parse(data)?;
     check_effects(&entry, state)?;
+    let mut deletes = false;
     for (offset, effect) in entry.effects() {
         state.version_high = effect.version;
+        deletes |= effect.kind == EffectKind::Delete;
         let slot = slot_of(&effect, place, offset);
         if let (Slot::Put(row), Some(values)) = (slot, &mut values) {
             values.applied(row.position, effect.value);
@@ -143,7 +150,7 @@ pub fn apply_entry<R: IndexReader>(
         index.apply(owned, effect.key, slot);
     }
     state.clock = state.clock.max(entry.timestamp());
-    Ok(())
+    Ok(deletes)
 }
 
 /// Applies a change of members to a shard's state. Raft's form of it, if it changed anything.

@@ -132,6 +132,8 @@ pub enum Fault {
     ImageGivenUp,
     /// Reached: reclaim freed a segment.
     SegmentReclaimed,
+    /// Reached: reclaim freed a segment without reading it.
+    SegmentUnread,
     /// Reached: a segment got a new life.
     SegmentRecycled,
     /// Reached: reclaim copied a value.
@@ -163,7 +165,7 @@ pub enum Fault {
 pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 /// All of them, in the order of reports, with their names there.
-const NAMED: [(Fault, &str); 74] = [
+const NAMED: [(Fault, &str); 75] = [
     (Fault::Kill, "kill"),
     (Fault::KillAll, "kill-all"),
     (Fault::Stop, "stop"),
@@ -225,6 +227,7 @@ const NAMED: [(Fault, &str); 74] = [
     (Fault::ImageInstalled, "image-installed"),
     (Fault::ImageGivenUp, "image-given-up"),
     (Fault::SegmentReclaimed, "segment-reclaimed"),
+    (Fault::SegmentUnread, "segment-unread"),
     (Fault::SegmentRecycled, "segment-recycled"),
     (Fault::ValueRelocated, "value-relocated"),
     (Fault::DeleteCopied, "delete-copied"),

@@ -396,6 +396,7 @@ impl Process {
         faults.add(Fault::ImageInstalled, counters.transferred.images_installed);
         faults.add(Fault::ImageGivenUp, counters.transferred.images_given_up);
         faults.add(Fault::SegmentReclaimed, counters.reclaimed.segments);
+        faults.add(Fault::SegmentUnread, counters.reclaimed.unread);
         faults.add(Fault::ValueRelocated, counters.reclaimed.values);
         faults.add(Fault::DeleteCopied, counters.reclaimed.deletes);
         faults.add(Fault::ReclaimMetDamage, counters.reclaimed.damaged);

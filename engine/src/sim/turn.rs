@@ -265,11 +265,12 @@ impl World {
             return Ok(());
         }
         let host = self.host(place);
-        assert_eq!(host.index.finish(), Some(generation), "a generation is committed once");
+        let (finished, churn) = host.index.finish().expect("a generation is committed once");
+        assert_eq!(finished, generation, "in order");
         host.committing = false;
         marks::check(marks, &host.witness)?;
         self.faults.count(Fault::IndexCommitted);
-        self.heard(place, Event::IndexDone { generation });
+        self.heard(place, Event::IndexDone { generation, churn });
         Ok(())
     }
 

@@ -210,9 +210,10 @@ impl Node {
     pub(crate) fn perform(&mut self, deed: &Deed) -> Event {
         match deed {
             Deed::Commit(generation) => {
-                self.writer.commit(generation).expect("the index takes it");
+                let churn = self.writer.commit(generation).expect("the index takes it");
                 Event::IndexDone {
                     generation: generation.number,
+                    churn,
                 }
             }
             Deed::Prepare(number) => {

@@ -186,8 +186,8 @@ impl Driven {
                 Effect::CommitIndex(generation) => {
                     self.commits += 1;
                     self.index.begin(&generation);
-                    let generation = self.index.finish().expect("it was begun");
-                    self.events.push_back(Event::IndexDone { generation });
+                    let (generation, churn) = self.index.finish().expect("it was begun");
+                    self.events.push_back(Event::IndexDone { generation, churn });
                 }
                 Effect::DeleteSegment { number } => {
                     self.disk.begin_delete(number);

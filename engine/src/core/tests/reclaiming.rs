@@ -1,5 +1,7 @@
 //! Reclaim of logs whose segments end early, and after the index was made anew.
 
+use margate_net::error::Refusal;
+
 use super::driven::Driven;
 use crate::index::memory::MemoryStore;
 
@@ -23,6 +25,40 @@ fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
     let mut core = core.restarted();
     core.tick(25);
     assert_eq!(core.stale(1, "key").as_deref(), Ok(&VALUE[..]));
+}
+
+/// Nothing is read of a segment into which no row points; where a delete stands in it, it is: the delete may still be needed.
+#[test]
+fn a_segment_in_which_nothing_lives_is_not_read() {
+    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
+    core.tick(25);
+    // The segment in which the log began is not known whole.
+    (0..4).for_each(|_| core.set(1, "key", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    let (before, reads) = (core.core.counters().reclaimed, core.reads);
+    (0..20).for_each(|_| core.set(1, "key", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    let after = core.core.counters().reclaimed;
+    assert!(after.unread >= before.unread + 5, "{before:?} {after:?}");
+    assert_eq!(
+        (after.segments - before.segments, core.reads),
+        (after.unread - before.unread, reads)
+    );
+
+    core.set(1, "gone", b"1");
+    core.delete(1, "gone");
+    (0..20).for_each(|_| core.set(1, "key", &VALUE));
+    core.fill_index();
+    core.tick(60);
+    let with_delete = core.core.counters().reclaimed;
+    assert!(core.reads > reads && with_delete.deletes == 1, "{with_delete:?}");
+    core.lose_index();
+    let mut core = core.restarted();
+    core.tick(25);
+    assert_eq!(core.stale(1, "key").as_deref(), Ok(&VALUE[..]));
+    assert_eq!(core.stale(1, "gone"), Err(Refusal::NotFound));
 }
 
 /// A checkpoint is newer than entries the log still holds; without its index the core knew their terms no more, so reclaim took

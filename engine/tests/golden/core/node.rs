@@ -156,7 +156,9 @@ impl Node {
     /// The generation under way is durable.
     pub(crate) fn index_done(&mut self) -> Option<Event> {
         self.committing.take()?;
-        self.store.finish().map(|generation| Event::IndexDone { generation })
+        self.store
+            .finish()
+            .map(|(generation, churn)| Event::IndexDone { generation, churn })
     }
 
     /// Whether the index is being committed to.

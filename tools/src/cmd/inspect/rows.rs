@@ -149,7 +149,7 @@ impl<'a> Pointers<'a> {
         }
         let first = self.chunk(at, BLOCK_BYTES)?;
         let mut fetched = entries_in_chunk(&first, at, name).map_err(PositionFault::Batch)?;
-        if let Some(needs) = fetched.needs {
+        if let Some(needs) = fetched.walked.needs {
             let whole = self.chunk(at, needs.min(BATCH_BYTES_MAX))?;
             fetched = entries_in_chunk(&whole, at, name).map_err(PositionFault::Batch)?;
         }
