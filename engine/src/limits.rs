@@ -51,6 +51,9 @@ pub const POSITION_EVERY_ENTRIES: u64 = 64;
 /// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed: with an evenly spread load about a
 /// quarter of a segment then still lives, so copying costs a third of what clients write.
 pub const RECLAIM_PER_MILLE: u64 = 1_750;
+/// Log bytes of a core in which only segments that need not be read are reclaimed, unless the disk is low. A log this long holds a few
+/// ten megabytes that live a dozen times over, so nothing lives in its oldest segment by then.
+pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Bytes read at a time from a segment that is reclaimed.

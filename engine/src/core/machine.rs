@@ -517,6 +517,7 @@ impl<R: IndexReader> Core<R> {
             durability: &self.durability,
             held: self.transfers.are_under_way(),
             pressed: self.room.is_low(),
+            spare: self.room.spare(),
             planted: self.planted,
         };
         act(&mut self.reclaim, &mut ground)

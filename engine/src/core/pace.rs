@@ -32,16 +32,34 @@ impl Budget {
     }
 }
 
+/// Whether the oldest segment should go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// No.
+    No,
+    /// If nothing lives in it, which costs nothing to find out.
+    IfDead,
+    /// Whatever lives in it.
+    Whatever,
+}
+
 /// Whether the log is so much longer than what lives in it that its oldest segment should go.
-pub(super) fn is_due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+pub(super) fn due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'_, R>) -> Result<Due, IndexError> {
     let newest = ground.log.position().segment;
     if newest <= oldest {
-        return Ok(false);
+        return Ok(Due::No);
     }
     let (length, live) = (log_bytes(ground), ground.index.reader().live_bytes()?);
     // Under pressure too the round after a barren one waits until something was deleted.
     let fruitless = barren.segments > newest - oldest && live.saturating_add(u64::from(ground.config.segment_bytes) / 8) > barren.live;
-    Ok(length > target_bytes(live, false, ground) || (ground.pressed && !fruitless && length > target_bytes(live, true, ground)))
+    let pressed = ground.pressed && !fruitless && length > pressed_target(live, ground);
+    Ok(if pressed || length > target(live, ground).max(ground.spare) {
+        Due::Whatever
+    } else if length > target(live, ground) {
+        Due::IfDead
+    } else {
+        Due::No
+    })
 }
 
 fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
@@ -49,19 +67,21 @@ fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
     u64::from(segments) * u64::from(ground.config.segment_bytes) + u64::from(ground.log.position().offset)
 }
 
-fn target_bytes<R: IndexReader>(live: u64, pressed: bool, ground: &Ground<'_, R>) -> u64 {
-    let (segments, per_mille) = if pressed {
-        (limits::RECLAIM_PRESSED_SEGMENTS_MIN, limits::RECLAIM_PRESSED_PER_MILLE)
-    } else {
-        (limits::RECLAIM_SEGMENTS_MIN, limits::RECLAIM_PER_MILLE)
-    };
-    let least = segments * u64::from(ground.config.segment_bytes);
-    least.max(live.saturating_mul(per_mille) / 1_000)
+/// Bytes of log that so many live bytes deserve.
+fn target<R: IndexReader>(live: u64, ground: &Ground<'_, R>) -> u64 {
+    let least = limits::RECLAIM_SEGMENTS_MIN * u64::from(ground.config.segment_bytes);
+    least.max(live.saturating_mul(limits::RECLAIM_PER_MILLE) / 1_000)
+}
+
+/// The same where the disk is low.
+fn pressed_target<R: IndexReader>(live: u64, ground: &Ground<'_, R>) -> u64 {
+    let least = limits::RECLAIM_PRESSED_SEGMENTS_MIN * u64::from(ground.config.segment_bytes);
+    least.max(live.saturating_mul(limits::RECLAIM_PRESSED_PER_MILLE) / 1_000)
 }
 
 /// The further the log is over its target, the more is looked at; most where the disk is low.
 pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
-    let target = target_bytes(ground.index.reader().live_bytes()?, false, ground);
+    let target = target(ground.index.reader().live_bytes()?, ground).max(ground.spare);
     let excess = log_bytes(ground).saturating_mul(1_000) / target.max(1);
     let steps = match excess {
         0..1_100 => 1,

@@ -33,7 +33,7 @@ use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
 use super::ledger::Ledger;
 use super::machine::Running;
-use super::pace::{Barren, is_due};
+use super::pace::{Barren, Due, due};
 use super::repair::Repairs;
 use super::scanning::{Scan, settle};
 use super::sweep::Sweep;
@@ -63,6 +63,8 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) held: bool,
     /// Whether the disk is low, so that less garbage is worth the copying.
     pub(super) pressed: bool,
+    /// Bytes of log in which only what nobody needs to read is freed, unless the disk is low.
+    pub(super) spare: u64,
     pub(super) planted: Planted,
 }
 
@@ -253,12 +255,17 @@ impl Reclaim {
         }
         self.checked = Some(seen);
         let segment = ground.log.oldest_segment();
-        self.due = is_due(segment, self.barren, ground)?;
+        let needed = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment) <= segment;
+        let dead = ground.ledger.dead(segment, ground.planted.rows_forgotten());
+        self.due = match due(segment, self.barren, ground)? {
+            Due::No => false,
+            Due::IfDead => !needed && dead.is_some(),
+            Due::Whatever => true,
+        };
         if !self.due {
             return Ok(());
         }
-        let needed_from = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment);
-        if needed_from <= segment {
+        if needed {
             // Nothing may have been applied for long, so that no generation was due.
             if self.hurried < newest {
                 self.hurried = newest;
@@ -267,7 +274,7 @@ impl Reclaim {
             return Ok(());
         }
         self.copied = 0;
-        self.state = match ground.ledger.dead(segment, ground.planted.rows_forgotten()) {
+        self.state = match dead {
             Some(last) => {
                 self.done.unread += 1;
                 let generation = settle(last, ground.running, ground.generations);

@@ -29,6 +29,8 @@ pub struct DiskLimits {
     pub reserve: u64,
     /// Below it a member counts as short of disk.
     pub watermark: u64,
+    /// Bytes of log that nobody reads in search of garbage while the disk is not low: reading them costs more than they do.
+    pub spare: u64,
 }
 
 /// See the module's text.
@@ -53,7 +55,14 @@ impl DiskLimits {
         Self {
             reserve,
             watermark: reserve.saturating_add(above),
+            spare: 0,
         }
+    }
+
+    /// With so many bytes of log that nobody reads in search of garbage.
+    #[must_use]
+    pub const fn sparing(self, bytes: u64) -> Self {
+        Self { spare: bytes, ..self }
     }
 
     /// The reserve of a node for which none is configured, in bytes.
@@ -128,6 +137,11 @@ impl Room {
                 (false, false) => DiskRoom::Ample,
             },
         }
+    }
+
+    /// See [`DiskLimits::spare`].
+    pub(super) const fn spare(&self) -> u64 {
+        self.limits.spare
     }
 
     /// Whether it is below its watermark.

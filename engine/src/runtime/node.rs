@@ -53,6 +53,7 @@ use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::core::room::DiskLimits;
 use crate::index::error::IndexError;
 use crate::index::marks;
+use crate::limits::RECLAIM_SPARE_BYTES;
 use crate::log::scan::ReadSegments;
 use crate::log::segment::LogConfig;
 use crate::planted::Planted;
@@ -324,7 +325,8 @@ impl Start {
     fn disk_limits(&self) -> Result<DiskLimits, NodeError> {
         let (segment_bytes, cores) = (self.config.segment_bytes, self.own()?.cores.len());
         let usual = DiskLimits::usual_reserve(segment_bytes, cores);
-        Ok(DiskLimits::new(self.config.reserve_bytes.unwrap_or(usual), segment_bytes, cores))
+        let limits = DiskLimits::new(self.config.reserve_bytes.unwrap_or(usual), segment_bytes, cores);
+        Ok(limits.sparing(RECLAIM_SPARE_BYTES))
     }
 
     fn log_config(&self, identity: &Identity, cluster: ClusterId, core: CoreId) -> LogConfig {

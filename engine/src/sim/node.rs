@@ -33,6 +33,9 @@ use crate::planted::Planted;
 use crate::shard::replica::Replica;
 use crate::types::{Nanos, ReplicaName};
 
+/// Segments that every second directory leaves unread.
+const SPARE_SEGMENTS: u64 = 5;
+
 /// A core of a node, by places in lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -283,13 +286,17 @@ impl Host {
 
     /// What its core is told at start.
     pub(crate) fn config(&self, (map, tick): (&Map, Nanos), joined: bool, planted: Planted, seed: u64) -> CoreConfig {
+        let segment_bytes = self.log.segment_bytes;
+        let limits = DiskLimits::new(2 * u64::from(segment_bytes), segment_bytes, 1);
+        // Every second directory reads a segment only where its log is long.
+        let spare = if self.log.directory.0.is_multiple_of(2) { SPARE_SEGMENTS } else { 0 };
         CoreConfig {
             joined,
             log: self.log,
             map: map.clone(),
             election_ticks: 10,
             tick,
-            disk: DiskLimits::new(2 * u64::from(self.log.segment_bytes), self.log.segment_bytes, 1),
+            disk: limits.sparing(spare * u64::from(segment_bytes)),
             suspects: BTreeSet::new(),
             seed,
             planted,
