@@ -31,7 +31,7 @@ const AIMED: [(Bug, u64); 5] = [
     (Bug::VotesRightAfterStart, 11),
 ];
 /// Seeds that broke a promise once, and what was learnt.
-const REGRESSIONS: [(u64, &str); 7] = [
+const REGRESSIONS: [(u64, &str); 8] = [
     (4, "a follower's fetch goes on behind a batch that ends with its segment"),
     (13, "a replica replayed from its creation knows the term before its first entry"),
     (151, "replaced entries that a scan meets early are no damage"),
@@ -41,6 +41,10 @@ const REGRESSIONS: [(u64, &str); 7] = [
     (
         12_099,
         "a replica that ended and whose creation is lost is not admitted under its id again",
+    ),
+    (
+        16_077,
+        "a replica of which damage has left nothing is not admitted under its id again",
     ),
 ];
 

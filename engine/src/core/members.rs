@@ -4,7 +4,7 @@
 //! Not here, on purpose: what a change of members is (`shard::members`), what an image is (`image`), which images begin
 //! (`offers`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use margate_net::ids::{CoreId, DirectoryId, LogIndex, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
@@ -21,7 +21,7 @@ use crate::image::offer::Offer;
 use crate::image::receive::{Receiving, Step};
 use crate::image::send::{Progress, Sending, Wants};
 use crate::index::row::{Row, Slot};
-use crate::index::store::IndexReader;
+use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::OwnedRange;
 use crate::limits;
 use crate::log::effects::EntryData;
@@ -44,6 +44,9 @@ pub struct Nursery {
     pub directory: DirectoryId,
     /// The shards the map puts on this core, with where their other replicas live.
     pub shards: BTreeMap<ShardId, Ward>,
+    /// Shards of which a start cannot tell whether the replica that they have lost here was the last one: damage may have taken a newer
+    /// one from its creation to its end, what this start read or what one before it did, since which nobody has been admitted.
+    pub doubted: BTreeSet<ShardId>,
 }
 
 /// A shard that should have a replica on this core.
@@ -106,6 +109,7 @@ impl Nursery {
             seed,
             directory,
             shards: here.map(|shard| (shard.id, ward(shard))).collect(),
+            doubted: BTreeSet::new(),
         }
     }
 }
@@ -381,6 +385,9 @@ impl<R: IndexReader> Core<R> {
         let Some(ward) = ward.filter(|_| !known && directory == self.nursery.directory) else {
             return;
         };
+        if self.nursery.doubted.remove(&shard) {
+            return self.doubt(ReplicaName { shard, replica }, moment.wall);
+        }
         if dismissed {
             self.retire(shard, moment.wall, out);
         }
@@ -429,6 +436,28 @@ impl<R: IndexReader> Core<R> {
         }
         self.running.insert(shard, Running::new(replica, HardState::default()));
         self.transfers.counters.admitted += 1;
+    }
+
+    /// This core may have been this replica already, and have lost that: it counts as lost too, and a newer one is asked for.
+    fn doubt(&mut self, name: ReplicaName, wall: Nanos) {
+        let Some(damaged) = self.damaged.get_mut(&name.shard) else { return };
+        tracing::warn!(%name, "this core may have lost this replica, of which nothing is left: it asks for a newer one");
+        let (space, timestamp) = (damaged.space, wall);
+        // What it keeps are the rows of the one before: of this one nothing is known.
+        *damaged = ReplicaMarks {
+            name,
+            applied: LogIndex(0),
+            applied_term: Term(0),
+            hard_state: HardState::default(),
+            commit: LogIndex(0),
+            truncated: LogIndex(0),
+            term_runs: Vec::new(),
+            ..damaged.clone()
+        };
+        self.log.push(Record::ReplicaEnd { name, space, timestamp });
+        self.last_end = self.log.pushed();
+        self.generations.hurry();
+        self.transfers.asked_at = None;
     }
 
     fn image_begins(&mut self, moment: Moment, from: PeerName, message: &MemberMessage, out: &mut Effects) {

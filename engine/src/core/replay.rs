@@ -163,8 +163,10 @@ struct Replay<'a, R: IndexReader> {
     lost: BTreeSet<ReplicaName>,
     /// Where the log begins replicas that it saw created: what was lost before hurts them not.
     created: BTreeMap<ReplicaName, u64>,
-    /// More than one batch was lost: any replica may have been created there.
+    /// More than one batch was lost: any replica may have been created there, and have ended.
     lost_any: bool,
+    /// Shards whose replica has written since then, or ever: it was the newest of them when it did.
+    written_since: BTreeSet<ShardId>,
     planted: Planted,
     /// What follows is not taken; only a planted bug does that.
     dropped: bool,
@@ -230,6 +232,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             lost: BTreeSet::new(),
             created: BTreeMap::new(),
             lost_any: false,
+            written_since: BTreeSet::new(),
             planted,
             dropped: false,
         })
@@ -326,6 +329,10 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         if !self.replicas.contains_key(&name) && !is_creation(&record.body) {
             self.lost.insert(name);
         }
+        // Ends are written by starts too, of what they took for the newest replica, and copies may have waited.
+        if !matches!(record.body, RecordBody::ReplicaEnd | RecordBody::Relocation { .. }) {
+            self.written_since.insert(name.shard);
+        }
         match record.body {
             RecordBody::Checkpoint { .. } => {
                 if let Some(checkpoint) = self.checkpoints.part(record) {
@@ -373,7 +380,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             RecordBody::ReplicaEnd if self.planted.old_records_replayed() => {}
             RecordBody::ReplicaEnd => {
                 let replica = self.replicas.entry(name).or_insert_with(|| Replaying::lost(name));
-                (replica.ended, replica.broken) = (true, true);
+                (replica.ended, replica.given_up, replica.broken) = (true, true, true);
             }
             RecordBody::Unknown { kind } => {
                 tracing::error!(%name, kind, "a record of a kind unknown to this version: the replica is not started");
@@ -406,7 +413,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         }
         if let Some(at) = end.cut {
             tracing::error!(%at, "a log segment's file is shorter than it was made: acknowledged records behind its end may be lost");
-            self.lost_any = true;
+            self.lose_any();
             self.replicas.values_mut().for_each(|replica| replica.broken = true);
         }
         for replica in self.replicas.values_mut() {
@@ -458,7 +465,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             replicas: replicas.map(|(hard_state, replica)| (replica, hard_state)).collect(),
             damaged,
             suspects: suspect.iter().map(Replaying::contribution).collect(),
-            nursery: nursery(config),
+            nursery: nursery(config, doubted(&broken, self.lost_any, &self.written_since)),
             // One minimum election timeout: the other half of what design section 6 allows is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
             disk: config.disk,
@@ -517,7 +524,14 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         if let DamagedReplicas::Listed(held) = &damage.replicas {
             self.lost.extend(held.iter().map(|held| held.name));
         }
-        self.lost_any |= matches!(damage.replicas, DamagedReplicas::All);
+        if matches!(damage.replicas, DamagedReplicas::All) {
+            self.lose_any();
+        }
+    }
+
+    fn lose_any(&mut self) {
+        self.lost_any = true;
+        self.written_since.clear();
     }
 }
 
@@ -528,15 +542,20 @@ fn of_latest_ids(replicas: BTreeMap<ReplicaName, Replaying>) -> (Vec<Replaying>,
     latest.into_values().partition(|replica| replica.broken)
 }
 
-fn nursery(config: &CoreConfig) -> Nursery {
+/// Shards of which a newer replica than the broken one may have been here: what took it may have been met by this start, or by one before.
+fn doubted(broken: &[Replaying], lost_any: bool, written_since: &BTreeSet<ShardId>) -> BTreeSet<ShardId> {
+    let hidden = |shard| lost_any && !written_since.contains(shard);
+    let doubted = broken.iter().filter(|replica| replica.given_up || hidden(&replica.name.shard));
+    doubted.map(|replica| replica.name.shard).collect()
+}
+
+fn nursery(config: &CoreConfig, doubted: BTreeSet<ShardId>) -> Nursery {
     let LogConfig { node, core, directory, .. } = config.log;
-    Nursery::new(
-        &config.map,
-        (node, core, directory),
-        config.election_ticks,
-        config.tick,
-        config.seed,
-    )
+    let home = (node, core, directory);
+    Nursery {
+        doubted,
+        ..Nursery::new(&config.map, home, config.election_ticks, config.tick, config.seed)
+    }
 }
 
 /// The replicas a map puts on a core.

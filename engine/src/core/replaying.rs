@@ -57,6 +57,8 @@ pub(super) struct Replaying {
     begun: bool,
     /// Whether the log says that it has ended.
     pub(super) ended: bool,
+    /// Whether it was given up before this start, as the log says, or the index.
+    pub(super) given_up: bool,
     /// Acknowledged records are lost or make no sense: it is not started, now or ever.
     pub(super) broken: bool,
 }
@@ -96,6 +98,7 @@ impl Replaying {
             tail: VecDeque::new(),
             begun: false,
             ended: false,
+            given_up: marks.damaged,
             broken: marks.damaged,
         })
     }
@@ -141,6 +144,7 @@ impl Replaying {
             tail: VecDeque::new(),
             begun: true,
             ended: false,
+            given_up: false,
             broken: false,
         }
     }

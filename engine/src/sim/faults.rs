@@ -120,6 +120,8 @@ pub enum Fault {
     TailLost,
     /// Reached: a replica that was a member no more was told so.
     RemovedTold,
+    /// Reached: a core that may have lost a replica without a trace did not begin under the first id that it was given.
+    IdDoubted,
     /// Reached: a replica heard from its leader that it had lost entries.
     LossNoticed,
     /// Reached: a core was admitted as a member.
@@ -165,7 +167,7 @@ pub enum Fault {
 pub struct FaultCounts(BTreeMap<Fault, u64>);
 
 /// All of them, in the order of reports, with their names there.
-const NAMED: [(Fault, &str); 75] = [
+const NAMED: [(Fault, &str); 76] = [
     (Fault::Kill, "kill"),
     (Fault::KillAll, "kill-all"),
     (Fault::Stop, "stop"),
@@ -221,6 +223,7 @@ const NAMED: [(Fault, &str); 75] = [
     (Fault::OldDisk, "old-disk"),
     (Fault::TailLost, "tail-lost"),
     (Fault::RemovedTold, "removed-told"),
+    (Fault::IdDoubted, "id-doubted"),
     (Fault::LossNoticed, "loss-noticed"),
     (Fault::Admitted, "admitted"),
     (Fault::ImageSent, "image-sent"),

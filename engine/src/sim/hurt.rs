@@ -83,10 +83,20 @@ impl Hurt {
 
     /// A start scans the log so. Where the batch before the first whole one is lost, and nothing says where to begin, nobody is spared.
     pub(crate) fn scanned(&mut self, view: &ScanView) {
+        self.everyone |= self.begins_lost(view);
+    }
+
+    /// Whether a scan meets a loss that may hide a replica from its creation to its end.
+    pub(crate) fn hides(&self, view: &ScanView) -> bool {
+        let begin = view.begin.filter(|begin| !self.lost.contains_key(begin));
+        let mut lost = self.lost.range(begin.unwrap_or(0)..);
+        self.begins_lost(view) || lost.any(|(sequence, lost)| !lost.reclaimed && self.has_neighbour(*sequence))
+    }
+
+    fn begins_lost(&self, view: &ScanView) -> bool {
         let begins = view.begin.is_some_and(|begin| !self.lost.contains_key(&begin));
         let lost_before = |first: u64| self.lost.get(&(first - 1)).is_some_and(|lost| !lost.reclaimed);
-        let first_lost = view.first.is_some_and(lost_before);
-        self.everyone |= !begins && first_lost;
+        !begins && view.first.is_some_and(lost_before)
     }
 
     /// Whether a scan finds that a replica has lost something.
@@ -173,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn two_lost_batches_in_a_row_hide_a_replica_from_who_meets_them() {
+        let mut hurt = Hurt::default();
+        let from = |begin| ScanView {
+            begin,
+            ..ScanView::default()
+        };
+        hurt.lose(5, 1, BTreeSet::from([name(1)]));
+        hurt.lose(7, 1, BTreeSet::from([name(1)]));
+        assert!(!hurt.hides(&from(None)), "each is listed by its successor");
+        hurt.lose(8, 1, BTreeSet::new());
+        assert_eq!([None, Some(6), Some(9)].map(|begin| hurt.hides(&from(begin))), [true, true, false]);
+        hurt.reclaimed(1);
+        assert!(!hurt.hides(&from(None)));
+    }
+
+    #[test]
     fn where_the_log_begins_with_a_loss_everyone_may_be_hurt() {
         let mut hurt = Hurt::default();
         hurt.lose(5, 1, BTreeSet::from([name(1)]));
@@ -184,7 +210,9 @@ mod tests {
         for view in [from(Some(8), 6), from(None, 3), from(Some(5), 7)] {
             hurt.scanned(&view);
             assert!(!hurt.may_hurt(name(2)) && !hurt.may_hurt_any(ShardId(2)), "{view:?}");
+            assert!(!hurt.hides(&view), "{view:?}");
         }
+        assert!(hurt.hides(&from(None, 6)));
         hurt.scanned(&from(None, 6));
         assert!(hurt.may_hurt(name(2)) && hurt.may_hurt_any(ShardId(2)));
     }

@@ -84,6 +84,8 @@ pub(crate) struct Host {
     pub(crate) lost_tail: BTreeMap<ReplicaName, LogIndex>,
     /// Replicas that ended while they ran, with good reason.
     pub(crate) ended: BTreeSet<ReplicaName>,
+    /// Replicas that were not begun when a leader named them, with good reason. Those count as ended whose end is on disk.
+    pub(crate) doubted: BTreeSet<ReplicaName>,
     pub(crate) process: Option<Process>,
 }
 
@@ -95,6 +97,8 @@ pub(crate) struct Process {
     pub(crate) turn_at: Option<Nanos>,
     /// Replicas its start took for damaged; none becomes so later.
     pub(crate) damaged: Vec<ReplicaName>,
+    /// Shards of those which may have had a newer one here that nothing is left of: the next that is named may count as lost too.
+    pub(crate) in_doubt: BTreeSet<ShardId>,
     /// What the checkers have seen applied.
     pub(crate) applied: BTreeMap<ReplicaName, LogIndex>,
     pub(crate) changes: Changes,
@@ -265,6 +269,7 @@ impl Host {
             was_hurt: false,
             lost_tail: BTreeMap::new(),
             ended: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             process: None,
         }
     }
@@ -344,12 +349,17 @@ impl Host {
             },
         })?;
         let found = replayed.found;
+        self.witness.reopen(&mut self.disk, &self.log);
+        let mut in_doubt = BTreeSet::new();
         if self.hurt.is_hurt() || !found.damaged.is_empty() {
             let view = self.scan_view(mark);
             self.hurt.gone_before(self.disk.segments().first().copied().unwrap_or(0));
             self.hurt.scanned(&view);
             let started = replayed.core.replicas().map(Replica::name);
             damage::check((&self.hurt, &view), |name| self.may_end(name), started, &found.damaged)?;
+            let hidden = self.hurt.hides(&view);
+            let doubtful = found.damaged.iter().filter(|name| hidden || self.witness.has_ended(**name));
+            in_doubt = doubtful.map(|name| name.shard).collect();
         }
         let mut started = replayed.core.replicas().map(Replica::name);
         if let Some(name) = started.find(|name| self.witness.has_ended(*name)) {
@@ -360,12 +370,12 @@ impl Host {
         faults.add(Fault::TailDropped, u64::from(found.torn_bytes > 0));
         faults.add(Fault::SegmentDiscarded, found.discard.len() as u64);
         self.disk.discard(&found.discard);
-        self.witness.reopen(&mut self.disk, &self.log);
         self.process = Some(Process {
             core: replayed.core,
             inbox: Vec::new(),
             turn_at: None,
             damaged: found.damaged,
+            in_doubt,
             applied: BTreeMap::new(),
             changes: Changes::default(),
         });
@@ -394,6 +404,11 @@ impl Host {
 }
 
 impl Process {
+    /// Whether a replica that never ran here may count as lost, once in each process and shard.
+    pub(crate) fn may_doubt(&mut self, name: ReplicaName) -> bool {
+        !self.applied.contains_key(&name) && self.in_doubt.remove(&name.shard)
+    }
+
     /// Counts the rare branches it took.
     pub(crate) fn count(&self, faults: &mut FaultCounts) {
         let counters = self.core.counters();

@@ -192,7 +192,8 @@ impl Host {
 
     /// Whether a replica here may stop or stay stopped though its log shows no damage.
     pub(crate) fn may_end(&self, name: ReplicaName) -> bool {
-        self.ended.contains(&name) || self.lost_tail.contains_key(&name)
+        let doubted = self.doubted.contains(&name) && self.witness.has_ended(name);
+        self.ended.contains(&name) || self.lost_tail.contains_key(&name) || doubted
     }
 }
 

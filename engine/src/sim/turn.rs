@@ -341,7 +341,14 @@ impl World {
         let host = &mut self.nodes[place.node].hosts[place.core];
         let Some(process) = host.process.as_mut() else { return Ok(()) };
         let fresh = process.core.damaged().filter(|name| !process.damaged.contains(name));
+        host.witness.check_begun_once()?;
         for name in fresh.collect::<Vec<_>>() {
+            if self.members.has_issued(name) && process.may_doubt(name) {
+                self.faults.count(Fault::IdDoubted);
+                process.damaged.push(name);
+                host.doubted.insert(name);
+                continue;
+            }
             match (self.members.has_removed(name), host.lost_tail.contains_key(&name)) {
                 (true, _) => self.faults.count(Fault::RemovedTold),
                 (false, true) => self.faults.count(Fault::LossNoticed),

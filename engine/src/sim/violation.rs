@@ -51,6 +51,12 @@ pub enum Violation {
         /// The replica.
         name: ReplicaName,
     },
+    /// A replica id came back on a disk that had it before.
+    #[error("{name} began on this disk once before, and began again")]
+    BegunAgain {
+        /// The replica.
+        name: ReplicaName,
+    },
     /// A replica might answer reads alone by a round that former members answered.
     #[error("{name} has tenure by a round that began before its members changed")]
     TenureOfFormerMembers {
@@ -207,7 +213,7 @@ impl Violation {
             Self::Assertion { .. } => "assertion",
             Self::Halted { .. } => "halt",
             Self::NotStarted { .. } | Self::LogLost { .. } => "replay",
-            Self::FalseDamage { .. } | Self::DamageOverlooked { .. } | Self::EndedStarted { .. } => "damage",
+            Self::FalseDamage { .. } | Self::DamageOverlooked { .. } | Self::EndedStarted { .. } | Self::BegunAgain { .. } => "damage",
             Self::NotLinearizable { .. } => "linearizable",
             Self::SenselessAnswer { .. } | Self::SenselessRefusal { .. } => "answers",
             Self::AcknowledgedLost { .. } | Self::ValueWritten { .. } | Self::ReadUncommitted { .. } | Self::VersionsFall { .. } => {

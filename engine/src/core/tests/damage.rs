@@ -1,9 +1,12 @@
 //! What is damaged, or lost what it acknowledged, stays out of its group, and the core's others go on.
 
 use margate_net::error::Refusal;
+use margate_net::ids::{CoreId, NodeId, ReplicaId, ShardId};
+use margate_net::message::{MemberBody, MemberMessage};
 
 use super::driven::Driven;
 use super::peers::{Append, Peer};
+use crate::core::event::{Event, PeerName};
 use crate::core::replay::{ReplayError, replay};
 use crate::index::store::IndexReader;
 use crate::log::limits::BLOCK_BYTES;
@@ -105,6 +108,115 @@ fn a_log_that_was_cut_short_stops_its_replicas() {
     core.pass(6_000);
     let core = core.restarted();
     assert_eq!((core.running(), core.damaged()), (vec![], vec![1, 2]), "and stay stopped");
+}
+
+/// A follower of both shards that has lost batches of shard 1, before it starts again: so many in a row, and `after` them it wrote more.
+fn lacks_batches(count: usize, after: usize) -> Driven {
+    let mut core = Driven::created(3, &["m"]);
+    let mut index = 0;
+    let mut append = |core: &mut Driven| {
+        let at = core.core.log.position();
+        let after = if index == 0 { (0, 0) } else { (index, 5) };
+        let entries = vec![LEADER.put("a", index + 1)];
+        core.append(LEADER, Append { after, entries, commit: 0 });
+        index += 1;
+        at
+    };
+    append(&mut core);
+    let lost: Vec<Position> = (0..count).map(|_| append(&mut core)).collect();
+    for _ in 0..after {
+        append(&mut core);
+    }
+    let entries = vec![OTHER.put("x", 1)];
+    let (after, commit) = ((0, 0), 0);
+    core.append(OTHER, Append { after, entries, commit });
+    for at in lost {
+        let offset = at.offset + 60;
+        core.disk.rot(Position { offset, ..at });
+    }
+    core.restarted()
+}
+
+/// A leader of shard 1 names a replica for this core. Whether it runs then.
+fn begins(core: &mut Driven, replica: u64) -> bool {
+    let message = MemberMessage {
+        shard: ShardId(1),
+        from: core.replica_on(1, 2),
+        to: ReplicaId(replica),
+        attempt: 0,
+        body: MemberBody::Admit {
+            directory: core.config.log.directory,
+        },
+    };
+    let from = PeerName {
+        node: NodeId(2),
+        core: CoreId(0),
+    };
+    core.hear(Event::Member { from, message });
+    core.running().contains(&1)
+}
+
+/// What the core asks to be admitted to shard 1 for, as one that has lost this replica.
+fn asks_without(core: &mut Driven) -> Vec<ReplicaId> {
+    core.members.clear();
+    core.tick(1);
+    let joins = core.members.iter().map(|(_, message)| message);
+    let joins = joins.filter(|message| message.shard == ShardId(1) && matches!(message.body, MemberBody::Join { .. }));
+    let mut without: Vec<_> = joins.map(|message| message.from).collect();
+    without.dedup();
+    without
+}
+
+/// Damage may have taken a replica from its creation to its end: the first id that a leader names counts as lost too, the next is taken.
+/// (Found by the simulator, seed 16077.)
+#[test]
+fn the_first_id_named_after_damage_of_anything_is_not_taken() {
+    let mut core = lacks_batches(2, 0);
+    assert_eq!((core.running(), core.damaged()), (vec![], vec![1, 2]));
+    assert!(!begins(&mut core, 4) && !begins(&mut core, 4), "it may have been replica 4");
+    assert_eq!(asks_without(&mut core), [ReplicaId(4)]);
+    assert!(begins(&mut core, 5));
+    assert_eq!(core.damaged(), [2]);
+}
+
+/// It is not known any more at the next start what the one before met.
+#[test]
+fn the_first_id_named_after_another_start_is_not_taken_either() {
+    let mut core = lacks_batches(2, 0);
+    core.pass(6_000);
+    let mut core = core.restarted();
+    assert!(!begins(&mut core, 4));
+    // Nor does it begin under that id later.
+    let mut core = core.restarted();
+    assert!(!begins(&mut core, 4) && !begins(&mut core, 5));
+    assert_eq!(asks_without(&mut core), [ReplicaId(5)]);
+    assert!(begins(&mut core, 6));
+    let core = core.restarted();
+    assert_eq!((core.running(), core.damaged()), (vec![1], vec![2]));
+}
+
+/// A file that was cut has lost anything, and nothing of it is met again.
+#[test]
+fn the_first_id_named_after_a_cut_is_not_taken() {
+    let mut core = Driven::created(3, &[]);
+    let end = core.core.log.position();
+    let entries = vec![LEADER.put("a", 1)];
+    let (after, commit) = ((0, 0), 1);
+    core.append(LEADER, Append { after, entries, commit });
+    core.disk.cut(end);
+    let mut core = core.restarted();
+    assert_eq!(core.damaged(), [1]);
+    assert!(!begins(&mut core, 4) && begins(&mut core, 5));
+}
+
+/// One lost batch is listed by the next, and a replica that wrote after a greater loss was the newest then.
+#[test]
+fn the_first_id_is_taken_where_the_lost_replica_was_surely_the_last() {
+    for (count, after) in [(1, 0), (1, 1), (2, 1)] {
+        let mut core = lacks_batches(count, after);
+        assert!(core.damaged().contains(&1), "{count} {after}");
+        assert!(begins(&mut core, 4), "{count} {after}");
+    }
 }
 
 /// The core goes on with its other replica over a generation and a restart.

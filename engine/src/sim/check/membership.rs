@@ -44,6 +44,13 @@ impl Membership {
         }
     }
 
+    /// Whether a replica's id has been given out.
+    pub(crate) fn has_issued(&self, name: ReplicaName) -> bool {
+        self.newest
+            .get(&name.shard)
+            .is_some_and(|newest| name.replica <= newest.members.highest)
+    }
+
     /// Whether a replica has been a member and is one no more.
     pub(crate) fn has_removed(&self, name: ReplicaName) -> bool {
         self.newest

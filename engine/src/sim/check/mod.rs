@@ -8,7 +8,7 @@
 //! - [`linearizable`]: every key's operations have an order that explains what clients saw; [`register`] says which
 //!   answers are right, [`calls`] cuts the history into keys.
 //! - [`acknowledged`]: what was acknowledged is in the log, once; what was refused is not; what was read is.
-//! - [`damage`]: a start finds the damage there is, and none that is not.
+//! - [`damage`]: a start finds the damage there is, and none that is not; no replica begins twice on a disk (`witness`).
 //! - [`membership`]: nobody is stopped as removed who is not; tenure begins anew with every change of members.
 //! - [`values`]: every row leads to a whole record, or to one that is mended once faults have ended.
 //! - [`liveness`]: after all faults everything finishes and all replicas agree.

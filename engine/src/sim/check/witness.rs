@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, Term};
 
+use crate::core::replay::is_creation;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::RecordBody;
 use crate::log::scan::{ReadFault, ReadSegments, scan};
 use crate::log::segment::LogConfig;
 use crate::sim::disk::{Disk, Written};
+use crate::sim::violation::Violation;
 use crate::types::{Position, ReplicaName};
 
 /// An entry on disk.
@@ -27,6 +29,10 @@ pub(crate) struct Witness {
     entries: BTreeMap<(ReplicaName, LogIndex), Logged>,
     commits: BTreeMap<ReplicaName, LogIndex>,
     ended: BTreeSet<ReplicaName>,
+    /// The batches in which replicas were created.
+    created: BTreeMap<ReplicaName, u64>,
+    /// A replica that was created twice.
+    begun_again: Option<ReplicaName>,
     last: Option<Position>,
 }
 
@@ -65,6 +71,11 @@ impl Witness {
         self.ended.contains(&name)
     }
 
+    /// An id was given out here once, and a replica began under it again.
+    pub(crate) fn check_begun_once(&self) -> Result<(), Violation> {
+        self.begun_again.map_or(Ok(()), |name| Err(Violation::BegunAgain { name }))
+    }
+
     /// A replica's entry.
     pub(crate) fn entry(&self, name: ReplicaName, index: LogIndex) -> Option<&Logged> {
         self.entries.get(&(name, index))
@@ -82,6 +93,10 @@ impl Witness {
     fn batch(&mut self, batch: &ScannedBatch<'_>) {
         self.last = Some(batch.position);
         for record in batch.records() {
+            if is_creation(&record.body) {
+                let created = *self.created.entry(record.name).or_insert(batch.sequence);
+                self.begun_again = self.begun_again.or((created != batch.sequence).then_some(record.name));
+            }
             match record.body {
                 RecordBody::Entry { term, index, data, .. } => self.append(record.name, index, term, data),
                 // What a checkpoint holds was committed.
