@@ -23,6 +23,7 @@ use super::clock;
 use super::directory::{DataDirectory, DirectoryError};
 use super::node::{NodeError, Start};
 use super::notify::Notify;
+use super::pulse::Pulse;
 use super::server;
 use crate::bootstrap::identity::{Creation, Identity};
 use crate::bootstrap::machine::{Bootstrap, BootstrapError, Effect, Event};
@@ -62,6 +63,7 @@ pub(super) fn become_member(
     if machine.member().is_some() {
         return Ok(Some(machine.identity().clone()));
     }
+    let pulse = Pulse::start("mgt-pulse-boot").map_err(NodeError::Thread)?;
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .name("mgt-bootstrap")
         .io_memory(start.io_memory())
@@ -70,7 +72,7 @@ pub(super) fn become_member(
         core: CoreId(0),
         what: error.to_string(),
     })?;
-    executor.run(drive(start, directory, machine))
+    pulse.run(&executor, drive(start, directory, machine))
 }
 
 async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> Result<Option<Identity>, NodeError> {

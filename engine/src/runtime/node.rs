@@ -493,7 +493,7 @@ impl CoreStart {
 
     fn execute(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let core_id = self.core;
-        let pulse = Pulse::start(core_id).map_err(NodeError::Thread)?;
+        let pulse = Pulse::start(&format!("mgt-pulse-{core_id}")).map_err(NodeError::Thread)?;
         // The threads above are started before the executor pins this one: they would inherit its CPU.
         let placement = self.placement();
         let executor = LocalExecutorBuilder::new(placement)
@@ -505,7 +505,7 @@ impl CoreStart {
                 core: core_id,
                 what: error.to_string(),
             })?;
-        executor.run(self.serve(opened, witness, &pulse))
+        pulse.run(&executor, self.serve(opened, witness))
     }
 
     /// Opens log and index, replays, starts the core's helper threads.
@@ -608,8 +608,7 @@ impl CoreStart {
         }
     }
 
-    async fn serve(self, opened: Opened, witness: Witness, pulse: &Pulse) -> Result<(), NodeError> {
-        let _attached = pulse.attach().await;
+    async fn serve(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
         // Before anything is written: later measurements come from the thread that makes segments.

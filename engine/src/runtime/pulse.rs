@@ -1,23 +1,29 @@
-//! A thread that wakes its core's executor every [`EVERY`], whatever the executor believes.
+//! A thread that wakes its executor every [`EVERY`], whatever the executor believes.
 //!
 //! glommio 0.9 looks whether the preemption timer has fired before it runs the first task of a round, too. If it has, since the
 //! system took the CPU away for that long, "nothing was run" is taken for "there is nothing to run", and the executor sleeps although
 //! tasks are ready. The tasks that would set a timer or accept a connection are among them, so nothing wakes it again. A wake from
 //! another thread does, and it needs no task to have run in between.
 //!
+//! A wake needs a task that has run once, and the first round of all may be that one. Until then a signal ends the sleep: the kernel
+//! returns from it early, and the executor looks for tasks again.
+//!
 //! Not here, on purpose: judging whether an executor sleeps rightly. One wake too many costs microseconds.
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use margate_net::ids::CoreId;
+use glommio::LocalExecutor;
 
 /// How long an executor may sleep wrongly: shorter than a tick, so that no election comes of it.
 const EVERY: Duration = Duration::from_millis(20);
+/// What ends the sleep of a thread; ignored by whoever does not ask for it.
+const SIGNAL: libc::c_int = libc::SIGURG;
 
 /// The thread; ends when dropped.
 pub(super) struct Pulse {
@@ -25,8 +31,8 @@ pub(super) struct Pulse {
     thread: Option<JoinHandle<()>>,
 }
 
-/// While it lives, the task it was made in is woken, and its executor with it. To be dropped there, before the executor ends.
-pub(super) struct Attached(Arc<Shared>);
+/// While it lives, a thread or a task is woken. To be dropped on that thread, before its executor ends.
+struct Attached<'a>(&'a Shared);
 
 #[derive(Default)]
 struct Shared {
@@ -36,33 +42,57 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waker: Option<Waker>,
+    sleeper: Option<Sleeper>,
     stop: bool,
 }
 
+/// Who may sleep wrongly.
+enum Sleeper {
+    /// A thread whose executor has not run a task yet.
+    Thread(libc::pthread_t),
+    /// A task of the executor.
+    Task(Waker),
+}
+
 impl Pulse {
-    /// Starts the thread, which wakes nobody yet.
+    /// Starts the thread, with a name of at most 15 bytes. It wakes nobody yet.
     ///
     /// # Errors
-    /// The system makes no thread.
-    pub(super) fn start(core: CoreId) -> io::Result<Self> {
+    /// The system makes no thread, or takes no handler for the signal.
+    pub(super) fn start(name: &str) -> io::Result<Self> {
+        take_signal()?;
         let shared = Arc::<Shared>::default();
         let beaten = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name(format!("mgt-pulse-{core}"));
+        let thread = std::thread::Builder::new().name(name.to_owned());
         Ok(Self {
             shared,
             thread: Some(thread.spawn(move || beaten.beat())?),
         })
     }
 
-    /// Wakes the task that this is called in from now on.
-    pub(super) async fn attach(&self) -> Attached {
+    /// Runs a future on an executor of this thread, which is woken all the while.
+    pub(super) fn run<T>(&self, executor: &LocalExecutor, future: impl Future<Output = T>) -> T {
+        let _thread = self.attach_thread();
+        executor.run(async {
+            let _task = self.attach_task().await;
+            future.await
+        })
+    }
+
+    fn attach_thread(&self) -> Attached<'_> {
+        // SAFETY: it has no conditions.
+        let thread = unsafe { libc::pthread_self() };
+        self.shared.lock().sleeper = Some(Sleeper::Thread(thread));
+        Attached(&self.shared)
+    }
+
+    async fn attach_task(&self) -> Attached<'_> {
         poll_fn(|cx| {
-            self.shared.lock().waker = Some(cx.waker().clone());
+            self.shared.lock().sleeper = Some(Sleeper::Task(cx.waker().clone()));
             Poll::Ready(())
         })
         .await;
-        Attached(Arc::clone(&self.shared))
+        Attached(&self.shared)
     }
 }
 
@@ -75,10 +105,10 @@ impl Drop for Pulse {
     }
 }
 
-impl Drop for Attached {
+impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        let waker = self.0.lock().waker.take();
-        drop(waker);
+        let sleeper = self.0.lock().sleeper.take();
+        drop(sleeper);
     }
 }
 
@@ -90,13 +120,28 @@ impl Shared {
     fn beat(&self) {
         let mut state = self.lock();
         while !state.stop {
-            if let Some(waker) = &state.waker {
-                waker.wake_by_ref();
+            match &state.sleeper {
+                Some(Sleeper::Task(waker)) => waker.wake_by_ref(),
+                // SAFETY: the thread lives: it takes itself out, with this lock, before it ends (`Attached`).
+                Some(Sleeper::Thread(thread)) => _ = unsafe { libc::pthread_kill(*thread, SIGNAL) },
+                None => {}
             }
             let waited = self.stopped.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
         }
     }
+}
+
+/// Makes the signal arrive: one that is ignored ends no sleep.
+fn take_signal() -> io::Result<()> {
+    static TAKEN: Mutex<bool> = Mutex::new(false);
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*taken {
+        // Nobody asks whether it came.
+        signal_hook::flag::register(SIGNAL, Arc::<AtomicBool>::default())?;
+        *taken = true;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -105,26 +150,57 @@ mod tests {
     use glommio::{LocalExecutorBuilder, Placement};
     use std::sync::mpsc::channel;
 
-    #[test]
-    fn an_executor_that_sleeps_and_waits_for_nothing_is_woken() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn on_an_executor<T: Send + 'static>(preempt_timer: Duration, future: impl Future<Output = T> + Send + 'static) -> T {
         let (sender, done) = channel();
         std::thread::spawn(move || {
-            let pulse = Pulse::start(CoreId(0)).expect("a thread");
-            let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).make();
-            executor.expect("an executor").run(async {
-                let _attached = pulse.attach().await;
-                let mut polls = 0;
-                // Nobody keeps its waker: only a wake from outside can poll it again.
-                poll_fn(|_| {
-                    polls += 1;
-                    if polls > 5 { Poll::Ready(()) } else { Poll::Pending }
-                })
-                .await;
-            });
+            let pulse = Pulse::start("mgt-pulse-test").expect("a thread");
+            let executor = LocalExecutorBuilder::new(Placement::Unbound)
+                .io_memory(64 << 10)
+                .preempt_timer(preempt_timer)
+                .make()
+                .expect("an executor");
+            let output = pulse.run(&executor, future);
             drop(pulse);
-            sender.send(()).expect("somebody waits");
+            sender.send(output).expect("somebody waits");
         });
-        done.recv_timeout(Duration::from_secs(30))
-            .expect("it was woken, and both threads have ended");
+        done.recv_timeout(PATIENCE).expect("it was woken, and both threads have ended")
+    }
+
+    #[test]
+    fn an_executor_that_sleeps_and_waits_for_nothing_is_woken() {
+        let mut polls = 0;
+        // Nobody keeps its waker: only a wake from outside can poll it again.
+        let polled = on_an_executor(
+            Duration::from_millis(2),
+            poll_fn(move |_| {
+                polls += 1;
+                if polls > 5 { Poll::Ready(polls) } else { Poll::Pending }
+            }),
+        );
+        assert_eq!(polled, 6);
+    }
+
+    /// So short a timer has often fired before the first task is run, as a long one does when the system takes the CPU away.
+    #[test]
+    fn an_executor_that_sleeps_before_its_first_task_is_woken() {
+        for _ in 0..20 {
+            assert_eq!(on_an_executor(Duration::from_micros(20), async { 7 }), 7);
+        }
+    }
+
+    #[test]
+    fn a_thread_is_interrupted_until_it_is_attached_no_more() {
+        let pulse = Pulse::start("mgt-pulse-test").expect("a thread");
+        let wait = |millis| {
+            // SAFETY: no descriptors, so nothing is read or written.
+            let waited = unsafe { libc::poll(std::ptr::null_mut(), 0, millis) };
+            (waited, io::Error::last_os_error().kind())
+        };
+        let attached = pulse.attach_thread();
+        assert_eq!(wait(60_000), (-1, io::ErrorKind::Interrupted));
+        drop(attached);
+        assert_eq!(wait(100).0, 0, "nobody interrupts it");
     }
 }

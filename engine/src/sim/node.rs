@@ -294,7 +294,11 @@ impl Host {
         let segment_bytes = self.log.segment_bytes;
         let limits = DiskLimits::new(2 * u64::from(segment_bytes), segment_bytes, 1);
         // Every second directory reads a segment only where its log is long.
-        let spare = if self.log.directory.0.is_multiple_of(2) { SPARE_SEGMENTS } else { 0 };
+        let spare = if self.log.directory.0.is_multiple_of(2) {
+            SPARE_SEGMENTS
+        } else {
+            0
+        };
         CoreConfig {
             joined,
             log: self.log,
