@@ -120,8 +120,8 @@ pub struct Core<R: IndexReader> {
     pub(super) flushing_since: Option<Nanos>,
     /// Whether a tick has come in this turn.
     pub(super) ticked: bool,
-    /// The last end of a replica among the records queued: no generation that knows of it goes before it.
-    pub(super) last_end: u64,
+    /// The last beginning or end of a replica among the records queued: no generation that knows of it goes before it.
+    pub(super) last_turnover: u64,
     pub(super) room: Room,
     /// Whether a leader here may take less than all writes.
     pub(super) writes_limited: bool,
@@ -157,7 +157,7 @@ impl<R: IndexReader> Core<R> {
     /// A core as replay left it.
     #[must_use]
     pub fn new(parts: CoreParts<R>) -> Self {
-        let (node, last_end, goes_on_in) = (parts.log_config.node, parts.log.pushed(), parts.log.position().segment);
+        let (node, last_turnover, goes_on_in) = (parts.log_config.node, parts.log.pushed(), parts.log.position().segment);
         let running = parts
             .replicas
             .into_iter()
@@ -191,7 +191,7 @@ impl<R: IndexReader> Core<R> {
             flushing_since: None,
             ticked: false,
             // What replay queued before anything else.
-            last_end,
+            last_turnover,
             room,
             writes_limited: false,
             room_told: DiskRoom::Ample,
@@ -410,7 +410,7 @@ impl<R: IndexReader> Core<R> {
                 space: running.replica.space,
                 timestamp: wall,
             });
-            self.last_end = self.log.pushed();
+            self.last_turnover = self.log.pushed();
             let marks = contribution(&running.replica, running.durable_hard_state).marks;
             self.damaged.insert(shard, ReplicaMarks { damaged: true, ..marks });
             // Before anything else is forgotten, this must not be.

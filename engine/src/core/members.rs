@@ -410,6 +410,8 @@ impl<R: IndexReader> Core<R> {
             state: state.encode(),
             timestamp: moment.wall,
         });
+        // An index that knew of it alone would run it after a crash, and a rebuild would miss its beginning.
+        self.last_turnover = self.log.pushed();
         let config = GroupConfig {
             name,
             members: Members::default(),
@@ -455,7 +457,7 @@ impl<R: IndexReader> Core<R> {
             ..damaged.clone()
         };
         self.log.push(Record::ReplicaEnd { name, space, timestamp });
-        self.last_end = self.log.pushed();
+        self.last_turnover = self.log.pushed();
         self.generations.hurry();
         self.transfers.asked_at = None;
     }

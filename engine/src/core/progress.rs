@@ -185,7 +185,7 @@ impl<R: IndexReader> Core<R> {
             self.generations
                 .freeze(&mut self.index, contributions, &mut self.positions, last_batch);
         }
-        if self.durability.reached(false) >= self.last_end {
+        if self.durability.reached(false) >= self.last_turnover {
             self.generations.advance(&mut self.log, out);
         }
     }

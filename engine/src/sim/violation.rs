@@ -187,6 +187,12 @@ pub enum Violation {
         /// The highest commit on the disk.
         commit: LogIndex,
     },
+    /// The index holds a replica whose creation never was durable in the log.
+    #[error("the index holds {name} as one that runs, and its log never held its creation")]
+    IndexKnowsUnborn {
+        /// The replica.
+        name: ReplicaName,
+    },
     /// After all faults ended something did not finish.
     #[error("{waiting_ms} ms after all faults ended: {what}")]
     NotLive {
@@ -224,7 +230,7 @@ impl Violation {
             Self::TenureOfFormerMembers { .. } => "membership",
             Self::TwoTenures { .. } => "single-tenure",
             Self::StatesDisagree { .. } => "state-hash",
-            Self::IndexAhead { .. } => "marks",
+            Self::IndexAhead { .. } | Self::IndexKnowsUnborn { .. } => "marks",
             Self::NotLive { .. } => "liveness",
             Self::NotDeterministic { .. } => "determinism",
         }

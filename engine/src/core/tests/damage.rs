@@ -219,6 +219,35 @@ fn the_first_id_is_taken_where_the_lost_replica_was_surely_the_last() {
     }
 }
 
+/// The process dies while the creation is being written, and the write is lost: of what began then neither index nor log knows.
+/// (Found by the simulator, seed 2085.)
+#[test]
+fn no_index_holds_a_replica_whose_creation_is_not_durable() {
+    let mut core = lacks_batches(1, 0);
+    core.pass(6_000);
+    core.holds_writes = true;
+    assert!(begins(&mut core, 4));
+    core.pass(6_000);
+    assert_ne!(marked_on(&core, 1), Some(ReplicaId(4)), "the index holds it before the log does");
+    core.disk.kill();
+    core.disk.lose_cached();
+    let mut core = core.restarted();
+    assert_eq!((core.running(), core.damaged()), (vec![2], vec![1]));
+    assert!(!begins(&mut core, 4) && begins(&mut core, 5), "it was given up, and asks anew");
+    core.pass(6_000);
+    assert_eq!(marked_on(&core, 1), Some(ReplicaId(5)));
+    core.lose_index();
+    let core = core.restarted();
+    assert_eq!((core.running(), core.damaged()), (vec![1, 2], vec![]));
+}
+
+/// The newest replica of a shard that the index holds, if any.
+fn marked_on(core: &Driven, shard: u64) -> Option<ReplicaId> {
+    let marks = core.index.reader().replica_marks().expect("memory never fails");
+    let names = marks.iter().map(|marks| marks.name).filter(|name| name.shard == ShardId(shard));
+    names.map(|name| name.replica).max()
+}
+
 /// The core goes on with its other replica over a generation and a restart.
 fn stays_stopped(mut core: Driven) {
     assert_eq!((core.running(), core.damaged()), (vec![2], vec![1]));

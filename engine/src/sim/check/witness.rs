@@ -71,6 +71,11 @@ impl Witness {
         self.ended.contains(&name)
     }
 
+    /// Whether a replica's creation ever was on disk.
+    pub(crate) fn has_begun(&self, name: ReplicaName) -> bool {
+        self.created.contains_key(&name)
+    }
+
     /// An id was given out here once, and a replica began under it again.
     pub(crate) fn check_begun_once(&self) -> Result<(), Violation> {
         self.begun_again.map_or(Ok(()), |name| Err(Violation::BegunAgain { name }))
