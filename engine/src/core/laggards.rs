@@ -75,6 +75,10 @@ impl Laggards {
                 continue;
             }
             let Some(at) = positions.find(name, wanted.low, index)? else {
+                // Nothing says where it stands, so it is as good as lost: whoever needs it gets an image.
+                tracing::warn!(%name, entry = %wanted.low, "the place of an old entry is not known: whoever needs it gets an image");
+                replica.group.give_up(wanted.low);
+                replica.group.provide(Vec::new(), wanted.context);
                 continue;
             };
             let cursor = Cursor::new(at, limits::ENTRY_FETCH_BYTES);

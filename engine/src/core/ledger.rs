@@ -7,6 +7,7 @@
 //! Not here, on purpose: segments from before the start (they are read), bytes that live (`index::live_bytes`).
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use margate_net::ids::LogIndex;
 
@@ -28,9 +29,17 @@ pub(super) struct Ledger {
 struct Known {
     /// Rows that point into it; nothing once that cannot be right, because a row of a damaged index said where it had pointed.
     rows: Option<u64>,
-    last: LastEntries,
+    entries: BTreeMap<ReplicaName, Span>,
     /// Whether a delete was applied from it.
     deletes: bool,
+}
+
+/// Entries of one replica in a segment.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    lowest: LogIndex,
+    /// The one that was written last. It and others may have been replaced since, by what later segments hold.
+    last: LogIndex,
 }
 
 impl Ledger {
@@ -45,9 +54,12 @@ impl Ledger {
     /// An entry is being written to a segment.
     pub(super) fn wrote(&mut self, segment: u32, name: ReplicaName, index: LogIndex) {
         if let Some(known) = self.known(segment) {
-            // The greatest may have been replaced since: who truncates by it stops at what is applied.
-            let last = known.last.entry(name).or_default();
-            *last = index.max(*last);
+            let first = Span {
+                lowest: index,
+                last: index,
+            };
+            let span = known.entries.entry(name).or_insert(first);
+            (span.lowest, span.last) = (span.lowest.min(index), index);
         }
     }
 
@@ -67,10 +79,25 @@ impl Ledger {
         }
     }
 
-    /// The last entries in a segment in which nothing lives any more, and nothing that a rebuild of the index would need.
-    pub(super) fn dead(&self, segment: u32, rows_forgotten: u64) -> Option<&LastEntries> {
-        let known = self.segments.get(&segment).filter(|known| !known.deletes)?;
-        known.rows.is_some_and(|rows| rows <= rows_forgotten).then_some(&known.last)
+    /// Whether nothing lives in a segment any more, and nothing stands there that a rebuild of the index would need.
+    pub(super) fn is_dead(&self, segment: u32, rows_forgotten: u64) -> bool {
+        let known = self.segments.get(&segment).filter(|known| !known.deletes);
+        known.is_some_and(|known| known.rows.is_some_and(|rows| rows <= rows_forgotten))
+    }
+
+    /// The last entries in a segment that nothing has replaced.
+    pub(super) fn last_entries(&self, segment: u32) -> LastEntries {
+        let spans = self.segments.get(&segment).into_iter().flat_map(|known| &known.entries);
+        spans
+            .map(|(name, span)| (*name, self.before_later(segment, *name, span.last)))
+            .collect()
+    }
+
+    /// The entry itself, or the one before those with which later segments have replaced it.
+    fn before_later(&self, segment: u32, name: ReplicaName, last: LogIndex) -> LogIndex {
+        let later = self.segments.range((Bound::Excluded(segment), Bound::Unbounded));
+        let lowest = later.filter_map(|(_, known)| Some(known.entries.get(&name)?.lowest)).min();
+        lowest.map_or(last, |lowest| last.min(LogIndex(lowest.0.saturating_sub(1))))
     }
 
     /// A segment is gone, with all before it.
@@ -87,7 +114,7 @@ impl Default for Known {
     fn default() -> Self {
         Self {
             rows: Some(0),
-            last: BTreeMap::new(),
+            entries: BTreeMap::new(),
             deletes: false,
         }
     }
@@ -108,10 +135,14 @@ mod tests {
     /// A ledger of a core whose log goes on in segment 3, with entries in that one and the next two.
     fn ledger() -> Ledger {
         let mut ledger = Ledger::new(3);
-        for (segment, index) in [(3, 10), (4, 11), (4, 13), (4, 12), (5, 13)] {
+        for (segment, index) in [(3, 10), (4, 11), (4, 12), (5, 13)] {
             ledger.wrote(segment, NAME, LogIndex(index));
         }
         ledger
+    }
+
+    fn last(ledger: &Ledger, segment: u32) -> Option<u64> {
+        ledger.last_entries(segment).get(&NAME).map(|index| index.0)
     }
 
     fn churn(gains: &[u32], losses: &[u32]) -> Churn {
@@ -129,8 +160,23 @@ mod tests {
     fn what_was_not_written_whole_since_the_start_is_never_dead() {
         let mut ledger = ledger();
         ledger.committed(&churn(&[], &[2, 3]));
-        assert!([0, 2, 3, 6].into_iter().all(|segment| ledger.dead(segment, 0).is_none()));
-        assert_eq!(ledger.dead(4, 0), Some(&LastEntries::from([(NAME, LogIndex(13))])));
+        assert!([0, 2, 3, 6].into_iter().all(|segment| !ledger.is_dead(segment, 0)));
+        assert!(ledger.is_dead(4, 0));
+        assert_eq!((last(&ledger, 3), last(&ledger, 4)), (None, Some(12)));
+    }
+
+    #[test]
+    fn replaced_entries_are_not_the_last_of_their_segment() {
+        let mut ledger = ledger();
+        let mut write = |entries: &[(u32, u64)]| {
+            entries
+                .iter()
+                .for_each(|(segment, index)| ledger.wrote(*segment, NAME, LogIndex(*index)));
+            [4, 5, 6].map(|segment| last(&ledger, segment))
+        };
+        assert_eq!(write(&[(5, 14), (5, 15), (5, 14)]), [Some(12), Some(14), None]);
+        assert_eq!(write(&[(6, 12), (6, 13)]), [Some(11), Some(11), Some(13)]);
+        assert_eq!(write(&[(7, 1)]), [Some(0), Some(0), Some(0)]);
     }
 
     #[test]
@@ -138,17 +184,17 @@ mod tests {
         let mut ledger = ledger();
         ledger.committed(&churn(&[4, 4, 5], &[2]));
         ledger.committed(&churn(&[5], &[4]));
-        assert_eq!((ledger.dead(4, 0), ledger.dead(5, 0)), (None, None));
-        assert!(ledger.dead(4, 1).is_some(), "a planted bug sees one row fewer");
+        assert!(!ledger.is_dead(4, 0) && !ledger.is_dead(5, 0));
+        assert!(ledger.is_dead(4, 1), "a planted bug sees one row fewer");
         ledger.committed(&churn(&[5], &[4]));
-        assert!(ledger.dead(4, 0).is_some() && ledger.dead(5, 0).is_none());
+        assert!(ledger.is_dead(4, 0) && !ledger.is_dead(5, 0));
     }
 
     #[test]
     fn a_segment_with_a_delete_is_read_whatever_points_into_it() {
         let mut ledger = ledger();
         ledger.deleted(4);
-        assert_eq!((ledger.dead(4, 0), ledger.dead(5, 0).is_some()), (None, true));
+        assert!(!ledger.is_dead(4, 0) && ledger.is_dead(5, 0));
     }
 
     #[test]
@@ -157,7 +203,7 @@ mod tests {
         ledger.committed(&churn(&[], &[4]));
         ledger.committed(&churn(&[4], &[]));
         ledger.committed(&churn(&[], &[4]));
-        assert_eq!(ledger.dead(4, 0), None);
+        assert!(!ledger.is_dead(4, 0));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) held: bool,
     /// Whether the disk is low, so that less garbage is worth the copying.
     pub(super) pressed: bool,
-    /// Bytes of log in which only what nobody needs to read is freed, unless the disk is low.
+    /// Bytes of log in which only what nobody needs to read is freed.
     pub(super) spare: u64,
     pub(super) planted: Planted,
 }
@@ -256,10 +256,10 @@ impl Reclaim {
         self.checked = Some(seen);
         let segment = ground.log.oldest_segment();
         let needed = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment) <= segment;
-        let dead = ground.ledger.dead(segment, ground.planted.rows_forgotten());
+        let dead = ground.ledger.is_dead(segment, ground.planted.rows_forgotten());
         self.due = match due(segment, self.barren, ground)? {
             Due::No => false,
-            Due::IfDead => !needed && dead.is_some(),
+            Due::IfDead => !needed && dead,
             Due::Whatever => true,
         };
         if !self.due {
@@ -274,13 +274,14 @@ impl Reclaim {
             return Ok(());
         }
         self.copied = 0;
-        self.state = match dead {
-            Some(last) => {
-                self.done.unread += 1;
-                let generation = settle(last, ground.running, ground.generations);
-                State::Settling { generation }
+        self.state = if dead {
+            self.done.unread += 1;
+            let last = ground.ledger.last_entries(segment);
+            State::Settling {
+                generation: settle(&last, ground),
             }
-            None => State::Scanning(Scan::new(segment)),
+        } else {
+            State::Scanning(Scan::new(segment))
         };
         Ok(())
     }

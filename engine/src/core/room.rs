@@ -139,9 +139,9 @@ impl Room {
         }
     }
 
-    /// See [`DiskLimits::spare`].
-    pub(super) const fn spare(&self) -> u64 {
-        self.limits.spare
+    /// Bytes of log that nobody reads in search of garbage now: see [`DiskLimits::spare`].
+    pub(super) fn spare(&self) -> u64 {
+        if self.is_low() { 0 } else { self.limits.spare }
     }
 
     /// Whether it is below its watermark.

@@ -5,13 +5,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use margate_net::ids::{ShardId, Space, Version};
+use margate_net::ids::{Space, Version};
 
 use super::copies::{Copied, CopiedRow, Copies, Purpose};
 use super::event::{Effects, ReadTicket};
-use super::generations::Generations;
 use super::ledger::LastEntries;
-use super::machine::Running;
 use super::pace::{Budget, budget, fits_ahead};
 use super::reclaim::{Ground, Reclaimed};
 use crate::index::error::IndexError;
@@ -246,23 +244,23 @@ impl Scan {
 
     /// All copies are durable and pointed to: see [`settle`].
     pub(super) fn settle<R: IndexReader>(&self, ground: &mut Ground<'_, R>) -> u64 {
-        settle(&self.last, ground.running, ground.generations)
+        settle(&self.last, ground)
     }
 }
 
 /// A segment with these last entries may go: raft may no longer ask for them. The generation that says so.
-pub(super) fn settle(last: &LastEntries, running: &mut BTreeMap<ShardId, Running>, generations: &mut Generations) -> u64 {
+pub(super) fn settle<R: IndexReader>(last: &LastEntries, ground: &mut Ground<'_, R>) -> u64 {
     for (name, last) in last {
-        if let Some(running) = running.get_mut(&name.shard)
+        if let Some(running) = ground.running.get_mut(&name.shard)
             && running.replica.name() == *name
         {
-            // All that lives of the segment is applied. What is above was replaced, or its number has rotted.
+            // All that stands there and was not replaced is applied. What is above has a number that has rotted.
             let last = running.replica.applied().min(*last);
             running.replica.group.truncate(last);
         }
     }
-    generations.hurry();
-    generations.next_frozen()
+    ground.generations.hurry();
+    ground.generations.next_frozen()
 }
 
 impl Candidate {

@@ -80,8 +80,14 @@ impl Pulse {
     }
 
     fn attach_thread(&self) -> Attached<'_> {
-        // SAFETY: it has no conditions.
-        let thread = unsafe { libc::pthread_self() };
+        let mut signals = std::mem::MaybeUninit::uninit();
+        // SAFETY: the set is made before it is used; the rest has no conditions. Whoever started this process may have blocked the signal.
+        let thread = unsafe {
+            libc::sigemptyset(signals.as_mut_ptr());
+            libc::sigaddset(signals.as_mut_ptr(), SIGNAL);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, signals.as_ptr(), std::ptr::null_mut());
+            libc::pthread_self()
+        };
         self.shared.lock().sleeper = Some(Sleeper::Thread(thread));
         Attached(&self.shared)
     }

@@ -22,6 +22,7 @@ mod peers;
 mod reclaim;
 mod reclaiming;
 mod removed;
+mod replaced;
 mod strangers;
 mod suspects;
 mod tails;

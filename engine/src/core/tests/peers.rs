@@ -163,6 +163,22 @@ impl Driven {
         self.hear(refused);
     }
 
+    /// Hears a member that has all up to an entry refuse an append that follows a later one.
+    pub(super) fn refused_at(&mut self, from: Peer, (index, has, term): (u64, u64, u64)) {
+        let message = self.message(from, PeerMessageKind::AppendResponse);
+        let (index, reject_hint, log_term, reject) = (LogIndex(index), LogIndex(has), Term(term), true);
+        self.hear(spoken(
+            from,
+            PeerMessage {
+                index,
+                reject,
+                reject_hint,
+                log_term,
+                ..message
+            },
+        ));
+    }
+
     /// The same as an event, for a test that makes the turns itself.
     pub(super) fn refused_event(&self, from: Peer, index: u64) -> Event {
         let message = self.message(from, PeerMessageKind::AppendResponse);
