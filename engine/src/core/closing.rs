@@ -2,8 +2,6 @@
 //!
 //! Not here, on purpose: when (`reclaim`), what replay makes of it (`rebuilding`).
 
-use margate_net::ids::LogIndex;
-
 use super::durability::Durability;
 use super::machine::Running;
 use super::pace::batch_parts;
@@ -36,19 +34,19 @@ impl Closed {
 }
 
 /// Hard states and checkpoints to the log's end: what a rebuild begins with once the segment is gone. They go ahead of the queue, whose
-/// length would be added to the time that each segment takes, unless they are long, or the beginning of a replica is queued itself.
+/// length would be added to the time that each segment takes, unless they are long. No beginning of a replica is in the queue then: the
+/// index knows only those whose creation is durable.
 pub(super) fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result<Closed, IndexError> {
-    let (mut records, mut bytes, mut begins) = (Vec::new(), 0, false);
+    let (mut records, mut bytes) = (Vec::new(), 0);
     for marks in ground.index.reader().replica_marks()? {
         if let Some(running) = ground.running.get(&marks.name.shard)
             && running.replica.name() == marks.name
         {
             bytes += CLOSING_BYTES + marks.state.len();
-            begins |= marks.applied == LogIndex(0);
             closing_records(running, marks, timestamp, ground, &mut records);
         }
     }
-    let ahead = !begins && bytes <= ground.log.room_ahead(batch_parts(ground.pressed));
+    let ahead = bytes <= ground.log.room_ahead(batch_parts(ground.pressed));
     for record in records {
         if ahead {
             ground.log.push_ahead(record);
