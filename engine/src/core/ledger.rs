@@ -123,6 +123,8 @@ impl Default for Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::churn::Count;
+    use crate::index::live_bytes::LiveBytes;
     use crate::index::row::Row;
     use crate::types::Position;
     use margate_net::ids::{ReplicaId, ShardId};
@@ -150,10 +152,10 @@ mod tests {
             position: Position { segment, offset: 0 },
             ..crate::index::conformance::row(1)
         };
-        let mut churn = Churn::default();
-        losses.iter().for_each(|segment| churn.lose(&row(*segment)));
-        gains.iter().for_each(|segment| churn.gain(&row(*segment)));
-        churn
+        let mut count = Count::new(LiveBytes::default());
+        losses.iter().for_each(|segment| count.lose(1, &row(*segment)));
+        gains.iter().for_each(|segment| count.gain(1, &row(*segment)));
+        count.churn
     }
 
     #[test]

@@ -405,17 +405,19 @@ impl<R: IndexReader> Core<R> {
             answers
                 .into_iter()
                 .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
-            self.log.push(Record::ReplicaEnd {
-                name: running.replica.name(),
-                space: running.replica.space,
-                timestamp: wall,
-            });
-            self.last_turnover = self.log.pushed();
             let marks = contribution(&running.replica, running.durable_hard_state).marks;
-            self.damaged.insert(shard, ReplicaMarks { damaged: true, ..marks });
-            // Before anything else is forgotten, this must not be.
-            self.generations.hurry();
+            self.give_up(ReplicaMarks { damaged: true, ..marks }, wall);
         }
+    }
+
+    /// A replica counts as lost from now on: the log says that it has ended, and the index keeps what it had.
+    pub(super) fn give_up(&mut self, marks: ReplicaMarks, timestamp: Nanos) {
+        let (name, space) = (marks.name, marks.space);
+        self.log.push(Record::ReplicaEnd { name, space, timestamp });
+        self.last_turnover = self.log.pushed();
+        self.damaged.insert(name.shard, marks);
+        // Before anything else is forgotten, this must not be.
+        self.generations.hurry();
     }
 
     fn peer_lost(&mut self, peer: PeerName) {

@@ -442,11 +442,10 @@ impl<R: IndexReader> Core<R> {
 
     /// This core may have been this replica already, and have lost that: it counts as lost too, and a newer one is asked for.
     fn doubt(&mut self, name: ReplicaName, wall: Nanos) {
-        let Some(damaged) = self.damaged.get_mut(&name.shard) else { return };
+        let Some(damaged) = self.damaged.get(&name.shard) else { return };
         tracing::warn!(%name, "this core may have lost this replica, of which nothing is left: it asks for a newer one");
-        let (space, timestamp) = (damaged.space, wall);
         // What it keeps are the rows of the one before: of this one nothing is known.
-        *damaged = ReplicaMarks {
+        let marks = ReplicaMarks {
             name,
             applied: LogIndex(0),
             applied_term: Term(0),
@@ -456,9 +455,7 @@ impl<R: IndexReader> Core<R> {
             term_runs: Vec::new(),
             ..damaged.clone()
         };
-        self.log.push(Record::ReplicaEnd { name, space, timestamp });
-        self.last_turnover = self.log.pushed();
-        self.generations.hurry();
+        self.give_up(marks, wall);
         self.transfers.asked_at = None;
     }
 

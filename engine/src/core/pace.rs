@@ -52,10 +52,11 @@ pub(super) fn due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'
     let (length, live) = (log_bytes(ground), ground.index.reader().live_bytes()?);
     // Under pressure too the round after a barren one waits until something was deleted.
     let fruitless = barren.segments > newest - oldest && live.saturating_add(u64::from(ground.config.segment_bytes) / 8) > barren.live;
-    let pressed = ground.pressed && !fruitless && length > pressed_target(live, ground);
-    Ok(if pressed || length > target(live, ground).max(ground.spare) {
+    let pressed = ground.pressed && !fruitless && length > target_bytes(live, true, ground);
+    let target = target_bytes(live, false, ground);
+    Ok(if pressed || length > target.max(ground.spare) {
         Due::Whatever
-    } else if length > target(live, ground) {
+    } else if length > target {
         Due::IfDead
     } else {
         Due::No
@@ -67,21 +68,20 @@ fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
     u64::from(segments) * u64::from(ground.config.segment_bytes) + u64::from(ground.log.position().offset)
 }
 
-/// Bytes of log that so many live bytes deserve.
-fn target<R: IndexReader>(live: u64, ground: &Ground<'_, R>) -> u64 {
-    let least = limits::RECLAIM_SEGMENTS_MIN * u64::from(ground.config.segment_bytes);
-    least.max(live.saturating_mul(limits::RECLAIM_PER_MILLE) / 1_000)
-}
-
-/// The same where the disk is low.
-fn pressed_target<R: IndexReader>(live: u64, ground: &Ground<'_, R>) -> u64 {
-    let least = limits::RECLAIM_PRESSED_SEGMENTS_MIN * u64::from(ground.config.segment_bytes);
-    least.max(live.saturating_mul(limits::RECLAIM_PRESSED_PER_MILLE) / 1_000)
+/// Bytes of log that so many live bytes deserve, fewer where the disk is low.
+fn target_bytes<R: IndexReader>(live: u64, pressed: bool, ground: &Ground<'_, R>) -> u64 {
+    let (segments, per_mille) = if pressed {
+        (limits::RECLAIM_PRESSED_SEGMENTS_MIN, limits::RECLAIM_PRESSED_PER_MILLE)
+    } else {
+        (limits::RECLAIM_SEGMENTS_MIN, limits::RECLAIM_PER_MILLE)
+    };
+    let least = segments * u64::from(ground.config.segment_bytes);
+    least.max(live.saturating_mul(per_mille) / 1_000)
 }
 
 /// The further the log is over its target, the more is looked at; most where the disk is low.
 pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
-    let target = target(ground.index.reader().live_bytes()?, ground).max(ground.spare);
+    let target = target_bytes(ground.index.reader().live_bytes()?, false, ground).max(ground.spare);
     let excess = log_bytes(ground).saturating_mul(1_000) / target.max(1);
     let steps = match excess {
         0..1_100 => 1,

@@ -31,11 +31,11 @@ use super::copies::Copies;
 use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
-use super::ledger::Ledger;
+use super::ledger::{LastEntries, Ledger};
 use super::machine::Running;
 use super::pace::{Barren, Due, due};
 use super::repair::Repairs;
-use super::scanning::{Scan, settle};
+use super::scanning::Scan;
 use super::sweep::Sweep;
 use super::values::{Tickets, Values};
 use crate::index::error::IndexError;
@@ -177,7 +177,7 @@ impl Reclaim {
             }
             State::Mending(scan, sweep) => {
                 if sweep.step(moment.now, ground.index, ground.running, ground.repairs)? {
-                    let generation = scan.settle(ground);
+                    let generation = settle(&scan.last, ground);
                     self.state = State::Settling { generation };
                 }
             }
@@ -234,7 +234,7 @@ impl Reclaim {
                 State::Mending(scan, sweep)
             }
             State::Scanning(scan) => State::Settling {
-                generation: scan.settle(ground),
+                generation: settle(&scan.last, ground),
             },
             state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => state,
         };
@@ -306,6 +306,21 @@ impl Reclaim {
         self.state = State::Releasing { to };
         Ok(())
     }
+}
+
+/// Nothing of a segment with these last entries is needed any more, and raft may no longer ask for them. The generation that says so.
+fn settle<R: IndexReader>(last: &LastEntries, ground: &mut Ground<'_, R>) -> u64 {
+    for (name, last) in last {
+        if let Some(running) = ground.running.get_mut(&name.shard)
+            && running.replica.name() == *name
+        {
+            // All that stands there and was not replaced is applied. What is above has a number that has rotted.
+            let last = running.replica.applied().min(*last);
+            running.replica.group.truncate(last);
+        }
+    }
+    ground.generations.hurry();
+    ground.generations.next_frozen()
 }
 
 /// Whether a segment is being read, or an answer found before the pointers moved has yet to read from it.

@@ -44,7 +44,7 @@ pub(super) struct Scan {
     /// How much of them there should be: what the last turn might have looked at.
     ahead: Budget,
     /// The last entry of each replica in the segment.
-    last: LastEntries,
+    pub(super) last: LastEntries,
 }
 
 /// An effect that may live.
@@ -241,26 +241,6 @@ impl Scan {
         }
         Ok(copied)
     }
-
-    /// All copies are durable and pointed to: see [`settle`].
-    pub(super) fn settle<R: IndexReader>(&self, ground: &mut Ground<'_, R>) -> u64 {
-        settle(&self.last, ground)
-    }
-}
-
-/// A segment with these last entries may go: raft may no longer ask for them. The generation that says so.
-pub(super) fn settle<R: IndexReader>(last: &LastEntries, ground: &mut Ground<'_, R>) -> u64 {
-    for (name, last) in last {
-        if let Some(running) = ground.running.get_mut(&name.shard)
-            && running.replica.name() == *name
-        {
-            // All that stands there and was not replaced is applied. What is above has a number that has rotted.
-            let last = running.replica.applied().min(*last);
-            running.replica.group.truncate(last);
-        }
-    }
-    ground.generations.hurry();
-    ground.generations.next_frozen()
 }
 
 impl Candidate {

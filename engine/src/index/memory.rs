@@ -15,7 +15,7 @@ use std::rc::Rc;
 use margate_net::ids::{LogIndex, Space};
 use margate_net::message::Direction;
 
-use super::churn::Churn;
+use super::churn::{Churn, Count};
 use super::error::IndexError;
 use super::live_bytes::LiveBytes;
 use super::row::{ROW_BYTES, Row, SPACE_BYTES, Slot, index_key, space_bounds, split_index_key, user_key};
@@ -130,22 +130,17 @@ impl MemoryStore {
 
 impl Tables {
     fn absorb(&mut self, generation: &Generation) -> Churn {
-        let mut churn = Churn::default();
+        let mut count = Count::new(self.live);
         for (space, key, slot) in generation.rows.iter() {
             let old = match slot {
                 Slot::Put(row) => self.rows.insert(index_key(space, key), *row),
                 Slot::Deleted(_) => self.rows.remove(&index_key(space, key)),
             };
-            if let Some(old) = &old {
-                self.live.lose(key.len(), old);
-                churn.lose(old);
-            }
-            if let Some(row) = &slot.row() {
-                self.live.gain(key.len(), row);
-                churn.gain(row);
-            }
+            old.iter().for_each(|old| count.lose(key.len(), old));
+            slot.row().iter().for_each(|row| count.gain(key.len(), row));
         }
-        self.clear(&generation.cleared, &mut churn);
+        self.clear(&generation.cleared, &mut count);
+        self.live = count.live;
         self.core = Some(generation.core);
         self.replicas
             .extend(generation.replicas.iter().map(|marks| (marks.name, marks.clone())));
@@ -155,16 +150,15 @@ impl Tables {
             let gone = (marks.name, LogIndex(0))..=(marks.name, marks.truncated);
             self.positions.extract_if(gone, |_, _| true).for_each(drop);
         }
-        churn
+        count.churn
     }
 
     /// Deletes rows of spaces, up to the limit of one commit.
-    fn clear(&mut self, spaces: &[Space], churn: &mut Churn) {
+    fn clear(&mut self, spaces: &[Space], count: &mut Count) {
         let mut left = CLEARED_ROWS_MAX;
         for space in spaces {
             for (key, row) in self.rows.extract_if(space_bounds(*space, b"", b""), |_, _| true).take(left) {
-                self.live.lose(key.len() - SPACE_BYTES, &row);
-                churn.lose(&row);
+                count.lose(key.len() - SPACE_BYTES, &row);
                 left -= 1;
             }
         }

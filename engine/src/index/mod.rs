@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`row`] is what stands behind a key, [`overlay`] holds the newest ones in memory,
 //! [`store`] is what a durable store must do, [`marks`] are the bytes that tell where replay begins, [`live_bytes`] how
-//! much log the rows need, [`churn`] where in it, [`memory`] is the simulator's store, [`view`] puts the layers together, [`error`] says what
+//! much log the rows need, [`churn`] what a commit changes of that, [`memory`] is the simulator's store, [`view`] puts the layers together, [`error`] says what
 //! goes wrong.
 //!
 //! Writing is write-if-newer over memory alone: no store is asked at apply. It rests on two facts: inside a

@@ -14,9 +14,10 @@ use margate_net::ids::{LogIndex, Space};
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
 use super::segments::is_no_space;
+use crate::index::churn::Count;
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
 use crate::index::marks::{self, CORE_KEY, IDENTITY_KEY, Identity};
-use crate::index::row::{Row, Slot, index_key_into, space_bounds, user_key};
+use crate::index::row::{Slot, index_key_into, space_bounds, user_key};
 use crate::index::{Churn, CoreMarks, Generation, IndexError, IndexReader, IndexWriter, Overlay};
 use crate::limits::CLEARED_ROWS_MAX;
 
@@ -43,13 +44,6 @@ pub struct HeedWriter {
     committed: Option<CoreMarks>,
     live: LiveBytes,
     growth: Growth,
-}
-
-/// What a commit changes of the rows' number and weight.
-#[derive(Debug)]
-struct Count {
-    live: LiveBytes,
-    churn: Churn,
 }
 
 /// The databases of an environment.
@@ -174,10 +168,7 @@ impl HeedWriter {
 
     /// Writes everything.
     fn write(&self, txn: &mut RwTxn<'_>, generation: &Generation) -> Result<Count, IndexError> {
-        let mut count = Count {
-            live: self.live,
-            churn: Churn::default(),
-        };
+        let mut count = Count::new(self.live);
         self.write_rows(txn, &generation.rows, &mut count)?;
         self.clear(txn, &generation.cleared, &mut count)?;
         self.write_marks(txn, generation, count.live)?;
@@ -270,18 +261,6 @@ impl HeedWriter {
             IndexError::Io { source, .. } if is_no_space(&source) => self.growth.no_space(),
             other => other,
         }
-    }
-}
-
-impl Count {
-    fn gain(&mut self, key_len: usize, row: &Row) {
-        self.live.gain(key_len, row);
-        self.churn.gain(row);
-    }
-
-    fn lose(&mut self, key_len: usize, row: &Row) {
-        self.live.lose(key_len, row);
-        self.churn.lose(row);
     }
 }
 

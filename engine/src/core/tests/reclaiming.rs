@@ -10,15 +10,26 @@ const SEGMENT_BYTES: u32 = 32 << 10;
 /// A value.
 const VALUE: [u8; 11_900] = [7; 11_900];
 
+/// A core whose only replica leads.
+fn leading() -> Driven {
+    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
+    core.tick(25);
+    core
+}
+
+/// The index takes what is applied, and reclaim all the time it wants.
+fn reclaim(core: &mut Driven) {
+    core.fill_index();
+    core.tick(60);
+}
+
 /// The piece that holds the first batch after the reclaimed segment, the proof that it was read to its end, holds that next
 /// segment's unused tail too. That was once taken for damage, and nothing was reclaimed ever after.
 #[test]
 fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
-    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-    core.tick(25);
+    let mut core = leading();
     (0..20).for_each(|_| core.set(1, "key", &VALUE));
-    core.fill_index();
-    core.tick(60);
+    reclaim(&mut core);
     let reclaimed = core.core.counters().reclaimed;
     assert!(reclaimed.segments >= 5, "of ten segments one is needed: {reclaimed:?}");
     assert_eq!(core.stale(1, "key").as_deref(), Ok(&VALUE[..]));
@@ -30,16 +41,13 @@ fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
 /// Nothing is read of a segment into which no row points; where a delete stands in it, it is: the delete may still be needed.
 #[test]
 fn a_segment_in_which_nothing_lives_is_not_read() {
-    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-    core.tick(25);
+    let mut core = leading();
     // The segment in which the log began is not known whole.
     (0..4).for_each(|_| core.set(1, "key", &VALUE));
-    core.fill_index();
-    core.tick(60);
+    reclaim(&mut core);
     let (before, reads) = (core.core.counters().reclaimed, core.reads);
     (0..20).for_each(|_| core.set(1, "key", &VALUE));
-    core.fill_index();
-    core.tick(60);
+    reclaim(&mut core);
     let after = core.core.counters().reclaimed;
     assert!(after.unread >= before.unread + 5, "{before:?} {after:?}");
     assert_eq!(
@@ -50,8 +58,7 @@ fn a_segment_in_which_nothing_lives_is_not_read() {
     core.set(1, "gone", b"1");
     core.delete(1, "gone");
     (0..20).for_each(|_| core.set(1, "key", &VALUE));
-    core.fill_index();
-    core.tick(60);
+    reclaim(&mut core);
     let with_delete = core.core.counters().reclaimed;
     assert!(core.reads > reads && with_delete.deletes == 1, "{with_delete:?}");
     core.lose_index();
@@ -65,15 +72,13 @@ fn a_segment_in_which_nothing_lives_is_not_read() {
 /// them for replaced and their values were lost.
 #[test]
 fn what_lives_is_copied_though_the_index_was_made_anew() {
-    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-    core.tick(25);
+    let mut core = leading();
     let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
     // The first segments hold what is overwritten, the next ones what lives.
     (0..6).for_each(|_| core.set(1, "z", &VALUE));
     keys.iter().for_each(|key| core.set(1, key, &VALUE));
     (0..2).for_each(|_| core.set(1, "z", &VALUE));
-    core.fill_index();
-    core.tick(60);
+    reclaim(&mut core);
     let reclaimed = core.core.counters().reclaimed;
     assert!(
         reclaimed.segments >= 1 && reclaimed.values <= 4,
@@ -83,8 +88,7 @@ fn what_lives_is_copied_though_the_index_was_made_anew() {
     let mut core = core.restarted();
     core.tick(25);
     (0..20).for_each(|_| core.set(1, "z", &VALUE));
-    core.fill_index();
-    core.tick(60);
+    reclaim(&mut core);
     let reclaimed = core.core.counters().reclaimed;
     assert!(reclaimed.segments >= 5, "what was there is reclaimed: {reclaimed:?}");
     for key in keys {

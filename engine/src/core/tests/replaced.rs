@@ -47,6 +47,15 @@ impl Story {
         story
     }
 
+    /// A former leader's tail that was never committed, and in the next segment what replaced it.
+    fn with_a_replaced_tail() -> Self {
+        let mut story = Self::begun();
+        story.puts(1, "b", 20, 1);
+        story.next_segment();
+        story.puts(3, "a", 40, 40);
+        story
+    }
+
     fn append(&mut self, after: (u64, u64), term: u64, entries: Vec<Bytes>, commit: u64) {
         self.core.append(leader(1, term), Append { after, entries, commit });
     }
@@ -91,10 +100,7 @@ impl Story {
 /// The segment of the former leader's entries went, and with it the places of those that had replaced them.
 #[test]
 fn the_first_entries_kept_are_found() {
-    let mut story = Story::begun();
-    story.puts(1, "b", 20, 1);
-    story.next_segment();
-    story.puts(3, "a", 40, 40);
+    let mut story = Story::with_a_replaced_tail();
     let name = story.core.core.replicas().next().expect("it runs").name();
     // Most of what follows lives, so that the log stays as it is from there on.
     for key in 0..60 {
@@ -147,10 +153,7 @@ fn a_put_after_a_replaced_delete_survives_the_index() {
 /// A leader that has forgotten some entries, and memory others, gives a member that needs them those that the log holds, or an image.
 #[test]
 fn a_member_that_lags_is_served() {
-    let mut story = Story::begun();
-    story.puts(1, "b", 20, 1);
-    story.next_segment();
-    story.puts(3, "a", 40, 40);
+    let mut story = Story::with_a_replaced_tail();
     for index in 41..=900 {
         let put = leader(1, 3).put_value(&format!("k{index}"), &VALUE, index);
         story.append((index - 1, 3), 3, vec![put], index);
