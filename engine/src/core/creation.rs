@@ -1,7 +1,7 @@
 //! The first batch of a new core: a checkpoint for each of its replicas, before anything else is in the log.
 //!
 //! A replica exists once its checkpoint is durable. A core whose node has been created but whose log holds no
-//! checkpoint has lost its log, and must not vote (design section 6): replay refuses it.
+//! checkpoint has lost its log, and must not vote: replay refuses it.
 
 use margate_net::ids::{CoreId, LogIndex, NodeId, Space, Term, Version};
 use margate_net::map::Map;

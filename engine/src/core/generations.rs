@@ -25,6 +25,8 @@ use crate::types::{Nanos, Position, ReplicaName};
 #[derive(Debug, Default)]
 pub struct Positions {
     recent: Vec<(ReplicaName, LogIndex, Position)>,
+    /// Those on their way to the index.
+    leaving: Vec<(ReplicaName, LogIndex, Position)>,
 }
 
 impl Positions {
@@ -49,6 +51,7 @@ impl Positions {
         let near = self
             .recent
             .iter()
+            .chain(&self.leaving)
             .filter(|(of, noted, _)| *of == name && *noted <= index)
             .max_by_key(|(_, noted, _)| *noted);
         match near {
@@ -59,11 +62,16 @@ impl Positions {
 
     /// Takes out those of applied entries, which are never cut.
     fn take_applied(&mut self, applied: impl Fn(ReplicaName) -> LogIndex) -> Vec<(ReplicaName, LogIndex, Position)> {
-        let (done, kept) = std::mem::take(&mut self.recent)
+        let (done, kept): (Vec<_>, _) = std::mem::take(&mut self.recent)
             .into_iter()
             .partition(|(name, index, _)| *index <= applied(*name));
-        self.recent = kept;
+        (self.recent, self.leaving) = (kept, done.clone());
         done
+    }
+
+    /// The index shows what was taken out last.
+    fn committed(&mut self) {
+        self.leaving.clear();
     }
 }
 
@@ -167,8 +175,17 @@ impl Generations {
             None => return,
         };
         self.hurried = false;
-        // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back.
-        let replay = contributions.iter().filter_map(|one| one.replay).fold(last_batch, BatchPlace::min);
+        // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back, but not
+        // before the last replay mark. Replay may be there, where that mark's batch is damaged and it began with the oldest segment.
+        let marked = BatchPlace {
+            sequence: self.last.replay_sequence,
+            position: self.last.replay,
+        };
+        let replay = contributions
+            .iter()
+            .filter_map(|one| one.replay)
+            .fold(last_batch, BatchPlace::min)
+            .max(marked);
         let number = self.last.generation + 1;
         let core = CoreMarks {
             generation: number,
@@ -220,12 +237,13 @@ impl Generations {
     ///
     /// # Errors
     /// [`IndexError`]: the index does not show it, which stops the node.
-    pub fn done<R: IndexReader>(&mut self, generation: u64, index: &mut Index<R>) -> Result<(), IndexError> {
+    pub fn done<R: IndexReader>(&mut self, generation: u64, index: &mut Index<R>, positions: &mut Positions) -> Result<(), IndexError> {
         assert!(
             matches!(self.state, State::Committing(number) if number == generation),
             "generation {generation} was not being committed"
         );
         index.committed()?;
+        positions.committed();
         self.state = State::Filling;
         if !self.clearing.is_empty() {
             let left = index.reader().spaces()?;
@@ -285,11 +303,21 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::memory::MemoryStore;
     use margate_net::ids::{ReplicaId, ShardId};
+
+    const NAME: ReplicaName = ReplicaName {
+        shard: ShardId(1),
+        replica: ReplicaId(1),
+    };
+
+    fn at(segment: u32) -> Position {
+        Position { segment, offset: 4_096 }
+    }
 
     #[test]
     fn the_place_of_an_entry_that_was_cut_is_forgotten() {
-        let (mut positions, at) = (Positions::default(), |segment| Position { segment, offset: 4_096 });
+        let mut positions = Positions::default();
         let name = |shard| ReplicaName {
             shard: ShardId(shard),
             replica: ReplicaId(1),
@@ -300,5 +328,43 @@ mod tests {
         let noted = positions.take_applied(|_| LogIndex(1_000));
         let noted: Vec<_> = noted.iter().map(|(name, index, at)| (name.shard.0, index.0, at.segment)).collect();
         assert_eq!(noted, [(1, 100, 7), (2, 200, 7), (1, 163, 8)]);
+    }
+
+    /// Where the batch at the replay mark is damaged, replay begins with the oldest segment: a generation made there once ended the process.
+    #[test]
+    fn the_replay_mark_never_goes_back() {
+        let last = CoreMarks {
+            generation: 4,
+            replay: at(9),
+            replay_sequence: 700,
+            next_space: Space(2),
+        };
+        let mut generations = Generations::new(last, Planted::NONE);
+        generations.hurry();
+        let old = BatchPlace {
+            sequence: 30,
+            position: at(2),
+        };
+        generations.freeze(
+            &mut Index::new(MemoryStore::default().reader()),
+            Vec::new(),
+            &mut Positions::default(),
+            old,
+        );
+        let core = generations.take_frozen().expect("it was hurried").core;
+        assert_eq!((core.generation, core.replay, core.replay_sequence), (5, at(9), 700));
+    }
+
+    /// For as long as a commit took, nobody could say where entries were, and members that needed them got whole images.
+    #[test]
+    fn places_are_known_while_they_go_to_the_index() {
+        let index = Index::new(MemoryStore::default().reader());
+        let mut positions = Positions::default();
+        positions.note(NAME, LogIndex(100), at(7));
+        assert_eq!(positions.take_applied(|_| LogIndex(1_000)).len(), 1);
+        let found = |positions: &Positions| positions.find(NAME, LogIndex(120), &index).expect("memory never fails");
+        assert_eq!(found(&positions), Some(at(7)));
+        positions.committed();
+        assert_eq!(found(&positions), None, "the index would say it");
     }
 }

@@ -85,16 +85,14 @@ impl Ledger {
         known.is_some_and(|known| known.rows.is_some_and(|rows| rows <= rows_forgotten))
     }
 
-    /// The last entries in a segment that nothing has replaced.
+    /// The last entries in a segment.
     pub(super) fn last_entries(&self, segment: u32) -> LastEntries {
         let spans = self.segments.get(&segment).into_iter().flat_map(|known| &known.entries);
-        spans
-            .map(|(name, span)| (*name, self.before_later(segment, *name, span.last)))
-            .collect()
+        spans.map(|(name, span)| (*name, span.last)).collect()
     }
 
-    /// The entry itself, or the one before those with which later segments have replaced it.
-    fn before_later(&self, segment: u32, name: ReplicaName, last: LogIndex) -> LogIndex {
+    /// The entry itself, or the one before those with which later segments have replaced it, perhaps by itself.
+    pub(super) fn before_later(&self, segment: u32, name: ReplicaName, last: LogIndex) -> LogIndex {
         let later = self.segments.range((Bound::Excluded(segment), Bound::Unbounded));
         let lowest = later.filter_map(|(_, known)| Some(known.entries.get(&name)?.lowest)).min();
         lowest.map_or(last, |lowest| last.min(LogIndex(lowest.0.saturating_sub(1))))
@@ -144,7 +142,8 @@ mod tests {
     }
 
     fn last(ledger: &Ledger, segment: u32) -> Option<u64> {
-        ledger.last_entries(segment).get(&NAME).map(|index| index.0)
+        let last = ledger.last_entries(segment);
+        last.get(&NAME).map(|index| ledger.before_later(segment, NAME, *index).0)
     }
 
     fn churn(gains: &[u32], losses: &[u32]) -> Churn {

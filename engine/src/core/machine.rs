@@ -208,7 +208,7 @@ impl<R: IndexReader> Core<R> {
             Event::DiskFree { bytes } => self.disk_measured(bytes),
             Event::IndexDone { generation, churn } => {
                 self.ledger.committed(&churn);
-                self.generations.done(generation, &mut self.index)?;
+                self.generations.done(generation, &mut self.index, &mut self.positions)?;
             }
             Event::Flushed { sequence } => self.flushed(moment, sequence, out)?,
             Event::Member { from, message } => self.member(moment, from, message, out)?,
@@ -551,7 +551,8 @@ pub(crate) fn contribution(replica: &Replica, hard_state: HardState) -> Contribu
         applied_term: replica.applied_term,
         hard_state,
         commit: LogIndex(0),
-        truncated: replica.group().truncated(),
+        // Raft has forgotten all that an image replaces before the replica has taken it.
+        truncated: replica.group().truncated().min(applied),
         term_runs: replica.group().term_runs(applied),
         state: state.encode(),
     };

@@ -25,7 +25,7 @@
 //!   sound in a damaged one; `sweep`: what keeps it. `closing`: what is written before it goes.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
 //! - `status`: what it says of itself.
-//! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas. [`creation`]: the first batch of a new one.
+//! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas, `rebuilding` where the index is lost. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 

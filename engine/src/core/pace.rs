@@ -32,6 +32,23 @@ impl Budget {
     }
 }
 
+/// How long a log may be for what lives in it.
+struct Target {
+    segments_min: u64,
+    per_mille: u64,
+}
+
+/// While the disk is ample.
+const USUAL: Target = Target {
+    segments_min: limits::RECLAIM_SEGMENTS_MIN,
+    per_mille: limits::RECLAIM_PER_MILLE,
+};
+/// While it is low.
+const LOW: Target = Target {
+    segments_min: limits::RECLAIM_PRESSED_SEGMENTS_MIN,
+    per_mille: limits::RECLAIM_PRESSED_PER_MILLE,
+};
+
 /// Whether the oldest segment should go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
@@ -52,8 +69,8 @@ pub(super) fn due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'
     let (length, live) = (log_bytes(ground), ground.index.reader().live_bytes()?);
     // Under pressure too the round after a barren one waits until something was deleted.
     let fruitless = barren.segments > newest - oldest && live.saturating_add(u64::from(ground.config.segment_bytes) / 8) > barren.live;
-    let pressed = ground.pressed && !fruitless && length > target_bytes(live, true, ground);
-    let target = target_bytes(live, false, ground);
+    let pressed = ground.pressed && !fruitless && length > target_bytes(live, &LOW, ground);
+    let target = target_bytes(live, &USUAL, ground);
     Ok(if pressed || length > target.max(ground.spare) {
         Due::Whatever
     } else if length > target {
@@ -68,20 +85,15 @@ fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
     u64::from(segments) * u64::from(ground.config.segment_bytes) + u64::from(ground.log.position().offset)
 }
 
-/// Bytes of log that so many live bytes deserve, fewer where the disk is low.
-fn target_bytes<R: IndexReader>(live: u64, pressed: bool, ground: &Ground<'_, R>) -> u64 {
-    let (segments, per_mille) = if pressed {
-        (limits::RECLAIM_PRESSED_SEGMENTS_MIN, limits::RECLAIM_PRESSED_PER_MILLE)
-    } else {
-        (limits::RECLAIM_SEGMENTS_MIN, limits::RECLAIM_PER_MILLE)
-    };
-    let least = segments * u64::from(ground.config.segment_bytes);
-    least.max(live.saturating_mul(per_mille) / 1_000)
+/// Bytes of log that so many live bytes deserve.
+fn target_bytes<R: IndexReader>(live: u64, of: &Target, ground: &Ground<'_, R>) -> u64 {
+    let least = of.segments_min * u64::from(ground.config.segment_bytes);
+    least.max(live.saturating_mul(of.per_mille) / 1_000)
 }
 
 /// The further the log is over its target, the more is looked at; most where the disk is low.
 pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
-    let target = target_bytes(ground.index.reader().live_bytes()?, false, ground).max(ground.spare);
+    let target = target_bytes(ground.index.reader().live_bytes()?, &USUAL, ground).max(ground.spare);
     let excess = log_bytes(ground).saturating_mul(1_000) / target.max(1);
     let steps = match excess {
         0..1_100 => 1,

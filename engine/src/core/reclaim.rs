@@ -93,6 +93,8 @@ pub(super) struct Reclaim {
     checked: Option<(u64, u32, bool)>,
     /// Whether something was due then.
     due: bool,
+    /// Whether replay needs it all the same, after a generation was made for it: entries in it wait for their commit.
+    blocked: bool,
     /// The newest segment when a generation was asked for, so that one that cannot help is not asked for again and again.
     hurried: u32,
     /// A segment that did not read whole: it is kept, with all after it.
@@ -141,7 +143,7 @@ impl Reclaim {
     pub(super) fn has_nothing_to_free(&self) -> bool {
         let pressed = self.checked.is_some_and(|(_, _, pressed)| pressed);
         match &self.state {
-            State::Idle => self.damaged.is_some() || pressed && !self.due,
+            State::Idle => self.damaged.is_some() || pressed && (!self.due || self.blocked),
             // Perhaps nobody has what it waits for.
             State::Mending(_, sweep) => !sweep.is_hungry(),
             State::Scanning(_) | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => self.damaged.is_some(),
@@ -177,7 +179,7 @@ impl Reclaim {
             }
             State::Mending(scan, sweep) => {
                 if sweep.step(moment.now, ground.index, ground.running, ground.repairs)? {
-                    let generation = settle(&scan.last, ground);
+                    let generation = settle(scan.segment, &scan.last, ground);
                     self.state = State::Settling { generation };
                 }
             }
@@ -234,7 +236,7 @@ impl Reclaim {
                 State::Mending(scan, sweep)
             }
             State::Scanning(scan) => State::Settling {
-                generation: settle(&scan.last, ground),
+                generation: settle(scan.segment, &scan.last, ground),
             },
             state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => state,
         };
@@ -253,7 +255,7 @@ impl Reclaim {
         if self.damaged.is_some() || ground.held || self.checked == Some(seen) {
             return Ok(());
         }
-        self.checked = Some(seen);
+        (self.checked, self.blocked) = (Some(seen), false);
         let segment = ground.log.oldest_segment();
         let needed = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment) <= segment;
         let dead = ground.ledger.is_dead(segment, ground.planted.rows_forgotten());
@@ -267,7 +269,8 @@ impl Reclaim {
         }
         if needed {
             // Nothing may have been applied for long, so that no generation was due.
-            if self.hurried < newest {
+            self.blocked = self.hurried == newest;
+            if !self.blocked {
                 self.hurried = newest;
                 ground.generations.hurry();
             }
@@ -278,7 +281,7 @@ impl Reclaim {
             self.done.unread += 1;
             let last = ground.ledger.last_entries(segment);
             State::Settling {
-                generation: settle(&last, ground),
+                generation: settle(segment, &last, ground),
             }
         } else {
             State::Scanning(Scan::new(segment))
@@ -308,14 +311,16 @@ impl Reclaim {
     }
 }
 
-/// Nothing of a segment with these last entries is needed any more, and raft may no longer ask for them. The generation that says so.
-fn settle<R: IndexReader>(last: &LastEntries, ground: &mut Ground<'_, R>) -> u64 {
+/// Nothing of a segment with these last entries is needed any more, and raft may no longer ask for them, but for those that later
+/// segments hold too. The generation that says so.
+fn settle<R: IndexReader>(segment: u32, last: &LastEntries, ground: &mut Ground<'_, R>) -> u64 {
     for (name, last) in last {
+        let last = ground.ledger.before_later(segment, *name, *last);
         if let Some(running) = ground.running.get_mut(&name.shard)
             && running.replica.name() == *name
         {
             // All that stands there and was not replaced is applied. What is above has a number that has rotted.
-            let last = running.replica.applied().min(*last);
+            let last = running.replica.applied().min(last);
             running.replica.group.truncate(last);
         }
     }

@@ -401,7 +401,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         self.generations.freeze(&mut self.index, contributions, &mut self.positions, end);
         if let Some(generation) = self.generations.take_frozen() {
             self.writer.commit(&generation)?;
-            self.generations.done(generation.number, &mut self.index)?;
+            self.generations.done(generation.number, &mut self.index, &mut self.positions)?;
         }
         Ok(())
     }
@@ -466,7 +466,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             damaged,
             suspects: suspect.iter().map(Replaying::contribution).collect(),
             nursery: nursery(config, doubted(&broken, self.lost_any, &self.written_since)),
-            // One minimum election timeout: the other half of what design section 6 allows is for the handover.
+            // One minimum election timeout: the other half of what is allowed is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
             disk: config.disk,
             planted: config.planted,

@@ -243,6 +243,7 @@ impl Replaying {
                 index.apply(&owned, effect.key, slot);
             } else if let Slot::Put(row) = slot
                 && let Some(Slot::Put(held)) = index.get(space, effect.key)?
+                && held.position != row.position
             {
                 index.relocate(&owned, effect.key, row, held.position)?;
             }

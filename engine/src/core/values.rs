@@ -74,7 +74,6 @@ pub struct Values {
     next_assembly: u64,
     /// Bytes of values that answers under assembly hold or wait for.
     assembling_bytes: u64,
-    damage_found: u64,
 }
 
 impl Values {
@@ -98,7 +97,6 @@ impl Values {
             damaged: Vec::new(),
             next_assembly: 0,
             assembling_bytes: 0,
-            damage_found: 0,
         }
     }
 
@@ -193,12 +191,6 @@ impl Values {
         under_way.any(|read| read.fill.row.position.segment == segment)
     }
 
-    /// Values that turned out to be damaged since the start.
-    #[must_use]
-    pub fn damage_found(&self) -> u64 {
-        self.damage_found
-    }
-
     fn at_hand(&self, row: &Row) -> Option<Bytes> {
         if row.size == 0 {
             Some(Bytes::new())
@@ -253,7 +245,6 @@ impl Values {
             self.waiting.push_front(read);
             return Ok(None);
         }
-        self.damage_found += 1;
         tracing::error!(shard = read.owner.shard.0, place = %read.fill.row.position, "a value is damaged");
         let damaged = same.map(|row| (read.owner, read.fill.key.clone(), row));
         if damaged.is_some() && self.damaged.len() < limits::REPAIR_WAITING_MAX {

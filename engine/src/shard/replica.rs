@@ -334,7 +334,7 @@ impl Replica {
         }
     }
 
-    /// This node's disk has not answered for too long (design section 6), or is nearly full: if it leads, leadership goes to a member
+    /// This node's disk has not answered for too long, or is nearly full: if it leads, leadership goes to a member
     /// that has everything durable and whose disk works. Whether that was begun.
     pub fn flee_disk(&mut self, works: impl Fn(ReplicaId) -> bool) -> bool {
         if !self.leads() || self.group.handing_over() {
@@ -396,6 +396,10 @@ impl Replica {
                 self.refuse_waiting(out);
             }
             return;
+        }
+        match leads_in {
+            Some(term) => tracing::info!(name = %self.name, %term, "leads"),
+            None => tracing::info!(name = %self.name, leader = ?self.leader(), "leads no more"),
         }
         self.give_up_proposed(out);
         self.refuse_waiting(out);

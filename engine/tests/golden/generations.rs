@@ -158,7 +158,10 @@ impl Machine {
 
     fn done(&mut self, trace: &mut Trace) {
         match self.store.finish() {
-            Some((generation, _)) => self.generations.done(generation, &mut self.index).expect("memory does not fail"),
+            Some((generation, _)) => self
+                .generations
+                .done(generation, &mut self.index, &mut self.positions)
+                .expect("memory does not fail"),
             None => trace.line("(no generation is under way)"),
         }
     }

@@ -1,9 +1,10 @@
-//! Schedules that once broke an invariant of design section 12, kept as tests: one core driven by hand, while the test
+//! Schedules that once broke an invariant of `docs/invariants.md`, kept as tests: one core driven by hand, while the test
 //! speaks for its peers and its clients.
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `admission`, `appends`, `cached`, `damage`, `full_queues`, `laggards`, `mending`, `offers`, `reclaiming`, `removed`, `suspects`, `tails`:
+//! - `admission`, `appends`, `cached`, `damage`, `full_queues`, `laggards`, `mending`, `offers`, `reclaiming`, `removed`, `replaced`, `strangers`,
+//!   `suspects`, `tails`:
 //!   the schedules. `reclaim`: any schedule of one core on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).

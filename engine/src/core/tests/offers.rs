@@ -4,7 +4,7 @@ use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId, ShardId};
 use margate_net::message::{MemberBody, MemberMessage};
 
 use super::driven::Driven;
-use super::peers::Peer;
+use super::peers::{Append, Peer};
 use crate::core::event::{Event, PeerName};
 use crate::shard::members::{Change, Home};
 
@@ -120,6 +120,46 @@ fn a_low_disk_is_reclaimed_before_an_image_is_offered() {
     let freed = core.core.counters().reclaimed.segments;
     assert!(freed >= 1, "a low disk deserves a shorter log");
     assert_eq!(offered_after, Some(freed), "there was more to free");
+}
+
+/// An entry that waits for its commit keeps its segment, and perhaps only an image lets it be committed: images once waited for reclaim,
+/// and reclaim for the image.
+#[test]
+fn reclaim_that_waits_for_a_commit_holds_no_image_back() {
+    let leads = |shard| Peer { shard, node: 2, term: 1 };
+    let mut core = Driven::with_segments(3, &["m"], SEGMENT_BYTES);
+    let append = |core: &mut Driven, shard, at: u64, commit| {
+        let entries = vec![leads(shard).put_value("x", &VALUE, at + 1)];
+        let after = (at, u64::from(at > 0));
+        core.append(leads(shard), Append { after, entries, commit });
+    };
+    let tail = leads(1).put("a", 1);
+    core.append(
+        leads(1),
+        Append {
+            after: (0, 0),
+            entries: vec![tail],
+            commit: 0,
+        },
+    );
+    (0..20).for_each(|at| append(&mut core, 2, at, at + 1));
+    core.turn([Event::DiskFree {
+        bytes: 3 * u64::from(SEGMENT_BYTES),
+    }]);
+    core.fill_index();
+    assert!(core.core.room.is_low() && core.core.reclaim.has_nothing_to_free());
+    assert_eq!(core.core.counters().reclaimed.segments, 0, "replay needs the first of them");
+    core.append(
+        leads(1),
+        Append {
+            after: (1, 1),
+            entries: Vec::new(),
+            commit: 1,
+        },
+    );
+    core.fill_index();
+    core.tick(60);
+    assert!(core.core.counters().reclaimed.segments >= 5, "{:?}", core.core.counters().reclaimed);
 }
 
 /// Answers that come once another leads, before a tick has ended what was under way: rows and an end would carry the term of another
