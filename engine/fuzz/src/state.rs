@@ -1,5 +1,5 @@
-//! What lies in files beside batches, and inside records: shard state, entries' data, the identity, rows and marks of the index,
-//! the map.
+//! What lies in files beside batches, and inside records: shard state, entries' data, changes of members, the identity, rows and marks of
+//! the index, the map.
 //!
 //! Input: one byte that chooses the reader, one of choices, the bytes to read.
 
@@ -8,11 +8,12 @@ use margate_engine::bootstrap::identity::{Creation, Identity, Membership};
 use margate_engine::index::marks::{self, decode_position, encode_position, position_key};
 use margate_engine::index::{CoreMarks, ReplicaMarks, Row, RowFlags};
 use margate_engine::log::effects::{EntryData, ExpectedEffect, read_effect, verify_checksums};
-use margate_engine::shard::members::Members;
+use margate_engine::shard::members::{Change, Home, Members};
 use margate_engine::shard::state::ShardState;
 use margate_engine::types::{HardState, Nanos, Position, ReplicaName, ValueHash};
 use margate_net::codec::{decode_map, encode_map};
-use margate_net::ids::{DirectoryId, LogIndex, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Space, Term, Version};
+use margate_net::ids::{CoreId, DirectoryId, LogIndex, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Space, Term, Version};
+use protobuf::Message;
 
 use crate::budget;
 use crate::frame::some_map;
@@ -27,7 +28,7 @@ const EFFECT_AT: usize = 16;
 /// Reads any bytes as one of them.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
-    let (reader, choices) = (input.byte() % 9, input.byte());
+    let (reader, choices) = (input.byte() % 10, input.byte());
     let mut bytes = input.0.to_vec();
     let sealed = choices & SEAL != 0;
     budget::within(bytes.len(), 64 << 10, 16, || match reader {
@@ -39,6 +40,7 @@ pub fn run(data: &[u8]) {
         5 => replica_marks(&mut bytes, sealed),
         6 => index_identity(&mut bytes, sealed),
         7 => position(&bytes),
+        8 => change(&bytes),
         _ => map(&bytes),
     });
 }
@@ -121,6 +123,12 @@ fn position(bytes: &[u8]) {
     if let Ok((name, index, position)) = decode_position(key, value) {
         assert_eq!(position_key(name, index), *key);
         assert_eq!(encode_position(position), *value);
+    }
+}
+
+fn change(bytes: &[u8]) {
+    if let Some((change, raft)) = Change::parse(bytes) {
+        assert_eq!(change.to_raft(), raft);
     }
 }
 
@@ -220,7 +228,13 @@ pub fn seeds() -> Vec<Vec<u8>> {
         some_marks(),
         some_marks().name,
     );
-    let all: [Vec<u8>; 9] = [
+    let home = Home {
+        replica: ReplicaId(4),
+        node: NodeId(3),
+        core: CoreId(0),
+        directory: DirectoryId(6),
+    };
+    let all: [Vec<u8>; 10] = [
         some_state().encode().to_vec(),
         some_entry(1, 2),
         some_identity().encode(),
@@ -229,6 +243,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [replica.key().as_slice(), &replica.encode().expect("short")].concat(),
         our_index().encode(),
         [position_key(name, LogIndex(4)).as_slice(), &encode_position(some_position())].concat(),
+        Change::Admit(home).to_raft().write_to_bytes().expect("short"),
         encode_map(&some_map()),
     ];
     let seed = |(reader, bytes): (u8, Vec<u8>)| [&[reader, SEAL], bytes.as_slice()].concat();
