@@ -173,7 +173,7 @@ fn backoff(attempt: &Attempt) -> Duration {
 
 /// The first wait between attempts: longer than a turn of a server's loop, shorter than anyone notices.
 const BACKOFF_FIRST: Duration = Duration::from_millis(4);
-/// The longest: an election takes about a second, and nobody wants to wait much longer than it took.
+/// The longest: an election takes about half a second, and nobody wants to wait much longer than it took.
 const BACKOFF_MAX: Duration = Duration::from_millis(100);
 /// Two hints cover a leader that moved while the first was on its way.
 const HINTS_FOLLOWED_AT_ONCE: u32 = 2;

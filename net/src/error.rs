@@ -4,7 +4,7 @@
 //! A refusal is a fact with numbers in it. On the wire it is a code and two 64-bit arguments
 //! (`docs/protocol.md` lists them); [`Refusal::to_wire`] and [`Refusal::from_wire`] are the one table.
 //!
-//! Not here, on purpose: what breaks a connection (`frame.rs`, `handshake.rs`) and what stops a node
+//! Not here, on purpose: what breaks a connection (`frame.rs`, `handshake`) and what stops a node
 //! (`margate_engine`).
 
 use crate::ids::{NodeId, RangeEpoch, Version};

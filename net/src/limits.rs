@@ -1,12 +1,12 @@
 //! Every limit of the wire, with its reason. What must hold between them is proved at compile time.
 
-/// Bytes in a key. LMDB's page bounds keys at 1,982 bytes, less the space prefix (features 4, row 43).
+/// Bytes in a key. LMDB's page bounds keys at 1,982 bytes, less the space prefix.
 pub const KEY_BYTES_MAX: usize = 1_024;
 /// Bytes in a value kept in one record; larger ones will be parts and a manifest.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Operations in one frame: keeps what one frame can queue, and the verifier's work, bounded.
 pub const OPERATIONS_PER_FRAME_MAX: usize = 4_096;
-/// Bytes of a frame's flatbuffer: 4,096 operation headers of 64 bytes fit, with room.
+/// Bytes of a frame's flatbuffer: 4,096 operation headers of 56 bytes fit, with room.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a frame's raw payload: many small values, or a few of the largest.
 pub const PAYLOAD_BYTES_MAX: usize = 8 << 20;

@@ -1,4 +1,4 @@
-//! How empty data directories become a deployment, once (design section 6, "Bootstrap").
+//! How empty data directories become a deployment, once.
 //!
 //! ```text
 //!   first node: Empty ──(every peer said "empty", with its directory)──► Creating ──(every peer accepted)──► Member

@@ -1,4 +1,4 @@
-//! One replica's Raft: the raft crate's `RawNode`, driven by the rules of design section 6.
+//! One replica's Raft: the raft crate's `RawNode`, driven by the rules of `docs/invariants.md`.
 //!
 //! Every message is checked before it is stepped (invariant 11), the dice are ours (invariant 12), a Ready is
 //! taken apart into [`Progress`], whose parts say when they may leave: entries and hard state go to the log,
@@ -470,7 +470,7 @@ impl Group {
             reads: self.confirmed(ready.take_read_states()),
         };
         if new_leader {
-            // Design section 3, step 4: a new leader speaks only after its first flush.
+            // A new leader speaks only after its first flush.
             progress.once_durable.append(&mut progress.now);
         }
         if *ready.snapshot() != Snapshot::default() {

@@ -57,7 +57,7 @@ pub enum StepFault {
         /// Bytes in it.
         bytes: usize,
     },
-    /// The leader knows that this replica acknowledged entries it no longer has (design section 6).
+    /// The leader knows that this replica acknowledged entries it no longer has.
     #[error(
         "a heartbeat says that entry {commit} of term {term} is committed here, but the log ends at {last} or has another there: acknowledged entries are lost"
     )]

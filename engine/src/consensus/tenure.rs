@@ -1,4 +1,4 @@
-//! The time in which a leader may answer reads alone (design section 6).
+//! The time in which a leader may answer reads alone.
 //!
 //! ```text
 //!   round begins ──heartbeats──► a quorum steps them ──► round confirmed: tenure until begin + length

@@ -1,4 +1,4 @@
-//! Images: how a replica that cannot be caught up by entries gets the shard's state (design sections 5 and 6).
+//! Images: how a replica that cannot be caught up by entries gets the shard's state.
 //!
 //! ```text
 //!   leader                                            member

@@ -17,7 +17,8 @@
 //! draws every byte.
 //!
 //! Not here, on purpose: files, clocks and rings (a `runtime` folder), Raft's view of the entries
-//! (`consensus`), what effects do (`shard`); reclaim, repair, truncation and images are still to come.
+//! (`consensus`), what effects do (`shard`), reclaim, repair and images (`core`). `pool` holds the segments,
+//! `commits` what is known to be committed.
 
 pub mod batch;
 mod bytes;

@@ -7,7 +7,8 @@
 //! - [`server`], [`links`]: connections accepted from clients and peers, connections dialled to peers.
 //! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
 //! - [`planted_writes`]: a bug of `disk` that crash tests must find; only a build of its own has it.
-//! - [`index_store`] keeps the index in LMDB, [`index_thread`] commits to it off the core,
+//! - [`index_store`] keeps the index in LMDB, read by [`index_reader`], its file grown by `index_growth`; [`index_thread`] commits
+//!   to it off the core,
 //!   `index_trials` and `index_verdict` set a rotten one aside.
 //! - [`suspects`]: replicas over which raft panicked, as `panics` heard; `probation` lets innocent ones and innocent indexes go.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.

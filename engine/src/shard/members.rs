@@ -1,4 +1,4 @@
-//! Who belongs to a shard: replicated with its state, changed only by membership entries (design section 6, "Bootstrap").
+//! Who belongs to a shard: replicated with its state, changed only by membership entries.
 //!
 //! ```text
 //!   admit: a learner, under an id never used before ──► replace: in for the one it replaces, jointly ──► leave: alone

@@ -9,7 +9,7 @@
 //! - [`members`]: who belongs to it, and how that changes.
 //! - [`queue`]: operations waiting to be resolved, within caps.
 //! - [`pending`]: effects proposed and not yet applied.
-//! - [`resolve`]: from an operation to effects, before it is proposed (design section 3, step 2).
+//! - [`resolve`]: from an operation to effects, before it is proposed.
 //! - [`reads`]: reads waiting for proof that this replica still leads.
 //! - [`replica`]: the machine that holds them together; [`propose`] and [`apply`] are its two longer duties.
 //!

@@ -1,4 +1,4 @@
-//! From queued operations to entries: resolve, number, propose (design section 3, steps 2 and 3).
+//! From queued operations to entries: resolve, number, propose.
 //!
 //! One entry carries every operation that is queued, up to [`ENTRY_DATA_BYTES_TARGET`] or one larger operation, so
 //! that consensus is paid per batch. An answer that reveals state travels with the entry it was found beside: if that

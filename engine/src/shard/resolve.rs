@@ -1,4 +1,4 @@
-//! From an operation to its effect, before it is proposed (design section 3, step 2).
+//! From an operation to its effect, before it is proposed.
 //!
 //! The resolver sees what the key will hold once everything proposed before is applied: the pending overlay
 //! first, then the index. What it decides is carried out as it stands: the entry holds only effects.

@@ -6,8 +6,9 @@
 //! must finish. A seed always leads to the same run, so a failure is found again by its seed and commit.
 //!
 //! Reading order: `world` holds everything and steps it, `turn` drives cores, `client` and `workload` ask,
-//! `nemesis`, `ballots`, `lives`, `network`, `disk`, `disk_faults`, `rot` and `renewal` break things, `settle` ends the run, `check` judges, `violation` is what
-//! it may find.
+//! `nemesis`, `ballots`, `lives`, `network`, `disk`, `disk_faults`, `full`, `rot` and `renewal` break things, as `options` were drawn for the
+//! seed, some of them for one aim (`aims`); `faults` counts what happened; `settle` ends the run, `check` judges, `violation` is what it may
+//! find. Small parts: `node`, `schedule`, `clock`, `dice`, `wire`, `history`, `hurt`.
 //!
 //! Not here, on purpose: real clocks, dice, files and threads (`bin/sim.rs` runs seeds on threads and prints).
 

@@ -335,7 +335,13 @@ fn the_largest_entry_fits_the_smallest_segment() {
     world.flush();
     world.batch(vec![entry(name(1, 1), 1, &vec![3; crate::log::limits::ENTRY_DATA_BYTES_MAX])]);
     assert_eq!(entries(&mut world.disk, &world.config).len(), 1);
-    assert!(world.writer.has_room() && QUEUED_BYTES_MAX > 0);
+    assert!(world.writer.has_room());
+    let entry_bytes = crate::log::limits::ENTRY_DATA_BYTES_MAX;
+    let most = QUEUED_BYTES_MAX.div_ceil(entry_bytes);
+    (2..)
+        .take(most)
+        .for_each(|index| world.writer.push(entry(name(1, 1), index, &vec![3; entry_bytes])));
+    assert!(!world.writer.has_room());
 }
 
 #[test]

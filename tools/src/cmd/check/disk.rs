@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use margate_engine::core::room::DiskLimits;
+use margate_engine::log::limits::SEGMENT_BYTES_DEFAULT;
 use margate_engine::runtime::planted_writes::{PLANTED, WARNING};
 use rustix::fs::{major, minor, stat, statvfs};
 
@@ -25,8 +27,13 @@ const BLOCK_BYTES: u32 = 4_096;
 const MEDIAN_MAX: Duration = Duration::from_millis(2);
 /// Above this every hundredth write is felt.
 const P99_MAX: Duration = Duration::from_millis(20);
-/// Three segments of a core and its index do not fit below this.
-const FREE_MIN: u64 = 256 << 20;
+/// Below this a core's first segments leave less than the watermark, and writes are refused from the start.
+const FREE_MIN: u64 = {
+    let reserve = DiskLimits::usual_reserve(SEGMENT_BYTES_DEFAULT, 1);
+    DiskLimits::new(reserve, SEGMENT_BYTES_DEFAULT, 1).watermark + FIRST_SEGMENTS * SEGMENT_BYTES_DEFAULT as u64
+};
+/// The one in use, and those prewritten.
+const FIRST_SEGMENTS: u64 = 4;
 /// Below this logs and indexes that grow soon meet the end.
 const FREE_EASY: u64 = 10 << 30;
 
