@@ -12,7 +12,7 @@
 use bytes::{Buf, BufMut};
 use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId};
 use margate_net::limits::{COUNTER_MAX, NODES_MAX};
-use protobuf::Message;
+use protobuf::{CodedInputStream, Message};
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState};
 
 use super::state::take_counter;
@@ -237,8 +237,10 @@ impl Change {
     /// What an entry's data say; nothing for anything [`Change::to_raft`] would not have made.
     #[must_use]
     pub fn parse(data: &[u8]) -> Option<(Self, ConfChangeV2)> {
-        let mut raft = ConfChangeV2::default();
-        raft.merge_from_bytes(data).ok()?;
+        let (mut raft, mut input) = (ConfChangeV2::default(), CodedInputStream::from_bytes(data));
+        // Without a limit the codec believes a length before it checks it, and reserves megabytes for it.
+        input.push_limit(data.len() as u64).ok()?;
+        raft.merge_from(&mut input).ok()?;
         let kinds: Vec<_> = raft
             .get_changes()
             .iter()
