@@ -246,8 +246,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         Change::Admit(home).to_raft().write_to_bytes().expect("short"),
         encode_map(&some_map()),
     ];
-    // Ten bytes for which the codec once reserved more than half a megabyte.
-    let greedy = (8, vec![0x6a, 0xf6, 0xff, 0xa5, 0, 0, 7, 9, 0x94, 0x95]);
+    // Few bytes for which the codec once reserved half a megabyte and two.
+    let greedy = [
+        (8, vec![0x6a, 0xf6, 0xff, 0xa5, 0, 0, 7, 9, 0x94, 0x95]),
+        (8, vec![0x1a, 0xff, 0xff, 0x7f, 0, 3, 0, 0, 0]),
+    ];
     let seed = |(reader, bytes): (u8, Vec<u8>)| [&[reader, SEAL], bytes.as_slice()].concat();
-    (0..).zip(all).chain([greedy]).map(seed).collect()
+    (0..).zip(all).chain(greedy).map(seed).collect()
 }

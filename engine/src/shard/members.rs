@@ -9,7 +9,7 @@
 //!
 //! Not here, on purpose: when a leader proposes them (`core::members`), Raft's view of them (`consensus::group`).
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes};
 use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId};
 use margate_net::limits::{COUNTER_MAX, NODES_MAX};
 use protobuf::{CodedInputStream, Message};
@@ -237,8 +237,9 @@ impl Change {
     /// What an entry's data say; nothing for anything [`Change::to_raft`] would not have made.
     #[must_use]
     pub fn parse(data: &[u8]) -> Option<(Self, ConfChangeV2)> {
-        let (mut raft, mut input) = (ConfChangeV2::default(), CodedInputStream::from_bytes(data));
-        // Without a limit the codec believes a length before it checks it, and reserves megabytes for it.
+        // Of a slice, or without a limit, the codec believes a length before it checks it, and reserves megabytes for it.
+        let data = Bytes::copy_from_slice(data);
+        let (mut raft, mut input) = (ConfChangeV2::default(), CodedInputStream::from_carllerche_bytes(&data));
         input.push_limit(data.len() as u64).ok()?;
         raft.merge_from(&mut input).ok()?;
         let kinds: Vec<_> = raft
