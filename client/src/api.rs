@@ -15,6 +15,10 @@ use margate_net::message::{CoreStatus, Operation, Precondition, Row, Success};
 
 use crate::error::{Error, ProtocolFault, UnknownCause};
 
+pub use summary::{FailedWrite, WriteSummary};
+
+mod summary;
+
 /// A set wrote its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -268,7 +272,7 @@ fn check_value(value: &Bytes) -> Result<(), Refusal> {
 }
 
 /// The write was answered, so something happened, but not what was asked.
-const MISANSWERED_WRITE: Error = Error::OutcomeUnknown {
+pub(crate) const MISANSWERED_WRITE: Error = Error::OutcomeUnknown {
     cause: UnknownCause::Protocol(ProtocolFault::AnswerOfOtherKind),
 };
 

@@ -12,11 +12,14 @@
 //! comes after its slot has moved on is known to be late and is dropped. Whoever waits for room or is to
 //! be woken is the runtime's: it collects [`Window::take_released`] and the wakers after each call.
 //!
+//! An operation of a batch writer has no task that waits for it. Where others would be Done, its end goes
+//! into the writer's outbox, and its slot is free at once; the runtime empties outboxes after each call.
+//!
 //! Invariants: `open` counts the slots that are Queued, Sent or Abandoned; each Queued slot is in the
 //! queue once; `earliest` is not after the expiry of any open slot.
 //!
-//! Not here, on purpose: how many operations may be open (the runtime holds a permit for each), and
-//! bytes (`margate_net::codec`).
+//! Not here, on purpose: how many operations may be open (the runtime holds a permit for each, a batch
+//! writer has its own bound), and bytes (`margate_net::codec`).
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -31,9 +34,11 @@ use crate::error::Obstacle;
 use crate::moment::Moment;
 use crate::retry::Failure;
 
-pub(crate) use slot::Ticket;
+pub(crate) use outbox::{Effect, Ending, Returned, Withdrawn};
+pub(crate) use slot::{Listener, Ticket};
 use slot::{Slot, Stage};
 
+mod outbox;
 mod slot;
 
 /// Open operations of one connection.
@@ -42,6 +47,7 @@ pub(crate) struct Window {
     slots: Vec<Slot>,
     free: Vec<u32>,
     queue: VecDeque<Ticket>,
+    outboxes: Vec<Vec<Ending>>,
     earliest: Moment,
     silent_since: Option<Moment>,
     open: usize,
@@ -99,6 +105,7 @@ impl Window {
             slots: Vec::new(),
             free: Vec::new(),
             queue: VecDeque::new(),
+            outboxes: Vec::new(),
             earliest: Moment::NEVER,
             silent_since: None,
             open: 0,
@@ -107,11 +114,11 @@ impl Window {
     }
 
     /// Adds an operation to the queue.
-    pub(crate) fn insert(&mut self, submission: Submission, waker: Waker) -> Ticket {
+    pub(crate) fn insert(&mut self, submission: Submission, listener: Listener) -> Ticket {
         self.earliest = self.earliest.min(submission.expires);
         let ordinal = self.free.pop().unwrap_or_else(|| self.grow());
         let slot = self.slot_mut(ordinal);
-        slot.fill(submission, waker);
+        slot.fill(submission, listener);
         let ticket = Ticket {
             slot: ordinal,
             generation: slot.generation,
@@ -119,6 +126,39 @@ impl Window {
         self.queue.push_back(ticket);
         self.open += 1;
         ticket
+    }
+
+    /// The ends in the outbox of this ordinal, which begins to exist when it is first asked for.
+    pub(crate) fn outbox(&mut self, ordinal: usize) -> &mut Vec<Ending> {
+        if self.outboxes.len() <= ordinal {
+            self.outboxes.resize_with(ordinal + 1, Vec::new);
+        }
+        &mut self.outboxes[ordinal]
+    }
+
+    /// The writer of this outbox is gone. What is queued is not sent any more, what was sent stays open as
+    /// if abandoned; nothing more comes into the outbox, and what is in it is lost.
+    pub(crate) fn withdraw(&mut self, outbox: usize, mut tell: impl FnMut(u32, Withdrawn)) {
+        for ordinal in self.ordinals() {
+            let slot = self.slot_mut(ordinal);
+            let number = match slot.listener {
+                Listener::Writer { outbox: of, number } if of == outbox => number,
+                Listener::Nobody | Listener::Task(_) | Listener::Writer { .. } => continue,
+            };
+            match slot.stage {
+                Stage::Queued => {
+                    tell(number, Withdrawn::Queued(slot.operation.take()));
+                    self.release(ordinal);
+                }
+                Stage::Sent => {
+                    tell(number, Withdrawn::Sent(slot.operation.take()));
+                    slot.abandon();
+                }
+                Stage::Abandoned | Stage::Done(_) | Stage::Free => {}
+            }
+        }
+        self.trim_queue();
+        self.outbox(outbox).clear();
     }
 
     /// Whether operations wait to be sent.
@@ -268,7 +308,7 @@ impl Window {
         }
     }
 
-    /// How many operations have ceased to be open since the last call.
+    /// How many operations that hold a permit have ceased to be open since the last call.
     pub(crate) fn take_released(&mut self) -> usize {
         std::mem::take(&mut self.released)
     }
@@ -284,20 +324,28 @@ impl Window {
         }
     }
 
-    /// Open to done: the caller is woken to take it.
+    /// Open to done: the caller is woken to take it. To free, if a batch writer takes it here.
     fn end(&mut self, ordinal: u32, outcome: Result<Success, Failure>, wakers: &mut Vec<Waker>) {
         let slot = self.slot_mut(ordinal);
+        if let Listener::Writer { outbox, number } = slot.listener {
+            let outcome = slot.result(outcome);
+            self.outboxes[outbox].push(Ending { number, outcome });
+            return self.release(ordinal);
+        }
         slot.stage = Stage::Done(outcome);
-        wakers.extend(slot.waker.take());
+        wakers.extend(slot.take_waker());
         self.open -= 1;
         self.released += 1;
     }
 
     /// Open to free.
     fn release(&mut self, ordinal: u32) {
-        self.recycle(ordinal);
+        let slot = self.slot_mut(ordinal);
+        let permits = usize::from(!slot.is_writers);
+        slot.clear();
+        self.free.push(ordinal);
         self.open -= 1;
-        self.released += 1;
+        self.released += permits;
     }
 
     fn recycle(&mut self, ordinal: u32) {

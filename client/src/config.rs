@@ -24,7 +24,8 @@ pub struct ClientConfig {
     /// Writes are never asked again. Default: 1 second.
     pub read_attempt_timeout: Duration,
     /// Operations on one connection that have no answer yet; more of them wait for room. It bounds memory:
-    /// 4,096 writes of 1 MiB hold 4 GiB. Default: 4,096; at least 1 and at most [`IN_FLIGHT_MAX`] are used.
+    /// 4,096 writes of 1 MiB hold 4 GiB. Those of batch writers count apart ([`BatchWriterConfig`]).
+    /// Default: 4,096; at least 1 and at most [`IN_FLIGHT_MAX`] are used.
     pub in_flight_max: usize,
 }
 
@@ -49,7 +50,42 @@ impl Default for ClientConfig {
     }
 }
 
-/// The most operations one connection can have in flight; their bookkeeping then takes about half a GiB.
+/// How much a batch writer takes before it makes its callers wait, and how long it tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchWriterConfig {
+    /// Writes that have been handed over and have not ended; more wait for room. Default: 16,384; at least 1
+    /// and at most [`IN_FLIGHT_MAX`] are used.
+    pub in_flight_max: usize,
+    /// Bytes of keys and values of those writes; one that is larger alone goes alone. It bounds memory.
+    /// Default: 32 MiB.
+    pub in_flight_bytes_max: usize,
+    /// Time for one write from when it was handed over, tries and waiting included. Default: 30 seconds,
+    /// since who hands over many writes rather waits than fails.
+    pub timeout: Duration,
+    /// Failures that a summary names; more are only counted. Default: 100.
+    pub failures_max: usize,
+}
+
+impl BatchWriterConfig {
+    /// `in_flight_max` within what the client can do.
+    pub(crate) fn in_flight_bounded(&self) -> usize {
+        self.in_flight_max.clamp(1, IN_FLIGHT_MAX)
+    }
+}
+
+impl Default for BatchWriterConfig {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 16_384,
+            in_flight_bytes_max: 32 << 20,
+            timeout: Duration::from_secs(30),
+            failures_max: 100,
+        }
+    }
+}
+
+/// The most operations one connection or batch writer can have in flight; their bookkeeping then takes about
+/// half a GiB.
 pub const IN_FLIGHT_MAX: usize = 1 << 20;
 
 #[cfg(test)]

@@ -47,11 +47,53 @@ pub enum Error {
     /// The client was closed before the operation was sent; it was not executed.
     #[error("the client is closed and the operation was not sent; connect a new client")]
     Closed,
+    /// A batch writer did not send the write, or did not send it again: its key's writes would have taken
+    /// effect in another order than they were handed over in. It was not executed.
+    #[error("not executed, to keep the order of the writes of its key: {0}")]
+    OutOfOrder(OrderFault),
+    /// The batch writer was dropped, or its runtime ended, before the write was sent; it was not executed.
+    #[error("the batch writer was dropped before the write was sent; flush it before that")]
+    Abandoned,
+}
+
+/// What a write would have overtaken, or by what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderFault {
+    /// An earlier write of the key may yet take effect, even after this one.
+    #[error(
+        "it is unknown whether an earlier write of the key was executed ({0}), and it may yet be; read the key before writing it again"
+    )]
+    EarlierUnknown(UnknownCause),
+    /// This write was refused for the time being, and a later one of the key, sent together with it, was
+    /// executed or may have been.
+    #[error("a later write of the key was executed, or may have been; write it again only if this value is to stand")]
+    LaterExecuted,
+}
+
+/// A batch writer did not take a write without waiting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It has as much under way as it may.
+    #[error(
+        "the batch writer has {writes} writes with {bytes} bytes under way and takes no more for now; await `set` or `delete` instead, or allow more"
+    )]
+    NoRoom {
+        /// Writes under way.
+        writes: usize,
+        /// Bytes of their keys and values.
+        bytes: usize,
+    },
+    /// It takes no write of this kind, or none at all any more.
+    #[error(transparent)]
+    Refused(Error),
 }
 
 /// Why the outcome of a write is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownCause {
+    /// The batch writer was dropped after the write was sent and before its answer came.
+    #[error("the batch writer was dropped before the answer came")]
+    Abandoned,
     /// The connection broke after the write was sent and before its answer came.
     #[error("the connection broke before the answer came")]
     ConnectionLost,
@@ -64,6 +106,20 @@ pub enum UnknownCause {
     /// The answer makes no sense.
     #[error(transparent)]
     Protocol(#[from] ProtocolFault),
+}
+
+impl UnknownCause {
+    /// Whether a write of unknown outcome may take effect after writes of its key that are sent now.
+    ///
+    /// It may while it can still lie in a socket or a queue of a server. One that was answered lies there no
+    /// more; if a leader had proposed it, it has its place in the log, and whatever a later leader takes comes
+    /// behind it, or it is lost.
+    pub(crate) fn may_come_late(self) -> bool {
+        match self {
+            Self::Abandoned | Self::ConnectionLost | Self::DeadlineExceeded => true,
+            Self::LeadershipLost | Self::Protocol(_) => false,
+        }
+    }
 }
 
 /// What stood in the way of an operation; each proves that it was not executed.

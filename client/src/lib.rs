@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`config`] is what it can be told, [`api`] what it answers, [`error`] what it says
 //! instead of an answer. The pure core decides: `route` where an operation goes, `batch` what shares a
-//! frame, `retry` what is tried again, `walk` how a list goes on. [`runtime`] does: sockets, tasks,
-//! timers; its text tells one operation's way through all of them.
+//! frame, `retry` what is tried again, `walk` how a list goes on, `schedule` what a batch writer sends when.
+//! [`runtime`] does: sockets, tasks, timers; its text tells one operation's way through all of them.
 //!
 //! What a caller can rely on: an operation that was answered happened once; an operation that was
 //! refused did not happen; a write whose answer never came is [`Error::OutcomeUnknown`], and is not sent
@@ -23,6 +23,7 @@ mod batch;
 mod moment;
 mod retry;
 mod route;
+mod schedule;
 mod walk;
 
 #[cfg(test)]
@@ -30,10 +31,11 @@ mod testing;
 
 pub mod runtime;
 
-pub use api::{CoreStatusReply, Deleted, Exchanged, Found, Measured, Page, Written};
-pub use config::ClientConfig;
-pub use error::{ConnectError, Error, LinkFault, Obstacle, ProtocolFault, UnknownCause};
+pub use api::{CoreStatusReply, Deleted, Exchanged, FailedWrite, Found, Measured, Page, WriteSummary, Written};
+pub use config::{BatchWriterConfig, ClientConfig};
+pub use error::{ConnectError, Error, LinkFault, NotTaken, Obstacle, OrderFault, ProtocolFault, UnknownCause};
 #[cfg(feature = "tokio")]
 pub use runtime::tokio::{
-    Client, CompareExchangeRequest, DeleteRequest, GetRequest, ListRequest, OperationFuture, SetRequest, SizeRequest,
+    BatchWriter, Client, CompareExchangeRequest, DeleteRequest, Flush, GetRequest, HandOver, ListRequest, OperationFuture, Receipt,
+    SetRequest, SizeRequest,
 };

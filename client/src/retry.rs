@@ -78,7 +78,7 @@ pub(crate) enum Verdict {
 }
 
 /// Whether the map must be fetched before the next attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MapNeed {
     /// The one at hand may be right.
     Keep,

@@ -119,18 +119,18 @@ impl RoutingTable {
         route
     }
 
-    /// Takes in what an attempt's failure says about who leads.
+    /// Takes in what the failure of an attempt at a shard's replica on this node says about who leads.
     ///
     /// Only an attempt at the present leader moves the belief on: of many operations refused together by
     /// one node, the first moves it and the others find it moved.
-    pub(crate) fn learn(&mut self, route: &Route, failure: &Failure) {
-        let Some(members) = self.shards.get_mut(&route.shard) else {
+    pub(crate) fn learn(&mut self, shard: ShardId, node: NodeId, failure: &Failure) {
+        let Some(members) = self.shards.get_mut(&shard) else {
             return;
         };
-        members.failed = Some(route.node);
+        members.failed = Some(node);
         match failure {
-            Failure::Refused(refusal) => members.learn_refusal(route.node, refusal),
-            Failure::Lost(_) | Failure::NotSent(_) | Failure::Silent => members.leave(route.node),
+            Failure::Refused(refusal) => members.learn_refusal(node, refusal),
+            Failure::Lost(_) | Failure::NotSent(_) | Failure::Silent => members.leave(node),
         }
     }
 

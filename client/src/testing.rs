@@ -11,11 +11,11 @@ use margate_net::message::{Consistency, Direction, Operation, Precondition, Proj
 /// Three nodes of two cores, and as many shards as there are bounds plus one; shard `s` prefers node `s`
 /// of three and lives on core `s` of two.
 pub(crate) fn map(epoch: u64, bounds: &[&[u8]]) -> Arc<Map> {
-    let address = |node: u64, core: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(node).expect("few nodes") * 100 + core));
+    let core = |node: u64, core: u16| address(u16::try_from(node).expect("few nodes") * 100 + core);
     let nodes = (1..=3)
         .map(|node| MapNode {
             id: NodeId(node),
-            cores: vec![address(node, 0), address(node, 1)],
+            cores: vec![core(node, 0), core(node, 1)],
         })
         .collect();
     let lows = [b"".as_slice()].into_iter().chain(bounds.iter().copied());
@@ -51,6 +51,20 @@ pub(crate) fn set(key: &[u8], value_bytes: usize) -> Operation {
         precondition: Precondition::Always,
         returning: Returning::default(),
     }
+}
+
+/// A plain delete.
+pub(crate) fn delete(key: &[u8]) -> Operation {
+    Operation::Delete {
+        key: Bytes::copy_from_slice(key),
+        at_version: None,
+        returning: Returning::default(),
+    }
+}
+
+/// Some core's address.
+pub(crate) fn address(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// A plain get.

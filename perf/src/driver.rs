@@ -67,7 +67,7 @@ impl Measured {
         self.latency.value_at_quantile(quantile) as f64 / 1000.0
     }
 
-    fn empty(window: Duration) -> Self {
+    pub(crate) fn empty(window: Duration) -> Self {
         Self {
             ops: 0,
             window,
@@ -86,7 +86,20 @@ impl Measured {
         self.first_failure = self.first_failure.take().or(other.first_failure);
     }
 
-    fn note_failure(&mut self, failure: Failure) {
+    /// Counts one operation.
+    pub(crate) fn note(&mut self, outcome: Result<(), Failure>, began: Instant, ended: Instant, window: Window) {
+        match outcome {
+            Ok(()) => {
+                self.ops += u64::from(window.holds(ended));
+                if window.holds(began) {
+                    self.latency.saturating_record(nanos(ended - began));
+                }
+            }
+            Err(failure) => self.note_failure(failure),
+        }
+    }
+
+    pub(crate) fn note_failure(&mut self, failure: Failure) {
         match failure.effect {
             Effect::None => self.errors += 1,
             Effect::Unknown => self.unknown += 1,
@@ -97,12 +110,21 @@ impl Measured {
 
 /// When operations count.
 #[derive(Clone, Copy)]
-struct Window {
+pub(crate) struct Window {
     opens: Instant,
-    closes: Instant,
+    pub(crate) closes: Instant,
 }
 
 impl Window {
+    /// The plan's, begun now.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        let opens = Instant::now() + plan.warmup;
+        Self {
+            opens,
+            closes: opens + plan.window,
+        }
+    }
+
     fn holds(&self, instant: Instant) -> bool {
         (self.opens..self.closes).contains(&instant)
     }
@@ -110,11 +132,7 @@ impl Window {
 
 /// Runs the plan against the target and returns once the last operation is answered.
 pub(crate) async fn drive<T: Target>(target: Arc<T>, workload: Arc<Workload>, plan: Plan) -> Measured {
-    let opens = Instant::now() + plan.warmup;
-    let window = Window {
-        opens,
-        closes: opens + plan.window,
-    };
+    let window = Window::of(&plan);
     let tallies: Arc<Vec<_>> = Arc::new((0..TALLIES).map(|_| Mutex::new(Measured::empty(plan.window))).collect());
     let mut workers = JoinSet::new();
     for index in 0..plan.in_flight {
@@ -142,15 +160,7 @@ async fn work<T: Target>(target: &T, workload: &Workload, mut drawer: Drawer<'_>
         let outcome = perform(target, workload, index, step).await;
         let ended = Instant::now();
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(()) => {
-                tally.ops += u64::from(window.holds(ended));
-                if window.holds(began) {
-                    tally.latency.saturating_record(nanos(ended - began));
-                }
-            }
-            Err(failure) => tally.note_failure(failure),
-        }
+        tally.note(outcome, began, ended, window);
     }
 }
 

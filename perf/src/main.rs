@@ -10,6 +10,7 @@
 
 mod addresses;
 mod args;
+mod batch;
 mod child;
 mod commands;
 mod dice;

@@ -152,7 +152,12 @@ impl From<ClientError> for Failure {
                 last,
             },
             ClientError::Timeout { after } => ClientError::Timeout { after: rounded(after) },
-            ClientError::Refused(_) | ClientError::OutcomeUnknown { .. } | ClientError::Protocol(_) | ClientError::Closed => error,
+            ClientError::Abandoned
+            | ClientError::Closed
+            | ClientError::OutOfOrder(_)
+            | ClientError::OutcomeUnknown { .. }
+            | ClientError::Protocol(_)
+            | ClientError::Refused(_) => error,
         })
     }
 }
@@ -167,10 +172,12 @@ impl From<&ClientError> for Exit {
                 cause: UnknownCause::DeadlineExceeded,
             } => Self::Timeout,
             ClientError::OutcomeUnknown {
-                cause: UnknownCause::ConnectionLost | UnknownCause::LeadershipLost | UnknownCause::Protocol(_),
+                cause: UnknownCause::Abandoned | UnknownCause::ConnectionLost | UnknownCause::LeadershipLost | UnknownCause::Protocol(_),
             }
-            | ClientError::Protocol(_)
-            | ClientError::Closed => Self::Failure,
+            | ClientError::Abandoned
+            | ClientError::Closed
+            | ClientError::OutOfOrder(_)
+            | ClientError::Protocol(_) => Self::Failure,
         }
     }
 }

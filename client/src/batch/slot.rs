@@ -1,4 +1,4 @@
-//! One slot of a window's slab, and the ticket that names what is in it.
+//! One slot of a window's slab, the ticket that names what is in it, and who listens for its end.
 
 use std::task::Waker;
 use std::time::Duration;
@@ -10,12 +10,29 @@ use crate::moment::Moment;
 use crate::retry::Failure;
 
 use super::Submission;
+use super::outbox::{Effect, Returned};
 
 /// Names an operation in its window, until its end is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(super) slot: u32,
     pub(super) generation: u32,
+}
+
+/// Who is told that an operation has ended.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// Nobody any more, or not yet.
+    Nobody,
+    /// A task, which is woken to take the end out of the slot.
+    Task(Waker),
+    /// A batch writer, in whose outbox the end is put at once.
+    Writer {
+        /// Ordinal of its outbox in the window.
+        outbox: usize,
+        /// Its own name of the operation.
+        number: u32,
+    },
 }
 
 /// Room for one operation. Its generation grows whenever it becomes free.
@@ -25,11 +42,13 @@ pub(super) struct Slot {
     pub(super) stage: Stage,
     /// Away only while its frame is being written.
     pub(super) operation: Option<Operation>,
-    pub(super) waker: Option<Waker>,
+    pub(super) listener: Listener,
+    /// Whether it belongs to a batch writer, even one that is gone: it holds no permit.
+    pub(super) is_writers: bool,
     pub(super) expires: Moment,
+    pub(super) shard: ShardId,
     deadline: Moment,
     range_epoch: RangeEpoch,
-    shard: ShardId,
 }
 
 #[derive(Debug)]
@@ -53,16 +72,17 @@ impl Slot {
             generation: 0,
             stage: Stage::Free,
             operation: None,
-            waker: None,
+            listener: Listener::Nobody,
+            is_writers: false,
             expires: Moment::NEVER,
+            shard: ShardId(0),
             deadline: Moment::NEVER,
             range_epoch: RangeEpoch(0),
-            shard: ShardId(0),
         }
     }
 
     /// Free to queued.
-    pub(super) fn fill(&mut self, submission: Submission, waker: Waker) {
+    pub(super) fn fill(&mut self, submission: Submission, listener: Listener) {
         let Submission {
             shard,
             range_epoch,
@@ -72,7 +92,8 @@ impl Slot {
         } = submission;
         self.stage = Stage::Queued;
         self.operation = Some(operation);
-        self.waker = Some(waker);
+        self.is_writers = matches!(listener, Listener::Writer { .. });
+        self.listener = listener;
         self.expires = expires;
         self.deadline = deadline;
         self.range_epoch = range_epoch;
@@ -94,7 +115,7 @@ impl Slot {
     /// Sent to abandoned: only the answer, or the end of the connection, frees it.
     pub(super) fn abandon(&mut self) {
         self.stage = Stage::Abandoned;
-        self.waker = None;
+        self.listener = Listener::Nobody;
         self.operation = None;
     }
 
@@ -103,14 +124,39 @@ impl Slot {
         self.generation = self.generation.wrapping_add(1);
         self.stage = Stage::Free;
         self.operation = None;
-        self.waker = None;
+        self.listener = Listener::Nobody;
+    }
+
+    /// The task to wake at the end, if there is one.
+    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.listener, Listener::Nobody) {
+            Listener::Task(waker) => Some(waker),
+            Listener::Nobody | Listener::Writer { .. } => None,
+        }
+    }
+
+    /// An outcome as a batch writer gets it.
+    ///
+    /// # Panics
+    /// Never: a frame's operations are given back before they can end.
+    pub(super) fn result(&mut self, outcome: Result<Success, Failure>) -> Result<Effect, Box<Returned>> {
+        outcome.map(|success| Effect::of(&success)).map_err(|failure| {
+            Box::new(Returned {
+                failure,
+                operation: self
+                    .operation
+                    .take()
+                    .expect("a frame's operations are given back before they can end"),
+                shard: self.shard,
+            })
+        })
     }
 
     /// Leaves the waker to call at the end.
     pub(super) fn wake_later(&mut self, waker: &Waker) {
-        match &mut self.waker {
-            Some(present) => present.clone_from(waker),
-            None => self.waker = Some(waker.clone()),
+        match &mut self.listener {
+            Listener::Task(present) => present.clone_from(waker),
+            Listener::Nobody | Listener::Writer { .. } => self.listener = Listener::Task(waker.clone()),
         }
     }
 }

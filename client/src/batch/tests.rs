@@ -35,7 +35,10 @@ fn submission(operation: Operation, expires: Moment) -> Submission {
 }
 
 fn insert(window: &mut Window, value_bytes: usize) -> Ticket {
-    window.insert(submission(set(b"key", value_bytes), Moment(1_000)), Waker::noop().clone())
+    window.insert(
+        submission(set(b"key", value_bytes), Moment(1_000)),
+        Listener::Task(Waker::noop().clone()),
+    )
 }
 
 /// Sends everything queued, giving operations back as the runtime does; returns the ids.
@@ -128,9 +131,10 @@ impl Model {
             Act::Abandon(choice) => self.abandon(choice),
             Act::Answer(choice) => self.answer(choice),
             Act::Insert { expires, bytes } => {
-                let ticket = self
-                    .window
-                    .insert(submission(set(b"key", bytes), Moment(expires)), Waker::noop().clone());
+                let ticket = self.window.insert(
+                    submission(set(b"key", bytes), Moment(expires)),
+                    Listener::Task(Waker::noop().clone()),
+                );
                 self.callers.insert(self.born, (ticket, Known::Queued, expires));
                 self.born += 1;
             }
@@ -282,7 +286,10 @@ fn a_full_frame_holds_4096_operations_and_the_rest_waits() {
 fn an_answer_wakes_its_caller_once_and_gives_the_operation_back() {
     let mut window = Window::new();
     let bell = Arc::new(Bell::default());
-    let ticket = window.insert(submission(set(b"key", 5), Moment(1_000)), Waker::from(Arc::clone(&bell)));
+    let ticket = window.insert(
+        submission(set(b"key", 5), Moment(1_000)),
+        Listener::Task(Waker::from(Arc::clone(&bell))),
+    );
     let ids = send(&mut window);
     let mut wakers = Vec::new();
     assert_eq!(window.complete(ids[0], written(), &mut wakers), Completion::Accepted);
@@ -306,7 +313,7 @@ fn the_last_waker_left_is_the_one_that_is_woken() {
     let (first, second) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let ticket = window.insert(
         submission(get(b"k", margate_net::message::Consistency::Stale), Moment(9)),
-        Waker::from(Arc::clone(&first)),
+        Listener::Task(Waker::from(Arc::clone(&first))),
     );
     assert!(window.take(ticket, &Waker::from(Arc::clone(&second))).is_none());
     let mut wakers = Vec::new();
@@ -333,7 +340,7 @@ fn a_sweep_tells_sent_from_queued_and_spares_what_has_time() {
     let sent = insert(&mut window, 1);
     send(&mut window);
     let queued = insert(&mut window, 1);
-    let young = window.insert(submission(set(b"key", 1), Moment(2_000)), Waker::noop().clone());
+    let young = window.insert(submission(set(b"key", 1), Moment(2_000)), Listener::Task(Waker::noop().clone()));
     assert_eq!(window.sweep(Moment(999), obstacle(), &mut Vec::new()).next, Moment(1_000));
     assert_eq!(window.sweep(Moment(1_000), obstacle(), &mut Vec::new()).next, Moment(2_000));
     assert_eq!(taken(&mut window, sent), Some(Err(Failure::Silent)));
@@ -391,7 +398,7 @@ fn the_server_is_told_a_little_less_time_than_there_is() {
     let told = |nanos: u64| {
         let mut window = Window::new();
         let mut frame = Vec::new();
-        window.insert(submission(set(b"key", 1), Moment(nanos)), Waker::noop().clone());
+        window.insert(submission(set(b"key", 1), Moment(nanos)), Listener::Task(Waker::noop().clone()));
         window.take_frame(Moment(0), &mut frame);
         frame[0].timeout_ms
     };

@@ -60,7 +60,7 @@ proptest! {
                 2 => broken(),
                 _ => Failure::Silent,
             };
-            table.learn(&Route { node: NodeId(node), ..route }, &failure);
+            table.learn(route.shard, NodeId(node), &failure);
             let after = aim(&table, set(b"a", 1));
             prop_assert!(table.map().shard_of(b"a").replica_on(after.node).is_some());
         }
@@ -100,7 +100,7 @@ fn a_hint_moves_the_belief_of_its_shard_only() {
     let mut table = table();
     let (route, other) = (aim(&table, set(b"a", 1)), node_for(&table, b"z"));
     let hinted = table.map().shard_of(b"a").replicas[2].node;
-    table.learn(&route, &refused(Some(hinted.0)));
+    table.learn(route.shard, route.node, &refused(Some(hinted.0)));
     assert_eq!(node_for(&table, b"a"), hinted);
     assert_eq!(node_for(&table, b"z"), other);
 }
@@ -109,11 +109,11 @@ fn a_hint_moves_the_belief_of_its_shard_only() {
 fn refusals_of_one_node_move_the_belief_once() {
     let mut table = table();
     let route = aim(&table, set(b"a", 1));
-    table.learn(&route, &refused(None));
+    table.learn(route.shard, route.node, &refused(None));
     let next = node_for(&table, b"a");
     assert_ne!(next, route.node);
-    table.learn(&route, &refused(None));
-    table.learn(&route, &broken());
+    table.learn(route.shard, route.node, &refused(None));
+    table.learn(route.shard, route.node, &broken());
     assert_eq!(node_for(&table, b"a"), next, "what the old leader says no longer counts");
 }
 
@@ -122,7 +122,7 @@ fn a_hint_to_nobody_known_and_a_hint_to_oneself_go_on_to_the_next_member() {
     for hint in [Some(77), None] {
         let mut table = table();
         let route = aim(&table, set(b"a", 1));
-        table.learn(&route, &refused(hint.or(Some(route.node.0))));
+        table.learn(route.shard, route.node, &refused(hint.or(Some(route.node.0))));
         assert_ne!(node_for(&table, b"a"), route.node, "hint {hint:?}");
     }
 }
@@ -137,7 +137,7 @@ fn refusals_about_state_and_load_teach_nothing() {
         Refusal::NotReady { retry_after_ms: 1 },
         Refusal::DeadlineExceeded,
     ] {
-        table.learn(&route, &Failure::Refused(refusal));
+        table.learn(route.shard, route.node, &Failure::Refused(refusal));
     }
     assert_eq!(aim(&table, set(b"a", 1)), route);
 }
@@ -148,7 +148,7 @@ fn a_core_that_cannot_be_reached_is_left() {
     let route = aim(&table, set(b"a", 1));
     let fault = LinkFault::Connect(ErrorKind::ConnectionRefused);
     let address = table.places()[route.place].address;
-    table.learn(&route, &Failure::NotSent(Obstacle::Link { address, fault }));
+    table.learn(route.shard, route.node, &Failure::NotSent(Obstacle::Link { address, fault }));
     assert_ne!(node_for(&table, b"a"), route.node);
 }
 
@@ -168,7 +168,7 @@ fn stale_reads_go_to_the_first_healthy_member_and_writes_never_do() {
 fn a_new_map_keeps_what_was_learned() {
     let mut before = table();
     let route = aim(&before, set(b"a", 1));
-    before.learn(&route, &refused(None));
+    before.learn(route.shard, route.node, &refused(None));
     let after = RoutingTable::new(map(2, &[b"c"]), Some(&before));
     assert_eq!(node_for(&after, b"a"), node_for(&before, b"a"));
     assert_eq!(aim(&after, set(b"a", 1)).range_epoch, RangeEpoch(2));

@@ -2,5 +2,6 @@
 
 mod fake;
 
+mod batch_writer;
 mod failures;
 mod operations;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Verdict;
 use crate::args::RunArguments;
+use crate::batch;
 use crate::driver::{Measured, Plan, drive, load};
 use crate::error::PerfError;
 use crate::margate::deployment::Processes;
@@ -32,7 +33,13 @@ pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, worklo
         tokio::time::sleep(plan.warmup + plan.window / 2).await;
         processes.log_descriptors()
     };
-    let (measured, descriptors) = tokio::join!(drive(target.clone(), workload.clone(), plan), halfway);
+    let driven = async {
+        match plan.bench {
+            Bench::Batch => batch::drive(target.client(0), workload, plan).await,
+            Bench::Get | Bench::Mixed | Bench::Put => drive(target.clone(), workload.clone(), plan).await,
+        }
+    };
+    let (measured, descriptors) = tokio::join!(driven, halfway);
     let facts = SystemFacts {
         system: "margate",
         clients: target.clients(),

@@ -56,7 +56,8 @@ impl Target for Margate {
     }
 }
 
-fn failure(error: Error) -> Failure {
+/// An error of the client as a failure.
+pub(crate) fn failure(error: Error) -> Failure {
     Failure {
         effect: effect(&error),
         cause: Box::new(error),
@@ -67,15 +68,21 @@ fn failure(error: Error) -> Failure {
 pub(crate) fn effect(error: &Error) -> Effect {
     match error {
         Error::OutcomeUnknown { .. } => Effect::Unknown,
-        Error::Refused(_) | Error::Unavailable { .. } | Error::Timeout { .. } | Error::Protocol(_) | Error::Closed => Effect::None,
+        Error::Abandoned
+        | Error::Closed
+        | Error::OutOfOrder(_)
+        | Error::Protocol(_)
+        | Error::Refused(_)
+        | Error::Timeout { .. }
+        | Error::Unavailable { .. } => Effect::None,
     }
 }
 
 /// Whether a node that is gone, cut off or stands still is reason enough for an error.
 pub(crate) fn explained(error: &Error) -> bool {
     match error {
-        Error::OutcomeUnknown { .. } | Error::Unavailable { .. } | Error::Timeout { .. } => true,
-        Error::Refused(_) | Error::Protocol(_) | Error::Closed => false,
+        Error::OutOfOrder(_) | Error::OutcomeUnknown { .. } | Error::Unavailable { .. } | Error::Timeout { .. } => true,
+        Error::Abandoned | Error::Refused(_) | Error::Protocol(_) | Error::Closed => false,
     }
 }
 

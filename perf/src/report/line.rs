@@ -12,7 +12,7 @@ use crate::workload::{Bench, Workload};
 pub(crate) struct ResultLine {
     /// `margate`, or the peer.
     pub(crate) system: &'static str,
-    /// `put`, `get` or `mixed`.
+    /// `put`, `get`, `mixed` or `batch`.
     pub(crate) bench: Bench,
     /// Clients: margate's client objects, a peer's connections.
     pub(crate) clients: usize,
@@ -87,7 +87,7 @@ impl ResultLine {
             unknown: measured.unknown,
             durability: facts.durability,
             read_mode: match plan.bench {
-                Bench::Put => None,
+                Bench::Put | Bench::Batch => None,
                 Bench::Get | Bench::Mixed => Some("linearizable"),
             },
             seed: workload.seed,

@@ -23,6 +23,8 @@ pub(crate) enum Bench {
     Get,
     /// One half of each.
     Mixed,
+    /// As put, through the client's batch writer.
+    Batch,
 }
 
 impl Bench {
@@ -32,6 +34,7 @@ impl Bench {
             Self::Put => "put",
             Self::Get => "get",
             Self::Mixed => "mixed",
+            Self::Batch => "batch",
         }
     }
 }
@@ -86,7 +89,7 @@ impl Drawer<'_> {
     pub(crate) fn draw(&mut self) -> Step {
         let number = self.dice.random_range(0..self.workload.keys);
         let put = match self.bench {
-            Bench::Put => true,
+            Bench::Put | Bench::Batch => true,
             Bench::Get => false,
             Bench::Mixed => self.dice.random_bool(0.5),
         };

@@ -101,9 +101,13 @@ fn leader(replicas: &[(&CoreStatus, &ReplicaStatus)]) -> Option<NodeId> {
 fn obstacle(error: &Error) -> String {
     match error {
         Error::Unavailable { last, .. } => last.to_string(),
-        Error::Refused(_) | Error::OutcomeUnknown { .. } | Error::Timeout { .. } | Error::Protocol(_) | Error::Closed => {
-            Failure::from(error.clone()).to_string()
-        }
+        Error::Abandoned
+        | Error::Closed
+        | Error::OutOfOrder(_)
+        | Error::OutcomeUnknown { .. }
+        | Error::Protocol(_)
+        | Error::Refused(_)
+        | Error::Timeout { .. } => Failure::from(error.clone()).to_string(),
     }
 }
 

@@ -3,9 +3,9 @@
 //! Callers and the driver task share a link; its lock is held for a few memory accesses, never across a
 //! wait. The driver is started by the first operation.
 //!
-//! Not here, on purpose: sockets (`driver.rs`).
+//! Not here, on purpose: sockets (`driver.rs`); many operations at once (`link/writers.rs`).
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -15,7 +15,7 @@ use margate_net::message::{Reply, Request};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
-use crate::batch::{Completion, Ended, Submission, Swept, Ticket, Window};
+use crate::batch::{Completion, Ended, Listener, Submission, Swept, Ticket, Window};
 use crate::error::{LinkFault, Obstacle};
 use crate::moment::Moment;
 use crate::retry::Failure;
@@ -23,6 +23,9 @@ use crate::route::Place;
 
 use super::dial::Dialer;
 use super::driver;
+pub(super) use writers::{Consignment, Mailbox, Parcel};
+
+mod writers;
 
 /// See the module's text.
 pub(super) struct Link {
@@ -39,10 +42,14 @@ pub(super) struct Link {
     pub(super) rearm: Notify,
     /// The link takes no more operations.
     pub(super) retired: Notify,
+    /// A retired link's last operation has ended.
+    emptied: Notify,
 }
 
 struct Desk {
     window: Window,
+    /// The batch writers that have used the link, each in the place of its outbox in the window.
+    mailboxes: Vec<Option<Arc<Mailbox>>>,
     standing: Standing,
     /// Why the last dial failed, if it did.
     fault: Option<LinkFault>,
@@ -69,6 +76,7 @@ impl Link {
             dialer,
             desk: Mutex::new(Desk {
                 window: Window::new(),
+                mailboxes: Vec::new(),
                 standing: Standing::Open,
                 fault: None,
                 writer_waits: false,
@@ -81,6 +89,7 @@ impl Link {
             work: Notify::new(),
             rearm: Notify::new(),
             retired: Notify::new(),
+            emptied: Notify::new(),
         }
     }
 
@@ -101,10 +110,19 @@ impl Link {
         }
     }
 
-    /// Waits until no operation is open.
+    /// Waits until no operation is open. Only a retired link ever says so.
     pub(super) async fn drained(&self) {
         // The permits come back when this returns: whoever waits for them learns that the link is retired.
         let _all = self.room.acquire_many(self.room_max).await;
+        loop {
+            let mut emptied = pin!(self.emptied.notified());
+            // From here on it hears of it, so what is seen now cannot be missed.
+            emptied.as_mut().enable();
+            if self.desk().window.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Takes no more operations; those that are open go on.
@@ -224,7 +242,13 @@ impl Link {
             let operation = submission.operation;
             return Submitted::Back(Ended { outcome, operation });
         }
-        let ticket = desk.window.insert(submission, waker.clone());
+        let ticket = desk.window.insert(submission, Listener::Task(waker.clone()));
+        self.rouse(desk);
+        Submitted::In(ticket)
+    }
+
+    /// Tells the driver of what was put into the window under this lock.
+    fn rouse(self: &Arc<Self>, mut desk: MutexGuard<'_, Desk>) {
         let earlier = desk.window.earliest() < desk.sweeper_back;
         if earlier {
             desk.sweeper_back = desk.window.earliest();
@@ -238,7 +262,6 @@ impl Link {
             self.rearm.notify_one();
         }
         self.driver.get_or_init(|| driver::start(Arc::clone(self)));
-        Submitted::In(ticket)
     }
 
     /// What keeps operations from being sent: the last dial's fault, or only the queue.
@@ -264,12 +287,17 @@ impl Link {
         self.settle(desk);
     }
 
-    /// Gives back the room of operations that ended under this lock.
+    /// Gives back the room of operations that ended under this lock, and posts what batch writers wait for.
     fn settle(&self, mut desk: MutexGuard<'_, Desk>) {
         let released = desk.window.take_released();
+        desk.post(self.place);
+        let emptied = desk.window.open() == 0 && matches!(desk.standing, Standing::Retired);
         drop(desk);
         if released > 0 {
             self.room.add_permits(released);
+        }
+        if emptied {
+            self.emptied.notify_waiters();
         }
     }
 

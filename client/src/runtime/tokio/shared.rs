@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use margate_net::ids::{NodeId, ShardId};
 use margate_net::map::Map;
 use margate_net::message::Operation;
 use rustc_hash::FxHashMap;
@@ -68,7 +69,7 @@ impl Shared {
 
     /// Where to send an operation; a list is cut to a shard.
     pub(super) fn aim(&self, operation: &mut Operation) -> Result<Aim, Error> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             return Err(Error::Closed);
         }
         let board = self.board();
@@ -82,8 +83,21 @@ impl Shared {
     }
 
     /// Takes in what a failure says about leaders.
-    pub(super) fn learn(&self, route: &Route, failure: &Failure) {
-        self.board_mut().table.learn(route, failure);
+    pub(super) fn learn(&self, shard: ShardId, node: NodeId, failure: &Failure) {
+        self.board_mut().table.learn(shard, node, failure);
+    }
+
+    /// For someone who sends to many places at once: the table, unless the client is closed, and the link of
+    /// each of its places. Nothing is learned and no map installed meanwhile.
+    pub(super) fn with_board<T>(&self, use_board: impl FnOnce(Option<&RoutingTable>, &[Arc<Link>]) -> T) -> T {
+        let board = self.board();
+        let table = (!self.is_closed()).then_some(&board.table);
+        use_board(table, &board.links)
+    }
+
+    /// Whether it takes no more operations.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Fetches the map, unless that was done since the moment named. Whether or not it worked out, the

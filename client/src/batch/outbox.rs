@@ -1,0 +1,57 @@
+//! How operations of batch writers end: put into their writer's outbox at once, many at a time.
+
+use margate_net::ids::{ShardId, Version};
+use margate_net::message::{Operation, Success};
+
+use crate::retry::Failure;
+
+/// The end of one attempt of a batch writer.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// The writer's name of the operation.
+    pub(crate) number: u32,
+    /// What came of it.
+    pub(crate) outcome: Result<Effect, Box<Returned>>,
+}
+
+/// What a batch writer is told of an answer: it asks for nothing back but versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// A delete took the key away, or found nothing to take.
+    Deleted(Option<Version>),
+    /// An answer to another kind of operation.
+    Senseless,
+    /// A set wrote its value.
+    Written(Version),
+}
+
+/// An operation without an answer comes back, for a next attempt.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    /// Why there is no answer.
+    pub(crate) failure: Failure,
+    /// The operation as it was sent.
+    pub(crate) operation: Operation,
+    /// The shard it was sent to.
+    pub(crate) shard: ShardId,
+}
+
+/// An operation whose writer is gone. The operation is away while its frame is being put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Withdrawn {
+    /// It will never be sent.
+    Queued(Option<Operation>),
+    /// It was sent, or may have been.
+    Sent(Option<Operation>),
+}
+
+impl Effect {
+    /// What an answer says.
+    pub(super) fn of(success: &Success) -> Self {
+        match success {
+            Success::Deleted { version, .. } => Self::Deleted(*version),
+            Success::Written { version, .. } => Self::Written(*version),
+            Success::Exchanged { .. } | Success::Found { .. } | Success::Listed { .. } | Success::Sized { .. } => Self::Senseless,
+        }
+    }
+}

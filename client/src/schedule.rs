@@ -1,0 +1,385 @@
+//! What a batch writer sends when: every write that was handed over and has not ended.
+//!
+//! ```text
+//! hand_over        dispatch                    ended                            finish
+//! ─────────► ready ────────► under way (train) ─────► the whole train has ─────► result, tally, room
+//!              ▲    └──────► parked ──┐                answers │  └ refused for now:
+//!              │                      │  train over            │    held, then again
+//!              └──────────────────────┴──◄─────────────────────┘
+//! ```
+//! What it gives: exactly one result for each write; writes of one key take effect in the order they were
+//! handed over; nothing is sent twice that may have been executed (`retry.rs` judges).
+//!
+//! The order rests on this. A connection and a shard's queue keep order, but a server may refuse one write
+//! and take a later one, and routes change. So only writes of one key that are ready at the same time are
+//! sent together, over one connection with nothing in between (a *train*). All others of that key are
+//! *parked* until every write of the train has its answer. Then it is known which of them were refused for
+//! now: those are sent again, before what is parked, unless a later write of the train was executed or may
+//! have been. Then they fail, since now they would be the later ones.
+//!
+//! A write whose outcome is unknown may still lie in a socket or a queue and take effect after anything
+//! sent later. So the writes of its key that had been handed over when that became known fail unsent
+//! (*doubt*); who writes the key after that has been told.
+//!
+//! Not here, on purpose: connections, clocks, waiting (`runtime/`), and where a shard's leader is (`route.rs`).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use margate_net::message::Operation;
+use rustc_hash::FxHashMap;
+
+use crate::api::WriteSummary;
+use crate::batch::{Ending, Submission, Withdrawn};
+use crate::config::BatchWriterConfig;
+use crate::error::{Error, OrderFault, UnknownCause};
+use crate::moment::Moment;
+use crate::retry::MapNeed;
+use crate::route::RoutingTable;
+
+use epochs::{EpochNumber, Epochs, FlushName};
+use lanes::Lanes;
+use receipts::Receipts;
+pub(crate) use receipts::{ReceiptName, WriteResult};
+pub(crate) use room::LinePlace;
+use room::Room;
+use write::{Fate, Write};
+
+mod epochs;
+mod lanes;
+mod receipts;
+mod room;
+mod settle;
+mod write;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    writes: Vec<Write>,
+    free: Vec<u32>,
+    ready: VecDeque<u32>,
+    lanes: Lanes,
+    /// Lanes whose train is to be sent again, and when.
+    held: BinaryHeap<Reverse<(Moment, u32, MapNeed)>>,
+    /// Lanes whose train waits for a new map.
+    without_map: Vec<u32>,
+    /// Keys with a write of unknown outcome.
+    doubts: FxHashMap<Bytes, Doubt>,
+    room: Room,
+    receipts: Receipts,
+    epochs: Epochs,
+    timeout: Duration,
+    round: u64,
+    closed: bool,
+    /// Whether room was given back since the line was told.
+    has_new_room: bool,
+    wakers: Vec<Waker>,
+    /// What `dispatch` sorts, and numbers that `settle` walks, kept for their memory.
+    sorted: Vec<(u64, u32)>,
+    numbers: Vec<u32>,
+}
+
+/// An earlier write of a key may yet take effect.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    cause: UnknownCause,
+    /// Of the writes handed over until then it was not known to their callers.
+    until: EpochNumber,
+}
+
+/// Writes for links, by place, in the order in which they must be put in.
+#[derive(Debug, Default)]
+pub(crate) struct Loads(pub(crate) Vec<Vec<(u32, Submission)>>);
+
+/// A flush and what it waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlushTicket {
+    name: FlushName,
+    epoch: EpochNumber,
+}
+
+impl Schedule {
+    /// Nothing was handed over yet.
+    pub(crate) fn new(config: &BatchWriterConfig) -> Self {
+        Self {
+            writes: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            lanes: Lanes::new(config.in_flight_bounded()),
+            held: BinaryHeap::new(),
+            without_map: Vec::new(),
+            doubts: FxHashMap::default(),
+            room: Room::new(config.in_flight_bounded(), config.in_flight_bytes_max),
+            receipts: Receipts::default(),
+            epochs: Epochs::new(config.failures_max),
+            timeout: config.timeout,
+            round: 0,
+            closed: false,
+            has_new_room: false,
+            wakers: Vec::new(),
+            sorted: Vec::new(),
+            numbers: Vec::new(),
+        }
+    }
+
+    /// Takes room for one write without waiting.
+    pub(crate) fn try_take_room(&mut self, bytes: usize) -> bool {
+        self.room.try_take(bytes)
+    }
+
+    /// Takes room for one write in turn, or keeps its place in the line.
+    pub(crate) fn take_room(&mut self, place: &mut Option<LinePlace>, bytes: usize, waker: &Waker) -> bool {
+        let waited = place.is_some();
+        let taken = self.room.take_in_turn(place, bytes, waker);
+        self.has_new_room |= taken && waited;
+        taken
+    }
+
+    /// Gives up a place in the line for room.
+    pub(crate) fn leave_line(&mut self, place: LinePlace) {
+        self.room.leave(place);
+        self.has_new_room = true;
+    }
+
+    /// Writes and bytes under way.
+    pub(crate) fn under_way(&self) -> (usize, usize) {
+        self.room.taken()
+    }
+
+    /// Takes a set or a delete for which room was taken.
+    pub(crate) fn hand_over(&mut self, operation: Operation) -> ReceiptName {
+        let lane = self.lanes.of(operation.routing_key());
+        let receipt = self.receipts.issue();
+        let write = Write::new(operation, lane, receipt, self.epochs.begin());
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.writes[number as usize] = write;
+                number
+            }
+            None => {
+                self.writes.push(write);
+                u32::try_from(self.writes.len() - 1).expect("the bound on writes is far below 2^32")
+            }
+        };
+        self.ready.push_back(number);
+        receipt
+    }
+
+    /// Sends up to `max` of the writes that are ready: puts them into the loads or parks them. Without a
+    /// table the client is closed, and they fail. Whether there are more.
+    ///
+    /// Writes leave in the order of their keys: those of one shard stand together, and a server puts rows
+    /// into its ordered index for less than half when they come in order.
+    pub(crate) fn dispatch(&mut self, now: Moment, table: Option<&RoutingTable>, max: usize, loads: &mut Loads) -> bool {
+        self.release_due(now);
+        self.doubts.retain(|_, doubt| !self.epochs.is_closed(doubt.until));
+        self.round += 1;
+        let Some(table) = table else {
+            self.refuse_ready();
+            return false;
+        };
+        let mut sorted = std::mem::take(&mut self.sorted);
+        let count = self.ready.len().min(max);
+        let numbers = self.ready.drain(..count);
+        sorted.extend(numbers.map(|number| (self.writes[number as usize].key_prefix(), number)));
+        // Stable: writes of one key stay in their order.
+        sorted.sort_by_key(|(prefix, _)| *prefix);
+        sorted.retain(|(_, number)| self.board(*number, now));
+        for (_, number) in sorted.drain(..) {
+            self.load(number, table, loads);
+        }
+        self.sorted = sorted;
+        !self.ready.is_empty()
+    }
+
+    /// Takes in the end of an attempt that was made there.
+    pub(crate) fn ended(&mut self, ending: Ending, at: SocketAddr, now: Moment, dice: u64) {
+        let Ending { number, outcome } = ending;
+        let write = &mut self.writes[number as usize];
+        write.attempted(outcome, at, now, dice);
+        let lane = write.lane;
+        if self.lanes.answered(lane) {
+            self.settle(lane, now);
+        }
+    }
+
+    /// The moment at which [`Schedule::dispatch`] has something to do without an event.
+    pub(crate) fn due(&self) -> Moment {
+        if !self.ready.is_empty() {
+            return Moment(0);
+        }
+        self.held.peek().map_or(Moment::NEVER, |Reverse((due, ..))| *due)
+    }
+
+    /// Whether writes wait for a new map.
+    pub(crate) fn wants_map(&self) -> bool {
+        !self.without_map.is_empty()
+    }
+
+    /// The map was asked for since they began to wait, whatever came of it.
+    pub(crate) fn map_asked(&mut self) {
+        while let Some(lane) = self.without_map.pop() {
+            self.release(lane);
+        }
+    }
+
+    /// Takes a result, or leaves a waker for when there is one.
+    pub(crate) fn take_result(&mut self, receipt: ReceiptName, waker: &Waker) -> Option<WriteResult> {
+        self.receipts.take(receipt, waker)
+    }
+
+    /// Nobody wants this result any more.
+    pub(crate) fn give_up(&mut self, receipt: ReceiptName) {
+        self.receipts.give_up(receipt);
+    }
+
+    /// A flush begins: it waits for everything that was handed over by now.
+    pub(crate) fn begin_flush(&mut self) -> FlushTicket {
+        FlushTicket {
+            epoch: self.epochs.cut(&mut self.wakers),
+            name: self.epochs.flush(),
+        }
+    }
+
+    /// The summary, or a waker is left for when there is one.
+    pub(crate) fn take_flush(&mut self, flush: FlushTicket, waker: &Waker) -> Option<WriteSummary> {
+        self.epochs.take(flush.name, flush.epoch, waker)
+    }
+
+    /// Nobody waits for this flush any more.
+    pub(crate) fn forget_flush(&mut self, flush: FlushTicket) {
+        self.epochs.forget(flush.name);
+    }
+
+    /// A link was told that the writer is gone, and had this write.
+    pub(crate) fn withdrawn(&mut self, number: u32, how: Withdrawn) {
+        self.writes[number as usize].withdraw(how);
+    }
+
+    /// Ends everything: what has no end yet was never sent, or was refused the last time it was. Links must
+    /// have been told before, and what they had posted taken in.
+    pub(crate) fn abandon(&mut self) -> WriteSummary {
+        self.closed = true;
+        self.ready.clear();
+        self.held.clear();
+        self.without_map.clear();
+        for number in 0..self.writes.len() {
+            let number = u32::try_from(number).expect("the bound on writes is far below 2^32");
+            if let Some(result) = self.writes[number as usize].abandoned() {
+                self.finish(number, result);
+            }
+        }
+        self.epochs.take_all()
+    }
+
+    /// Whether it was abandoned, and takes nothing any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Those to wake after whatever was called before.
+    pub(crate) fn take_wakers(&mut self, out: &mut Vec<Waker>) {
+        if std::mem::take(&mut self.has_new_room) {
+            self.room.wake(&mut self.wakers);
+        }
+        out.append(&mut self.wakers);
+    }
+
+    /// Whether a write leaves in this round. If not it is parked, or has failed.
+    fn board(&mut self, number: u32, now: Moment) -> bool {
+        if let Some(cause) = self.doubt_about(number) {
+            self.finish(number, Err(Box::new(Error::OutOfOrder(OrderFault::EarlierUnknown(cause)))));
+            return false;
+        }
+        self.writes[number as usize].begin(now, self.timeout);
+        let writes = &self.writes;
+        let write = &writes[number as usize];
+        let same_key_as = |last: u32| writes[last as usize].key() == write.key();
+        self.lanes.board(write.lane, number, self.round, same_key_as)
+    }
+
+    fn load(&mut self, number: u32, table: &RoutingTable, loads: &mut Loads) {
+        let write = &mut self.writes[number as usize];
+        let mut operation = write.depart();
+        let route = table.aim(&mut operation, |_| true);
+        let submission = Submission {
+            shard: route.shard,
+            range_epoch: route.range_epoch,
+            operation,
+            deadline: write.deadline,
+            expires: write.deadline,
+        };
+        loads.of(route.place).push((number, submission));
+    }
+
+    /// Why an earlier write of its key may yet take effect, if its caller could not know that.
+    fn doubt_about(&self, number: u32) -> Option<UnknownCause> {
+        if self.doubts.is_empty() {
+            return None;
+        }
+        let write = &self.writes[number as usize];
+        let doubt = self.doubts.get(write.key())?;
+        (write.epoch <= doubt.until).then_some(doubt.cause)
+    }
+
+    fn refuse_ready(&mut self) {
+        while let Some(number) = self.ready.pop_front() {
+            self.finish(number, Err(Box::new(Error::Closed)));
+        }
+    }
+
+    fn release_due(&mut self, now: Moment) {
+        while let Some(Reverse((due, lane, map))) = self.held.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.held.pop();
+            match map {
+                MapNeed::Fetch => self.without_map.push(lane),
+                MapNeed::Keep => self.release(lane),
+            }
+        }
+    }
+
+    /// Lets the lane's held train, and then what is parked behind it, leave before everything else.
+    fn release(&mut self, lane: u32) {
+        let mut numbers = std::mem::take(&mut self.numbers);
+        self.lanes.train(lane, &mut numbers);
+        self.lanes.clear(lane, &mut numbers);
+        numbers.drain(..).rev().for_each(|number| self.ready.push_front(number));
+        self.numbers = numbers;
+    }
+
+    /// Gives a write its result, and its room back.
+    fn finish(&mut self, number: u32, result: WriteResult) {
+        let write = &mut self.writes[number as usize];
+        write.fate = Fate::None;
+        let operation = write.operation.take();
+        let key = operation.as_ref().map(Operation::routing_key);
+        let count = |tally: &mut WriteSummary, failures_max: usize| match &result {
+            Ok(_) => tally.acknowledged += 1,
+            Err(error) => tally.fail(key, error, failures_max),
+        };
+        self.epochs.end(write.epoch, count, &mut self.wakers);
+        self.room.give_back(write.bytes);
+        self.has_new_room = true;
+        self.receipts.end(write.receipt, result, &mut self.wakers);
+        self.free.push(number);
+    }
+}
+
+impl Loads {
+    fn of(&mut self, place: usize) -> &mut Vec<(u32, Submission)> {
+        if self.0.len() <= place {
+            self.0.resize_with(place + 1, Vec::new);
+        }
+        &mut self.0[place]
+    }
+}
+
+#[cfg(test)]
+mod tests;
