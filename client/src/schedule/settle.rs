@@ -41,8 +41,8 @@ impl Schedule {
         }
     }
 
-    /// Fails what must not be sent again, because a write behind it, or before it, may then take effect in
-    /// another order.
+    /// Fails what must not be sent again, because a write behind it was executed, or may have been. (What an
+    /// earlier one leaves in doubt is found when it is to be sent again.)
     fn keep_order(&mut self, train: &[u32]) {
         let mut later_executed = false;
         for number in train.iter().rev() {
@@ -51,15 +51,6 @@ impl Schedule {
                 Fate::Again { .. } if later_executed => *fate = Fate::fail(Error::OutOfOrder(OrderFault::LaterExecuted)),
                 Fate::Done(result) => later_executed |= may_be_executed(result),
                 Fate::Again { .. } | Fate::None | Fate::Open => {}
-            }
-        }
-        let mut doubt = None;
-        for number in train {
-            let fate = &mut self.writes[*number as usize].fate;
-            match (&fate, doubt) {
-                (Fate::Again { .. }, Some(cause)) => *fate = Fate::fail(Error::OutOfOrder(OrderFault::EarlierUnknown(cause))),
-                (Fate::Done(result), _) => doubt = doubt.or(doubt_of(result)),
-                (Fate::Again { .. }, None) | (Fate::None | Fate::Open, _) => {}
             }
         }
     }

@@ -222,6 +222,8 @@ fn of_a_train_that_was_cut_off_the_unsent_end_is_not_sent_behind_what_may_yet_co
     bench.end(0, Err(LOST));
     let not_sent = Failure::NotSent(Obstacle::Unsent { address: address(9) });
     bench.end(0, Err(not_sent));
+    bench.wait(100);
+    assert_eq!(bench.send(), Vec::<String>::new());
     let (cause, fault) = (
         UnknownCause::ConnectionLost,
         OrderFault::EarlierUnknown(UnknownCause::ConnectionLost),
