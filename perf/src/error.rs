@@ -111,6 +111,9 @@ pub(crate) enum PerfError {
     /// No node leads anything, so there is no leader to kill.
     #[error("no node leads a shard; run `margate status`")]
     NoLeader,
+    /// The kernel gives no timer.
+    #[error("cannot make a timer for an open loop: {0}; raise the limit of open files (ulimit -n)")]
+    Timer(io::Error),
     /// The peer's client is not in this build.
     #[cfg(not(feature = "peers"))]
     #[error("this build has no peers' clients; build with `cargo build --release -p margate-perf --features peers`")]
@@ -152,6 +155,7 @@ impl PerfError {
             | Self::Victim(_)
             | Self::Unreadable { .. }
             | Self::Unanswered { .. }
+            | Self::Timer(_)
             | Self::Stdout(_) => 1,
             #[cfg(not(feature = "peers"))]
             Self::PeersNotBuilt => 1,
