@@ -34,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   margate-perf ycsb a,b,c,f,d,e --records 100000 --in-flight 256
   margate-perf flags
   margate-perf compare --peer etcd --bench put,get,ycsb-a --in-flight 768 --secs 10 --rounds 5
+  margate-perf compare --peer redis --bench put --in-flight 64
   margate-perf kill --leader 20 --all 20
   margate-perf failover --kills 10
   margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10 --proxy
@@ -186,6 +187,7 @@ mod tests {
             "margate-perf load --bench mixed --read-share 0.95 --keys-drawn latest --rate 20000 --hdr h",
             "margate-perf ycsb a --records 1000 --value-bytes 1000 --in-flight 256 --secs 10 --rate 1000",
             "margate-perf ycsb a,b,c,f,d,e --skip-load",
+            "margate-perf compare --peer redis --bench ycsb-a,ycsb-f --rate 5000",
             "margate-perf compare --peer etcd --bench get --in-flight 1 --secs 0.5 --rounds 5 --data-root /tmp",
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:7400",
             "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",

@@ -8,6 +8,8 @@ use std::time::Duration;
 use margate_client::ConnectError;
 
 use crate::history::file::HistoryError;
+#[cfg(feature = "peers")]
+use crate::peers::redis_connection::RedisError;
 use crate::target::Failure;
 
 /// Everything that ends a command early.
@@ -122,6 +124,32 @@ pub(crate) enum PerfError {
     #[cfg(feature = "peers")]
     #[error("cannot reach etcd: {0}")]
     Etcd(#[from] tonic::transport::Error),
+    /// The peer cannot be reached.
+    #[cfg(feature = "peers")]
+    #[error("cannot reach redis: {0}")]
+    Redis(#[from] RedisError),
+    /// A peer's settings are not those it was started with.
+    #[cfg(feature = "peers")]
+    #[error("redis says {name} is {found:?} instead of {wanted:?}; its output is in {}", talk.display())]
+    OtherSetting {
+        /// Of which setting.
+        name: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+        /// What it is.
+        found: Option<String>,
+        /// Where its output is.
+        talk: PathBuf,
+    },
+    /// A bench needs keys in order, and the peer has none.
+    #[cfg(feature = "peers")]
+    #[error("{bench} scans keys in their order and {peer} keeps none; choose other benches")]
+    Unordered {
+        /// The bench.
+        bench: &'static str,
+        /// The peer.
+        peer: &'static str,
+    },
     /// The result could not be written.
     #[error("writing to stdout failed: {0}")]
     Stdout(io::Error),
@@ -160,7 +188,11 @@ impl PerfError {
             #[cfg(not(feature = "peers"))]
             Self::PeersNotBuilt => 1,
             #[cfg(feature = "peers")]
-            Self::Etcd(_) => 4,
+            Self::OtherSetting { .. } => 1,
+            #[cfg(feature = "peers")]
+            Self::Unordered { .. } => 2,
+            #[cfg(feature = "peers")]
+            Self::Etcd(_) | Self::Redis(_) => 4,
         }
     }
 }

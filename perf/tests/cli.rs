@@ -72,6 +72,14 @@ fn a_build_without_peers_says_how_to_get_them() {
     assert!(stderr(&output).contains("--features peers"), "{}", stderr(&output));
 }
 
+#[cfg(feature = "peers")]
+#[test]
+fn a_bench_that_the_peer_cannot_do_ends_with_2_before_anything_starts() {
+    let output = run("compare --peer redis --bench put,ycsb-e --margate /bin/false");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("ycsb-e scans"), "{}", stderr(&output));
+}
+
 #[test]
 fn a_histogram_log_that_cannot_be_written_ends_with_1_before_anything_is_asked() {
     let output = run(&format!("ycsb a --hdr /no/such/folder/log --endpoints {}", nobody()));

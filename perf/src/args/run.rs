@@ -145,6 +145,8 @@ impl YcsbArguments {
 pub(crate) enum Peer {
     /// Three members of the etcd in the PATH.
     Etcd,
+    /// One node of the Redis in the PATH, not replicated, that syncs its append-only file before each reply.
+    Redis,
 }
 
 /// `compare`

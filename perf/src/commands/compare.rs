@@ -21,6 +21,7 @@ use crate::margate::dev::{self, Dev, DevOptions};
 use crate::margate::target::Margate;
 use crate::peers::PeerSystem;
 use crate::peers::etcd_cluster::Cluster;
+use crate::peers::redis_node::Node;
 use crate::proc::cpu::Stretch;
 use crate::report::hdr::HdrLog;
 use crate::report::ratio::Rounds;
@@ -37,15 +38,20 @@ const PROBE_IN_FLIGHT: usize = 768;
 /// Starts both, loads both, and measures.
 ///
 /// # Errors
-/// A system does not start or does not take the keys.
+/// A system does not start or does not take the keys, or the peer cannot do a bench.
 pub(crate) async fn run(arguments: &CompareArguments) -> Result<Verdict, PerfError> {
     match arguments.peer {
         Peer::Etcd => beside::<Cluster>(arguments).await,
+        Peer::Redis => beside::<Node>(arguments).await,
     }
 }
 
 async fn beside<P: PeerSystem>(arguments: &CompareArguments) -> Result<Verdict, PerfError> {
     let recipes = arguments.bench.recipes();
+    if let Some(recipe) = recipes.iter().find(|recipe| recipe.scans() && !P::ORDERED) {
+        let (bench, peer) = (recipe.bench().word(), P::NAME);
+        return Err(PerfError::Unordered { bench, peer });
+    }
     let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
     let result = in_folder::<P>(arguments, &recipes, &folder).await;
     scratch::keep_if_bad(folder, result)

@@ -48,6 +48,7 @@ impl PeerSystem for Cluster {
     type Layout = Layout;
 
     const NAME: &'static str = "etcd";
+    const ORDERED: bool = true;
 
     async fn start(dir: &Path) -> Result<Self, PerfError> {
         let mut members = Members::start(dir)?;

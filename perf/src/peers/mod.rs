@@ -1,11 +1,19 @@
 //! The systems beside which margate is measured, each at its durable defaults.
 //!
+//! `etcd*` is three members and a quorum, the like of margate. `redis*` is one node, not replicated: what a single
+//! process does that syncs its log before it answers, and called so wherever it is named. Its client is our own
+//! (`resp`, `redis_connection`): four commands of a small protocol, for which the usual library would bring thirty others.
+//!
 //! Not here, on purpose: tuning a peer beyond its durable defaults, except for the client's connections, where the
-//! peer gets whatever suits it best.
+//! peer gets whatever suits it best, and for work that only slows it.
 
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
 pub(crate) mod etcd_members;
+pub(crate) mod redis;
+pub(crate) mod redis_connection;
+pub(crate) mod redis_node;
+mod resp;
 
 use std::fmt;
 use std::future::Future;
@@ -30,6 +38,8 @@ pub(crate) trait PeerSystem: Sized {
 
     /// Its name.
     const NAME: &'static str;
+    /// Whether it keeps keys in order, so that they can be scanned.
+    const ORDERED: bool;
 
     /// Starts it with its data below `dir` and waits until it serves.
     ///

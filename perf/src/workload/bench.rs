@@ -166,6 +166,12 @@ impl Recipe {
         self.bench != Bench::Put
     }
 
+    /// Whether rows are wanted in the order of their keys.
+    #[cfg(feature = "peers")]
+    pub(crate) fn scans(&self) -> bool {
+        [self.mix.one, self.mix.other].contains(&Kind::Scan)
+    }
+
     /// What the next operation is.
     pub(crate) fn draw(&self, dice: &mut StdRng) -> Kind {
         let Mix { one, share, other } = self.mix;
