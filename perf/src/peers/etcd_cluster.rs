@@ -11,6 +11,7 @@ use super::etcd::{Etcd, MemberStatus, member_status};
 use super::etcd_members::Members;
 use super::{POLL, PeerSystem, READY_WITHIN, connections_tried};
 use crate::error::PerfError;
+use crate::margate::dev::late_after;
 use crate::report::line::SystemFacts;
 
 /// Three members that have a leader.
@@ -62,13 +63,7 @@ impl PeerSystem for Cluster {
                     version: status.version,
                 });
             }
-            if began.elapsed() > READY_WITHIN {
-                return Err(PerfError::Late {
-                    what: "etcd's leader",
-                    after: READY_WITHIN,
-                    talk: members.talk().to_owned(),
-                });
-            }
+            late_after(began, READY_WITHIN, "etcd's leader", members.talk())?;
             sleep(POLL).await;
         }
     }

@@ -13,8 +13,11 @@ use super::{POLL, PeerSystem, READY_WITHIN, connections_tried};
 use crate::addresses::free_addresses;
 use crate::child::Child;
 use crate::error::PerfError;
+use crate::margate::dev::late_after;
 use crate::report::line::SystemFacts;
 
+/// What is started.
+const PROGRAM: &str = "redis-server";
 /// Every write is in the append-only file, and the file is synced before the write is answered. The second two are
 /// read back from the running node.
 const DURABLE: [(&str, &str); 2] = [("appendonly", "yes"), ("appendfsync", "always")];
@@ -54,7 +57,7 @@ impl PeerSystem for Node {
         let address = free_addresses(1).map_err(PerfError::file(dir))?[0];
         let talk = dir.join("redis.log");
         let mut child = Child::spawn(&mut command(&data, address), &talk).map_err(|source| PerfError::Start {
-            program: "redis-server".to_owned(),
+            program: PROGRAM.to_owned(),
             source,
             advice: "install it (Debian: redis-server) so that it is in the PATH",
         })?;
@@ -94,7 +97,7 @@ impl PeerSystem for Node {
     }
 
     fn check(&mut self) -> Result<(), PerfError> {
-        check(&mut self.child, &self.talk)
+        self.child.check(PROGRAM, &self.talk)
     }
 }
 
@@ -102,18 +105,14 @@ impl PeerSystem for Node {
 async fn serves(child: &mut Child, address: SocketAddr, talk: &Path) -> Result<String, PerfError> {
     let began = Instant::now();
     let client = loop {
-        check(child, talk)?;
+        child.check(PROGRAM, talk)?;
         match Redis::connect(address, 1).await {
             Ok(client) => break client,
-            Err(_) if began.elapsed() > READY_WITHIN => {
-                return Err(PerfError::Late {
-                    what: "redis",
-                    after: READY_WITHIN,
-                    talk: talk.to_owned(),
-                });
-            }
             // It does not listen yet.
-            Err(_) => sleep(POLL).await,
+            Err(_) => {
+                late_after(began, READY_WITHIN, "redis", talk)?;
+                sleep(POLL).await;
+            }
         }
     };
     for (name, wanted) in DURABLE {
@@ -129,21 +128,10 @@ async fn serves(child: &mut Child, address: SocketAddr, talk: &Path) -> Result<S
         .unwrap_or_else(|| "unknown".to_owned()))
 }
 
-fn check(child: &mut Child, talk: &Path) -> Result<(), PerfError> {
-    match child.exited() {
-        None => Ok(()),
-        Some(status) => Err(PerfError::Ended {
-            program: "redis-server".to_owned(),
-            status,
-            talk: talk.to_owned(),
-        }),
-    }
-}
-
 /// Default settings but for the address, the folder and the append-only file. Snapshots, a second and weaker way to
 /// keep data, are off: with the file they would only slow it.
 fn command(data: &Path, address: SocketAddr) -> Command {
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(PROGRAM);
     command
         .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
         .arg("--dir")

@@ -154,13 +154,16 @@ impl ResultLine {
 
 impl fmt::Display for ResultLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = if self.bench.tells_kinds() { KIND_WIDTH } else { BENCH_WIDTH };
+        let wanted = self.open.map(|open| format!(" of {} wanted", open.wanted_per_s));
         write!(
             f,
-            "{:<8} {:<5} {:>4} in flight  {:>9.0} ops/s  p50 {:>7.0}  p99 {:>7.0}  p99.9 {:>7.0}  max {:>7.0} us  errors {}  unknown {}",
+            "{:<8} {:<width$} {:>4} in flight  {:>9.0} ops/s{}  p50 {:>7.0}  p99 {:>7.0}  p99.9 {:>7.0}  max {:>7.0} us  errors {}  unknown {}",
             self.system,
             self.name(),
             self.in_flight,
             self.ops_per_s,
+            wanted.unwrap_or_default(),
             self.p50_us,
             self.p99_us,
             self.p999_us,
@@ -170,17 +173,15 @@ impl fmt::Display for ResultLine {
         )?;
         match self.open {
             None => Ok(()),
-            Some(open) => write!(f, "  {open}"),
+            Some(open) => write!(f, "  held back {}  never begun {}", open.held_back, open.never_begun),
         }
     }
 }
 
-impl fmt::Display for OpenLoop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (wanted, held_back, never_begun) = (self.wanted_per_s, self.held_back, self.never_begun);
-        write!(f, "wanted {wanted} ops/s  held back {held_back}  never begun {never_begun}")
-    }
-}
+/// Columns of a bench's name.
+const BENCH_WIDTH: usize = 5;
+/// And of one with a kind of operation, of which `ycsb-f read-modify-write` is the longest.
+const KIND_WIDTH: usize = 24;
 
 fn open_loop(plan: &Plan, measured: &Measured) -> Option<OpenLoop> {
     let (Pace::Open { rate, .. }, Some(unmet)) = (plan.pace, &measured.unmet) else {
@@ -279,10 +280,8 @@ pub(crate) mod tests {
             never_begun: 1,
         });
         let text = line.to_string();
-        assert!(
-            text.contains("49000 ops/s") && text.ends_with("wanted 50000 ops/s  held back 2  never begun 1"),
-            "{text}"
-        );
+        assert!(text.contains(" 49000 ops/s of 50000 wanted  p50 "), "{text}");
+        assert!(text.ends_with("  held back 2  never begun 1"), "{text}");
     }
 
     #[test]
