@@ -1,19 +1,22 @@
-//! The command line.
+//! The command line. Flags of what measures are in `args/run.rs`, those of other commands beside their work or here.
+
+pub(crate) mod run;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use margate_net::limits::VALUE_BYTES_MAX;
 
 use crate::failover::arguments::{FailoverArguments, ProbeArguments};
 use crate::history::arguments::{CheckArguments, HistoryArguments};
 use crate::hostile::arguments::HostileArguments;
-use crate::workload::Bench;
+use crate::workload::keys::NUMBER_MAX;
+use run::{CompareArguments, LoadArguments, YcsbArguments, in_flight};
 
-/// Keys whose numbers still fit their sixteen digits.
-const KEYS_MAX: u64 = 9_999_999_999_999_999;
+/// Keys whose numbers still fit their digits.
+const KEYS_MAX: u64 = NUMBER_MAX;
 
 /// Load generator for margate, comparisons beside peers, the kill test, and histories.
 #[derive(Debug, Parser)]
@@ -27,8 +30,11 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "Examples:
   margate dev                                              (in another terminal)
   margate-perf load --bench put --in-flight 768 --secs 10
+  margate-perf load --bench mixed --read-share 0.95 --keys-drawn zipfian --rate 20000 --hdr latencies.hlog
+  margate-perf ycsb a,b,c,f,d,e --records 100000 --in-flight 256
   margate-perf flags
-  margate-perf compare --peer etcd --bench put,get --in-flight 768 --secs 10 --rounds 5
+  margate-perf compare --peer etcd --bench put,get,ycsb-a --in-flight 768 --secs 10 --rounds 5
+  margate-perf compare --peer redis --bench put --in-flight 64
   margate-perf kill --leader 20 --all 20
   margate-perf failover --kills 10
   margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10 --proxy
@@ -40,6 +46,8 @@ const EXAMPLES: &str = "Examples:
 pub(crate) enum Command {
     /// Puts a running deployment under load and prints one result line per bench.
     Load(LoadArguments),
+    /// Loads records into a running deployment and runs core workloads of YCSB: a line per kind of operation, one for all.
+    Ycsb(YcsbArguments),
     /// Starts margate and a peer on one filesystem and measures them in turn: A B A B.
     Compare(CompareArguments),
     /// Kills nodes under load and checks that every acknowledged write stands.
@@ -56,82 +64,6 @@ pub(crate) enum Command {
     Hostile(HostileArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
-}
-
-/// What `load` and `compare` share.
-#[derive(Debug, Args)]
-pub(crate) struct RunArguments {
-    /// Operations: one bench, or several with commas, run one after the other.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "put")]
-    pub(crate) bench: Vec<Bench>,
-    /// Bytes in each value; they do not compress.
-    #[arg(long, default_value_t = 256, value_parser = value_bytes)]
-    pub(crate) value_bytes: usize,
-    /// Keys, loaded before the first bench, drawn uniformly; each has 24 bytes.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=KEYS_MAX))]
-    pub(crate) keys: u64,
-    /// Operations under way at any instant, each awaited by itself.
-    #[arg(long, default_value_t = 64, value_parser = in_flight)]
-    pub(crate) in_flight: usize,
-    /// Seconds that count.
-    #[arg(long, default_value = "10", value_parser = positive_seconds, value_name = "SECS")]
-    pub(crate) secs: Duration,
-    /// Seconds of load before those that count.
-    #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECS")]
-    pub(crate) warmup: Duration,
-    /// Seed of keys, values and the mix.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Threads of the load generator itself.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) client_threads: u16,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// `load`
-#[derive(Debug, Args)]
-pub(crate) struct LoadArguments {
-    #[command(flatten)]
-    pub(crate) run: RunArguments,
-    /// Cores of the deployment, any of them.
-    #[arg(long, value_delimiter = ',', env = "MARGATE_ENDPOINTS", default_value = DEV_ENDPOINTS)]
-    pub(crate) endpoints: Vec<SocketAddr>,
-    /// Client objects that the workers share.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) clients: u16,
-    /// The keys are there already, from a run with the same --keys and --value-bytes.
-    #[arg(long)]
-    pub(crate) skip_load: bool,
-}
-
-/// The peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Peer {
-    /// Three members of the etcd in the PATH.
-    Etcd,
-}
-
-/// `compare`
-#[derive(Debug, Args)]
-pub(crate) struct CompareArguments {
-    #[command(flatten)]
-    pub(crate) run: RunArguments,
-    /// Beside whom.
-    #[arg(long, value_enum)]
-    pub(crate) peer: Peer,
-    /// Turns of each system; medians are taken over them.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=99))]
-    pub(crate) rounds: u16,
-    /// A deployment that runs already, instead of one started here.
-    #[arg(long, value_delimiter = ',', conflicts_with_all = ["margate", "port_base", "shards"])]
-    pub(crate) endpoints: Vec<SocketAddr>,
-    /// Seconds without load before each turn.
-    #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECS")]
-    pub(crate) settle: Duration,
-    #[command(flatten)]
-    pub(crate) start: StartArguments,
 }
 
 /// How `compare`, `kill`, `failover`, `history` and `hostile` start margate.
@@ -220,17 +152,9 @@ pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "at least 0.01 seconds must count".to_owned())
 }
 
-fn value_bytes(text: &str) -> Result<usize, String> {
-    bounded(text, 0, VALUE_BYTES_MAX)
-}
-
 /// Bytes of a value that can be told from every other.
 pub(crate) fn unique_value_bytes(text: &str) -> Result<usize, String> {
     bounded(text, crate::kill::value::BYTES_MIN, VALUE_BYTES_MAX)
-}
-
-fn in_flight(text: &str) -> Result<usize, String> {
-    bounded(text, 1, 1 << 16)
 }
 
 fn bounded(text: &str, min: usize, max: usize) -> Result<usize, String> {
@@ -260,6 +184,10 @@ mod tests {
         for line in [
             "margate-perf load --bench put --value-bytes 256 --keys 100000 --in-flight 768 --secs 10 --seed 7 --warmup 2 --json",
             "margate-perf load --bench put,get,mixed --endpoints 127.0.0.1:1,127.0.0.1:2",
+            "margate-perf load --bench mixed --read-share 0.95 --keys-drawn latest --rate 20000 --hdr h",
+            "margate-perf ycsb a --records 1000 --value-bytes 1000 --in-flight 256 --secs 10 --rate 1000",
+            "margate-perf ycsb a,b,c,f,d,e --skip-load",
+            "margate-perf compare --peer redis --bench ycsb-a,ycsb-f --rate 5000",
             "margate-perf compare --peer etcd --bench get --in-flight 1 --secs 0.5 --rounds 5 --data-root /tmp",
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:7400",
             "margate-perf kill --data-root . --leader 20 --all 20 --secs-between 1 --json",
@@ -284,6 +212,8 @@ mod tests {
             "margate-perf load --keys 0",
             "margate-perf load --in-flight 0",
             "margate-perf load --value-bytes 1048577",
+            "margate-perf load --rate 0",
+            "margate-perf load --read-share 1.01",
             "margate-perf kill --value-bytes 8",
             "margate-perf failover --kills 0",
             "margate-perf probe --rate 0",

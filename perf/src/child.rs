@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use crate::error::PerfError;
+
 /// Time between the polite signal and the other one.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often an ending process is looked at.
@@ -45,6 +47,21 @@ impl Child {
     /// How it ended, if it has.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.inner.try_wait().ok().flatten()
+    }
+
+    /// An error if it has ended, which names the program and where its output is.
+    ///
+    /// # Errors
+    /// [`PerfError::Ended`].
+    pub(crate) fn check(&mut self, program: &str, talk: &Path) -> Result<(), PerfError> {
+        match self.exited() {
+            None => Ok(()),
+            Some(status) => Err(PerfError::Ended {
+                program: program.to_owned(),
+                status,
+                talk: talk.to_owned(),
+            }),
+        }
     }
 
     fn end(&mut self) {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use margate_client::ConnectError;
 
 use crate::history::file::HistoryError;
+#[cfg(feature = "peers")]
+use crate::peers::redis_connection::RedisError;
 use crate::target::Failure;
 
 /// Everything that ends a command early.
@@ -111,6 +113,12 @@ pub(crate) enum PerfError {
     /// No node leads anything, so there is no leader to kill.
     #[error("no node leads a shard; run `margate status`")]
     NoLeader,
+    /// A batch writer takes what it has room for.
+    #[error("the bench batch is held back by its writer alone; leave --rate out, and bound it with --in-flight")]
+    BatchByTheClock,
+    /// The kernel gives no timer.
+    #[error("cannot make a timer for an open loop: {0}; raise the limit of open files (ulimit -n)")]
+    Timer(io::Error),
     /// The peer's client is not in this build.
     #[cfg(not(feature = "peers"))]
     #[error("this build has no peers' clients; build with `cargo build --release -p margate-perf --features peers`")]
@@ -119,6 +127,32 @@ pub(crate) enum PerfError {
     #[cfg(feature = "peers")]
     #[error("cannot reach etcd: {0}")]
     Etcd(#[from] tonic::transport::Error),
+    /// The peer cannot be reached.
+    #[cfg(feature = "peers")]
+    #[error("cannot reach redis: {0}")]
+    Redis(#[from] RedisError),
+    /// A peer's settings are not those it was started with.
+    #[cfg(feature = "peers")]
+    #[error("redis says {name} is {found:?} instead of {wanted:?}; its output is in {}", talk.display())]
+    OtherSetting {
+        /// Of which setting.
+        name: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+        /// What it is.
+        found: Option<String>,
+        /// Where its output is.
+        talk: PathBuf,
+    },
+    /// A bench needs keys in order, and the peer has none.
+    #[cfg(feature = "peers")]
+    #[error("{bench} scans keys in their order and {peer} keeps none; choose other benches")]
+    Unordered {
+        /// The bench.
+        bench: &'static str,
+        /// The peer.
+        peer: &'static str,
+    },
     /// The result could not be written.
     #[error("writing to stdout failed: {0}")]
     Stdout(io::Error),
@@ -139,6 +173,7 @@ impl PerfError {
         match self {
             Self::Interrupted => 130,
             Self::Connect(_) | Self::NoLeader => 4,
+            Self::BatchByTheClock => 2,
             Self::File { .. }
             | Self::InMemory { .. }
             | Self::Start { .. }
@@ -152,11 +187,16 @@ impl PerfError {
             | Self::Victim(_)
             | Self::Unreadable { .. }
             | Self::Unanswered { .. }
+            | Self::Timer(_)
             | Self::Stdout(_) => 1,
             #[cfg(not(feature = "peers"))]
             Self::PeersNotBuilt => 1,
             #[cfg(feature = "peers")]
-            Self::Etcd(_) => 4,
+            Self::OtherSetting { .. } => 1,
+            #[cfg(feature = "peers")]
+            Self::Unordered { .. } => 2,
+            #[cfg(feature = "peers")]
+            Self::Etcd(_) | Self::Redis(_) => 4,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The load generator, the comparisons beside peers, the kill test and the recorded histories of margate.
 //!
 //! Reading order: `args` is the command line, `commands` has one file per command. `workload` draws operations,
-//! `driver` runs them against a `target` in a closed loop, `report` prints what came of it. `margate` and `peers`
+//! `driver` runs them against a `target` in a closed or an open loop, `report` prints what came of it. `margate` and `peers`
 //! are the systems, `child`, `addresses` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
 //! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers
 //! say to them.
@@ -10,7 +10,6 @@
 
 mod addresses;
 mod args;
-mod batch;
 mod child;
 mod commands;
 mod dice;
@@ -61,7 +60,8 @@ fn main() -> ExitCode {
 
 async fn run(command: &Command) -> Result<Verdict, PerfError> {
     match command {
-        Command::Load(arguments) => commands::load::run(arguments).await,
+        Command::Load(arguments) => commands::load::run(&arguments.run, &arguments.deployment, &arguments.bench.recipes()).await,
+        Command::Ycsb(arguments) => commands::load::run(&arguments.run, &arguments.deployment, &arguments.recipes()).await,
         #[cfg(feature = "peers")]
         Command::Compare(arguments) => commands::compare::run(arguments).await,
         #[cfg(not(feature = "peers"))]
@@ -91,6 +91,7 @@ async fn until_interrupted(work: impl Future<Output = Result<Verdict, PerfError>
 fn client_threads(command: &Command) -> u16 {
     match command {
         Command::Load(arguments) => arguments.run.client_threads,
+        Command::Ycsb(arguments) => arguments.run.client_threads,
         Command::Compare(arguments) => arguments.run.client_threads,
         Command::Kill(_)
         | Command::Failover(_)

@@ -16,7 +16,13 @@ pub(crate) trait Target: Send + Sync + 'static {
 
     /// Reads the value that stands, linearizably.
     fn get(&self, worker: usize, key: Bytes) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
+
+    /// Lists at most so many rows from the key `low` on, in the order of their keys.
+    fn scan(&self, worker: usize, low: Bytes, rows: usize) -> impl Future<Output = Result<Vec<Row>, Failure>> + Send;
 }
+
+/// A key and its value.
+pub(crate) type Row = (Bytes, Bytes);
 
 /// An operation that was not acknowledged.
 #[derive(Debug)]
@@ -76,6 +82,22 @@ pub(crate) enum WrongRead {
         /// Which key.
         number: u64,
         /// Bytes that came.
+        length: usize,
+    },
+    /// A list does not begin with its first key, although that was loaded.
+    #[error("a scan from key number {number}, which was loaded, does not begin with it")]
+    ScanBeginsElsewhere {
+        /// Of which key.
+        number: u64,
+    },
+    /// More rows than were asked for, or keys that do not rise.
+    #[error("a scan of {asked} rows from key number {number} came back with {length} rows, or with keys that do not rise")]
+    ScanOutOfOrder {
+        /// From which key.
+        number: u64,
+        /// Rows asked for, at most.
+        asked: usize,
+        /// Rows that came.
         length: usize,
     },
 }

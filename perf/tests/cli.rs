@@ -38,6 +38,11 @@ fn flags_that_make_no_sense_end_with_2() {
         "",
         "load --bench fast",
         "load --secs never",
+        "load --rate fast",
+        "load --read-share 2",
+        "load --keys-drawn by-lot",
+        "ycsb",
+        "ycsb g",
         "compare",
         "kill --leader many",
         "history",
@@ -65,6 +70,21 @@ fn a_build_without_peers_says_how_to_get_them() {
     let output = run("compare --peer etcd");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--features peers"), "{}", stderr(&output));
+}
+
+#[cfg(feature = "peers")]
+#[test]
+fn a_bench_that_the_peer_cannot_do_ends_with_2_before_anything_starts() {
+    let output = run("compare --peer redis --bench put,ycsb-e --margate /bin/false");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("ycsb-e scans"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_histogram_log_that_cannot_be_written_ends_with_1_before_anything_is_asked() {
+    let output = run(&format!("ycsb a --hdr /no/such/folder/log --endpoints {}", nobody()));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/no/such/folder/log"), "{}", stderr(&output));
 }
 
 /// A history of one key: a set of value 1 at version 1, then a read.

@@ -4,40 +4,87 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Verdict;
-use crate::args::RunArguments;
-use crate::batch;
-use crate::driver::{Measured, Plan, drive, load};
+use crate::args::run::RunArguments;
+use crate::driver::measured::Measured;
+use crate::driver::{Plan, batch, drive, load};
 use crate::error::PerfError;
 use crate::margate::deployment::Processes;
 use crate::margate::target::Margate;
 use crate::proc::cpu::Stretch;
 use crate::proc::descriptors::durability;
+use crate::report::Output;
+use crate::report::hdr::HdrLog;
 use crate::report::line::{ResultLine, SystemFacts};
+use crate::report::progress::Progress;
 use crate::target::Target;
-use crate::workload::{Bench, Workload};
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
 
 /// The plan of one turn; `phase` tells turns apart, so that no value is written twice.
-pub(crate) fn plan(run: &RunArguments, bench: Bench, phase: u64) -> Plan {
+pub(crate) fn plan(run: &RunArguments, recipe: Recipe, phase: u64) -> Plan {
     Plan {
-        bench,
-        in_flight: run.in_flight,
+        recipe,
+        pace: run.pace(),
         warmup: run.warmup,
         window: run.secs,
         phase,
     }
 }
 
+/// What came of a turn.
+pub(crate) struct Turn {
+    /// The line about all operations.
+    pub(crate) all: ResultLine,
+    /// Those about each kind, where they are told apart.
+    kinds: Vec<ResultLine>,
+    measured: Measured,
+    /// Whether all went well.
+    pub(crate) verdict: Verdict,
+}
+
+impl Turn {
+    fn new(facts: &SystemFacts, workload: &Workload, plan: &Plan, measured: Measured) -> Self {
+        let all = ResultLine::of_all(facts, workload, plan, &measured);
+        let verdict = Verdict::of(all.is_clean());
+        Self {
+            all,
+            kinds: ResultLine::of_each_kind(facts, workload, plan, &measured),
+            measured,
+            verdict,
+        }
+    }
+
+    /// Prints the lines, that about all operations last, and on stderr an example of what failed; adds the histograms
+    /// to the log, if there is one.
+    ///
+    /// # Errors
+    /// Stdout or the log cannot be written.
+    pub(crate) fn report(&self, json: bool, hdr: Option<&mut HdrLog>) -> Result<(), PerfError> {
+        let (system, bench) = (self.all.system, self.all.bench);
+        if let Some(failure) = &self.measured.first_failure {
+            eprintln!("  {system} {}: first failure: {failure}", bench.word());
+        }
+        for line in self.kinds.iter().chain([&self.all]) {
+            Output::of(json).emit(line)?;
+        }
+        hdr.map_or(Ok(()), |log| log.add(system, bench, &self.measured))
+    }
+}
+
 /// Margate's turn. The log descriptors are read in the middle of it; one that is not direct and durable spoils it.
-pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, workload: &Arc<Workload>, plan: Plan) -> (ResultLine, Verdict) {
+///
+/// # Errors
+/// The kernel has no timer for an open loop, or one was asked for where there is none.
+pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, workload: &Arc<Workload>, plan: Plan) -> Result<Turn, PerfError> {
     let halfway = async {
         tokio::time::sleep(plan.warmup + plan.window / 2).await;
         processes.log_descriptors()
     };
     let driven = async {
-        match plan.bench {
-            Bench::Batch => batch::drive(target.client(0), workload, plan).await,
-            Bench::Get | Bench::Mixed | Bench::Put => drive(target.clone(), workload.clone(), plan).await,
+        if plan.recipe.bench() == Bench::Batch {
+            return batch::drive(target.client(0), workload, plan).await;
         }
+        drive(target.clone(), workload.clone(), plan).await
     };
     let (measured, descriptors) = tokio::join!(driven, halfway);
     let facts = SystemFacts {
@@ -46,31 +93,22 @@ pub(crate) async fn margate(target: &Arc<Margate>, processes: &Processes, worklo
         durability: durability(&descriptors),
         version: processes.version().to_owned(),
     };
-    let mut verdict = Verdict::Good;
+    let mut turn = Turn::new(&facts, workload, &plan, measured?);
     for wanting in descriptors.iter().filter(|descriptor| !descriptor.is_direct_and_durable()) {
         eprintln!("  not direct and durable: {wanting}");
-        verdict = Verdict::Bad;
+        turn.verdict = Verdict::Bad;
     }
-    let line = told(facts, workload, &plan, &measured);
-    let verdict = verdict.and(Verdict::of(line.is_clean()));
-    (line, verdict)
+    Ok(turn)
 }
 
 /// Another system's turn.
+///
+/// # Errors
+/// The kernel has no timer for an open loop.
 #[cfg(feature = "peers")]
-pub(crate) async fn peer<T: Target>(target: &Arc<T>, facts: SystemFacts, workload: &Arc<Workload>, plan: Plan) -> (ResultLine, Verdict) {
-    let measured = drive(target.clone(), workload.clone(), plan).await;
-    let line = told(facts, workload, &plan, &measured);
-    let verdict = Verdict::of(line.is_clean());
-    (line, verdict)
-}
-
-/// The line, and on stderr an example of what failed.
-fn told(facts: SystemFacts, workload: &Workload, plan: &Plan, measured: &Measured) -> ResultLine {
-    if let Some(failure) = &measured.first_failure {
-        eprintln!("  {} {}: first failure: {failure}", facts.system, plan.bench.word());
-    }
-    ResultLine::new(facts, workload, plan, measured)
+pub(crate) async fn peer<T: Target>(target: &Arc<T>, facts: &SystemFacts, workload: &Arc<Workload>, plan: Plan) -> Result<Turn, PerfError> {
+    let measured = drive(target.clone(), workload.clone(), plan).await?;
+    Ok(Turn::new(facts, workload, &plan, measured))
 }
 
 /// Says on stderr what CPU time went where during a turn, as shares of all CPUs.
@@ -86,15 +124,16 @@ pub(crate) fn talk_about_cpu(stretch: &Stretch, systems: &[(&str, &[u32])]) {
     );
 }
 
-/// Loads the keys, and says so.
+/// Loads the keys, and says how far it has come and how long it took.
 ///
 /// # Errors
 /// A key could not be written.
 pub(crate) async fn load_keys<T: Target>(name: &str, target: &Arc<T>, workload: &Arc<Workload>) -> Result<(), PerfError> {
     let began = Instant::now();
-    load(target.clone(), workload.clone(), LOAD_IN_FLIGHT)
-        .await
-        .map_err(PerfError::Load)?;
+    let progress = Progress::of_keys(name, workload.keys);
+    let loaded = load(target.clone(), workload.clone(), LOAD_IN_FLIGHT, &progress).await;
+    progress.clear();
+    loaded.map_err(PerfError::Load)?;
     eprintln!("{name}: {} keys loaded in {:.1} s", workload.keys, began.elapsed().as_secs_f64());
     Ok(())
 }

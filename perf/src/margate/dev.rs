@@ -247,13 +247,7 @@ async fn wait_for_file(child: &mut Child, options: &DevOptions) -> Result<DevFil
 }
 
 fn check_runs(child: &mut Child, options: &DevOptions) -> Result<(), PerfError> {
-    child.exited().map_or(Ok(()), |status| {
-        Err(PerfError::Ended {
-            program: options.program.display().to_string(),
-            status,
-            talk: talk_of(&options.data),
-        })
-    })
+    child.check(&options.program.display().to_string(), &talk_of(&options.data))
 }
 
 /// Beside the deployment's folder, which must hold nothing that is not its own.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use margate_client::{Client, ClientConfig, ConnectError, Error};
 
-use crate::target::{Effect, Failure, Target};
+use crate::target::{Effect, Failure, Row, Target};
 
 /// Clients of one deployment; workers share them in turn.
 pub(crate) struct Margate {
@@ -53,6 +53,12 @@ impl Target for Margate {
     async fn get(&self, worker: usize, key: Bytes) -> Result<Option<Bytes>, Failure> {
         let found = self.client(worker).get(key).await.map_err(failure)?;
         Ok(found.map(|found| found.value))
+    }
+
+    async fn scan(&self, worker: usize, low: Bytes, rows: usize) -> Result<Vec<Row>, Failure> {
+        let page = self.client(worker).list(low, Bytes::new()).limit(rows).await.map_err(failure)?;
+        let with_value = page.rows.into_iter().map(|row| (row.key, row.value.unwrap_or_default()));
+        Ok(with_value.collect())
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use crate::target::{Effect, Failure, Target};
+use crate::target::{Effect, Failure, Row, Target};
 
 use api::kv_client::KvClient;
 use api::maintenance_client::MaintenanceClient;
@@ -25,6 +25,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE: usize = 1 << 16;
 /// Room for replies on a connection and on one call of it, so that large values do not wait for it.
 const WINDOW_BYTES: u32 = 16 << 20;
+/// What etcd takes for the end of the key space.
+const TO_THE_END: Bytes = Bytes::from_static(b"\0");
+/// And for as many rows as there are.
+const NO_LIMIT: i64 = 0;
 
 /// Connections to some members; workers share them in turn.
 #[derive(Clone)]
@@ -60,6 +64,18 @@ impl Etcd {
     /// How many connections there are.
     pub(crate) fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// A linearizable look at one key, or at so many from `key` to `range_end`, in order.
+    async fn range(&self, worker: usize, key: Bytes, range_end: Bytes, limit: i64) -> Result<Vec<Row>, Failure> {
+        let request = RangeRequest {
+            key,
+            range_end,
+            limit,
+            serializable: false,
+        };
+        let reply = self.connection(worker).range(request).await.map_err(Failure::none)?;
+        Ok(reply.into_inner().kvs.into_iter().map(|row| (row.key, row.value)).collect())
     }
 
     fn connection(&self, worker: usize) -> KvClient<Channel> {
@@ -106,9 +122,12 @@ impl Target for Etcd {
     }
 
     async fn get(&self, worker: usize, key: Bytes) -> Result<Option<Bytes>, Failure> {
-        let request = RangeRequest { key, serializable: false };
-        let reply = self.connection(worker).range(request).await.map_err(Failure::none)?;
-        Ok(reply.into_inner().kvs.into_iter().next().map(|row| row.value))
+        let rows = self.range(worker, key, Bytes::new(), NO_LIMIT).await?;
+        Ok(rows.into_iter().next().map(|(_, value)| value))
+    }
+
+    async fn scan(&self, worker: usize, low: Bytes, rows: usize) -> Result<Vec<Row>, Failure> {
+        self.range(worker, low, TO_THE_END, i64::try_from(rows).unwrap_or(i64::MAX)).await
     }
 }
 

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::sleep;
 
 use super::etcd::{Etcd, MemberStatus, member_status};
 use super::etcd_members::Members;
+use super::{POLL, PeerSystem, READY_WITHIN, connections_tried};
 use crate::error::PerfError;
-
-/// Time for three members to elect a leader.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-/// How often they are asked meanwhile.
-const POLL: Duration = Duration::from_millis(100);
+use crate::margate::dev::late_after;
+use crate::report::line::SystemFacts;
 
 /// Three members that have a leader.
 pub(crate) struct Cluster {
@@ -36,24 +34,6 @@ enum To {
     AllMembers,
 }
 
-impl Layout {
-    /// 1, 8 and 64 connections, to the leader alone and to all members; never more than operations in flight.
-    pub(crate) fn candidates(in_flight: usize) -> Vec<Self> {
-        let counts = [1, 8, 64].into_iter().filter(|connections| *connections <= in_flight);
-        counts
-            .flat_map(|connections| [To::Leader, To::AllMembers].map(|to| Self { connections, to }))
-            .collect()
-    }
-
-    /// A middling one.
-    pub(crate) fn for_loading() -> Self {
-        Self {
-            connections: 8,
-            to: To::Leader,
-        }
-    }
-}
-
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let to = match self.to {
@@ -64,12 +44,14 @@ impl fmt::Display for Layout {
     }
 }
 
-impl Cluster {
-    /// Starts three members with their data below `dir` and waits for their leader.
-    ///
-    /// # Errors
-    /// A member does not start, or none leads in time.
-    pub(crate) async fn start(dir: &Path) -> Result<Self, PerfError> {
+impl PeerSystem for Cluster {
+    type Client = Etcd;
+    type Layout = Layout;
+
+    const NAME: &'static str = "etcd";
+    const ORDERED: bool = true;
+
+    async fn start(dir: &Path) -> Result<Self, PerfError> {
         let mut members = Members::start(dir)?;
         let began = Instant::now();
         loop {
@@ -81,22 +63,26 @@ impl Cluster {
                     version: status.version,
                 });
             }
-            if began.elapsed() > READY_WITHIN {
-                return Err(PerfError::Late {
-                    what: "etcd's leader",
-                    after: READY_WITHIN,
-                    talk: members.talk().to_owned(),
-                });
-            }
+            late_after(began, READY_WITHIN, "etcd's leader", members.talk())?;
             sleep(POLL).await;
         }
     }
 
-    /// Connects.
-    ///
-    /// # Errors
-    /// A member does not answer.
-    pub(crate) async fn connect(&self, layout: Layout) -> Result<Etcd, PerfError> {
+    /// To the leader alone and to all members.
+    fn layouts(in_flight: usize) -> Vec<Layout> {
+        connections_tried(in_flight)
+            .flat_map(|connections| [To::Leader, To::AllMembers].map(|to| Layout { connections, to }))
+            .collect()
+    }
+
+    fn layout_for_loading() -> Layout {
+        Layout {
+            connections: 8,
+            to: To::Leader,
+        }
+    }
+
+    async fn connect(&self, layout: Layout) -> Result<Etcd, PerfError> {
         let members = match layout.to {
             To::Leader => &[self.leader],
             To::AllMembers => self.members.clients(),
@@ -104,21 +90,20 @@ impl Cluster {
         Ok(Etcd::connect(members, layout.connections).await?)
     }
 
-    /// The leader's version, as it says.
-    pub(crate) fn version(&self) -> &str {
-        &self.version
+    fn facts(&self, client: &Etcd) -> SystemFacts {
+        SystemFacts {
+            system: Self::NAME,
+            clients: client.connections(),
+            durability: "quorum, fdatasync of the log (etcd's defaults)".to_owned(),
+            version: self.version.clone(),
+        }
     }
 
-    /// The members' processes.
-    pub(crate) fn pids(&self) -> Vec<u32> {
+    fn pids(&self) -> Vec<u32> {
         self.members.pids()
     }
 
-    /// An error if a member has ended.
-    ///
-    /// # Errors
-    /// [`PerfError::Ended`].
-    pub(crate) fn check(&mut self) -> Result<(), PerfError> {
+    fn check(&mut self) -> Result<(), PerfError> {
         self.members.check()
     }
 }
@@ -145,7 +130,7 @@ mod tests {
     #[test]
     fn a_probe_tries_one_eight_and_sixty_four_connections_as_far_as_they_can_be_busy() {
         let counts = |in_flight| {
-            let layouts = Layout::candidates(in_flight);
+            let layouts = Cluster::layouts(in_flight);
             layouts.iter().map(|layout| layout.connections).collect::<Vec<_>>()
         };
         assert_eq!(counts(1), [1, 1]);
@@ -161,7 +146,7 @@ mod tests {
             Err(PerfError::Start { .. }) => return,
             other => other.expect("etcd starts"),
         };
-        assert!(cluster.version().starts_with("3."), "{}", cluster.version());
+        assert!(cluster.version.starts_with("3."), "{}", cluster.version);
         let layout = Layout {
             connections: 3,
             to: To::AllMembers,
@@ -175,5 +160,26 @@ mod tests {
         }
         let missing = etcd.get(0, Bytes::from_static(b"missing")).await.expect("a quorum is there");
         assert_eq!(missing, None);
+    }
+
+    /// Needs etcd in the PATH, as above.
+    #[tokio::test]
+    async fn a_scan_lists_so_many_rows_from_its_key_on_in_order() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cluster = match Cluster::start(folder.path()).await {
+            Err(PerfError::Start { .. }) => return,
+            other => other.expect("etcd starts"),
+        };
+        let etcd = cluster.connect(Cluster::layout_for_loading()).await.expect("the leader answers");
+        let row = |name: &'static [u8]| (Bytes::from_static(name), Bytes::from_static(name));
+        for name in [b"d".as_slice(), b"a", b"c", b"b", b"\xff\xff"] {
+            etcd.put(0, row(name).0, row(name).1).await.expect("a quorum is there");
+        }
+        let scan = |low: &'static [u8], rows| etcd.scan(0, Bytes::from_static(low), rows);
+        assert_eq!(scan(b"b", 2).await.expect("a quorum is there"), [row(b"b"), row(b"c")]);
+        assert_eq!(
+            scan(b"bb", 9).await.expect("a quorum is there"),
+            [row(b"c"), row(b"d"), row(b"\xff\xff")]
+        );
     }
 }

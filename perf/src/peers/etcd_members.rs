@@ -68,14 +68,7 @@ impl Members {
     /// # Errors
     /// [`PerfError::Ended`].
     pub(crate) fn check(&mut self) -> Result<(), PerfError> {
-        match self.children.iter_mut().find_map(Child::exited) {
-            None => Ok(()),
-            Some(status) => Err(PerfError::Ended {
-                program: "etcd".to_owned(),
-                status,
-                talk: self.talk.clone(),
-            }),
-        }
+        self.children.iter_mut().try_for_each(|child| child.check("etcd", &self.talk))
     }
 }
 

@@ -1,27 +1,31 @@
-//! The result line: one JSON object per run, with these names for ever.
+//! The result line: one JSON object per run, with these names for ever. Those of what not every run has stand last,
+//! and only where there is something to say.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::driver::{Measured, Plan};
-use crate::workload::{Bench, Workload};
+use crate::driver::measured::{Counted, Measured};
+use crate::driver::{Pace, Plan};
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Kind};
+use crate::workload::drawn::KeysDrawn;
 
 /// One run of one system.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ResultLine {
     /// `margate`, or the peer.
     pub(crate) system: &'static str,
-    /// `put`, `get`, `mixed` or `batch`.
+    /// `put`, `get`, `mixed`, `batch`, or one of YCSB's.
     pub(crate) bench: Bench,
     /// Clients: margate's client objects, a peer's connections.
     pub(crate) clients: usize,
-    /// Operations under way at any instant.
+    /// Operations under way at any instant; in an open loop the most there may be.
     pub(crate) in_flight: usize,
     /// Keys that were loaded.
     pub(crate) keys: u64,
     /// How keys are drawn.
-    pub(crate) dist: &'static str,
+    pub(crate) dist: KeysDrawn,
     /// Bytes in each value.
     pub(crate) value_bytes: usize,
     /// Seconds that count.
@@ -50,6 +54,26 @@ pub(crate) struct ResultLine {
     pub(crate) seed: u64,
     /// What the system says it is.
     pub(crate) version: String,
+    /// The kind of operation that this line is about; without it, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) operation: Option<Kind>,
+    /// The share of reads, where it can be chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) read_share: Option<f64>,
+    /// An open loop, on the line about all operations.
+    #[serde(flatten)]
+    pub(crate) open: Option<OpenLoop>,
+}
+
+/// What the clock asked for, beside what was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct OpenLoop {
+    /// Operations due per second.
+    pub(crate) wanted_per_s: u32,
+    /// Operations that were due in the counted time and began late, because as many as may be were under way.
+    pub(crate) held_back: u64,
+    /// Operations that were due in it and never began. Latencies hold the time they had waited.
+    pub(crate) never_begun: u64,
 }
 
 /// What a line says about the system, apart from the numbers.
@@ -66,58 +90,108 @@ pub(crate) struct SystemFacts {
 }
 
 impl ResultLine {
-    /// The line of one run.
-    pub(crate) fn new(facts: SystemFacts, workload: &Workload, plan: &Plan, measured: &Measured) -> Self {
+    /// The line about all operations of one run.
+    pub(crate) fn of_all(facts: &SystemFacts, workload: &Workload, plan: &Plan, measured: &Measured) -> Self {
+        let line = Self::of(facts, workload, plan, measured, &measured.total());
         Self {
-            system: facts.system,
-            bench: plan.bench,
-            clients: facts.clients,
-            in_flight: plan.in_flight,
-            keys: workload.keys,
-            dist: "uniform",
-            value_bytes: workload.values.bytes(),
-            secs: rounded(measured.window.as_secs_f64(), 1000.0),
-            ops: measured.ops,
-            ops_per_s: rounded(measured.rate(), 10.0),
-            p50_us: rounded(measured.micros_at(0.5), 10.0),
-            p99_us: rounded(measured.micros_at(0.99), 10.0),
-            p999_us: rounded(measured.micros_at(0.999), 10.0),
-            max_us: rounded(measured.micros_at(1.0), 10.0),
-            errors: measured.errors,
-            unknown: measured.unknown,
-            durability: facts.durability,
-            read_mode: match plan.bench {
-                Bench::Put | Bench::Batch => None,
-                Bench::Get | Bench::Mixed => Some("linearizable"),
-            },
-            seed: workload.seed,
-            version: facts.version,
+            open: open_loop(plan, measured),
+            ..line
         }
     }
 
-    /// Whether every operation was acknowledged, and there were some.
+    /// The lines about each kind of operation, for a bench that tells them apart.
+    pub(crate) fn of_each_kind(facts: &SystemFacts, workload: &Workload, plan: &Plan, measured: &Measured) -> Vec<Self> {
+        if !plan.recipe.bench().tells_kinds() {
+            return Vec::new();
+        }
+        let of_kind = |(kind, counted): (&Kind, &Counted)| Self {
+            operation: Some(*kind),
+            ..Self::of(facts, workload, plan, measured, counted)
+        };
+        measured.kinds.iter().map(of_kind).collect()
+    }
+
+    fn of(facts: &SystemFacts, workload: &Workload, plan: &Plan, measured: &Measured, counted: &Counted) -> Self {
+        Self {
+            system: facts.system,
+            bench: plan.recipe.bench(),
+            clients: facts.clients,
+            in_flight: plan.pace.in_flight(),
+            keys: workload.keys,
+            dist: plan.recipe.keys_drawn(),
+            value_bytes: workload.values.bytes(),
+            secs: rounded(measured.window.as_secs_f64(), 1000.0),
+            ops: counted.ops,
+            ops_per_s: rounded(measured.rate(counted), 10.0),
+            p50_us: rounded(counted.micros_at(0.5), 10.0),
+            p99_us: rounded(counted.micros_at(0.99), 10.0),
+            p999_us: rounded(counted.micros_at(0.999), 10.0),
+            max_us: rounded(counted.micros_at(1.0), 10.0),
+            errors: counted.errors,
+            unknown: counted.unknown,
+            durability: facts.durability.clone(),
+            read_mode: plan.recipe.reads().then_some("linearizable"),
+            seed: workload.seed,
+            version: facts.version.clone(),
+            operation: None,
+            read_share: plan.recipe.read_share(),
+            open: None,
+        }
+    }
+
+    /// Whether every operation was acknowledged, and there were some; of an open loop, all that were due.
     pub(crate) fn is_clean(&self) -> bool {
-        self.errors == 0 && self.unknown == 0 && self.ops > 0
+        let none_missing = self.open.is_none_or(|open| open.never_begun == 0);
+        self.errors == 0 && self.unknown == 0 && self.ops > 0 && none_missing
+    }
+
+    /// The bench, and the kind of operation where the line is about one.
+    fn name(&self) -> String {
+        let operation = self.operation.map(|kind| format!(" {}", kind.word())).unwrap_or_default();
+        format!("{}{operation}", self.bench.word())
     }
 }
 
 impl fmt::Display for ResultLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = if self.bench.tells_kinds() { KIND_WIDTH } else { BENCH_WIDTH };
+        let wanted = self.open.map(|open| format!(" of {} wanted", open.wanted_per_s));
         write!(
             f,
-            "{:<8} {:<5} {:>4} in flight  {:>9.0} ops/s  p50 {:>7.0}  p99 {:>7.0}  p99.9 {:>7.0}  max {:>7.0} us  errors {}  unknown {}",
+            "{:<8} {:<width$} {:>4} in flight  {:>9.0} ops/s{}  p50 {:>7.0}  p99 {:>7.0}  p99.9 {:>7.0}  max {:>7.0} us  errors {}  unknown {}",
             self.system,
-            self.bench.word(),
+            self.name(),
             self.in_flight,
             self.ops_per_s,
+            wanted.unwrap_or_default(),
             self.p50_us,
             self.p99_us,
             self.p999_us,
             self.max_us,
             self.errors,
             self.unknown,
-        )
+        )?;
+        match self.open {
+            None => Ok(()),
+            Some(open) => write!(f, "  held back {}  never begun {}", open.held_back, open.never_begun),
+        }
     }
+}
+
+/// Columns of a bench's name.
+const BENCH_WIDTH: usize = 5;
+/// And of one with a kind of operation, of which `ycsb-f read-modify-write` is the longest.
+const KIND_WIDTH: usize = 24;
+
+fn open_loop(plan: &Plan, measured: &Measured) -> Option<OpenLoop> {
+    let (Pace::Open { rate, .. }, Some(unmet)) = (plan.pace, &measured.unmet) else {
+        return None;
+    };
+    Some(OpenLoop {
+        wanted_per_s: rate,
+        held_back: unmet.held_back,
+        never_begun: unmet.never_begun.len(),
+    })
 }
 
 fn rounded(value: f64, parts: f64) -> f64 {
@@ -136,7 +210,7 @@ pub(crate) mod tests {
             clients: 1,
             in_flight: 8,
             keys: 10,
-            dist: "uniform",
+            dist: KeysDrawn::Uniform,
             value_bytes: 256,
             secs: 1.0,
             ops: 1,
@@ -151,20 +225,63 @@ pub(crate) mod tests {
             read_mode: None,
             seed: 1,
             version: String::new(),
+            operation: None,
+            read_share: None,
+            open: None,
         }
     }
 
+    /// The names of a line's JSON, in order.
+    fn names(line: &ResultLine) -> Vec<String> {
+        let json = serde_json::to_string(line).expect("plain data");
+        let parts = json.trim_matches(['{', '}']).split(',');
+        parts.map(|part| part.split('"').nth(1).unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Those that every line has.
+    const NAMES: &str = "system bench clients in_flight keys dist value_bytes secs ops ops_per_s p50_us p99_us p999_us max_us \
+                         errors unknown durability read_mode seed version";
+
     #[test]
     fn the_json_has_exactly_the_promised_names_in_order() {
-        let json = serde_json::to_string(&line("margate", 1.0, 1.0)).expect("plain data");
-        let names = "system bench clients in_flight keys dist value_bytes secs ops ops_per_s p50_us p99_us p999_us max_us \
-                     errors unknown durability read_mode seed version";
-        let mut rest = json.as_str();
-        for name in names.split_whitespace() {
-            let at = rest.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name} in {json}"));
-            rest = &rest[at..];
-        }
-        assert_eq!(json.matches("\":").count(), names.split_whitespace().count());
+        let plain = line("margate", 1.0, 1.0);
+        let promised: Vec<&str> = NAMES.split_whitespace().collect();
+        assert_eq!(names(&plain), promised);
+        let open = OpenLoop {
+            wanted_per_s: 5,
+            held_back: 2,
+            never_begun: 1,
+        };
+        let all = ResultLine {
+            operation: Some(Kind::ReadModifyWrite),
+            read_share: Some(0.5),
+            open: Some(open),
+            ..plain
+        };
+        let more = ["operation", "read_share", "wanted_per_s", "held_back", "never_begun"];
+        assert_eq!(names(&all), [&promised[..], &more].concat());
+        let json = serde_json::to_string(&all).expect("plain data");
+        assert!(
+            json.contains(r#""dist":"uniform""#) && json.contains(r#""operation":"read-modify-write""#),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn the_text_says_what_the_line_is_about_and_what_the_clock_wanted() {
+        let mut line = line("margate", 49_000.0, 1.0);
+        line.bench = Bench::YcsbF;
+        line.operation = Some(Kind::ReadModifyWrite);
+        assert!(line.to_string().contains("ycsb-f read-modify-write "), "{line}");
+        assert!(line.to_string().ends_with("unknown 0"), "{line}");
+        line.open = Some(OpenLoop {
+            wanted_per_s: 50_000,
+            held_back: 2,
+            never_begun: 1,
+        });
+        let text = line.to_string();
+        assert!(text.contains(" 49000 ops/s of 50000 wanted  p50 "), "{text}");
+        assert!(text.ends_with("  held back 2  never begun 1"), "{text}");
     }
 
     #[test]
@@ -185,6 +302,16 @@ pub(crate) mod tests {
             }
             .is_clean()
         );
+        let open = |never_begun| ResultLine {
+            open: Some(OpenLoop {
+                wanted_per_s: 1,
+                held_back: 1,
+                never_begun,
+            }),
+            ..clean.clone()
+        };
+        assert!(open(0).is_clean(), "what was held back was done");
+        assert!(!open(1).is_clean());
         assert!(!ResultLine { ops: 0, ..clean }.is_clean());
     }
 }

@@ -1,6 +1,8 @@
-//! What a run says: result lines on stdout, talk and ratios on stderr.
+//! What a run says: result lines on stdout, talk, ratios and a bar on stderr, histograms in a file.
 
+pub(crate) mod hdr;
 pub(crate) mod line;
+pub(crate) mod progress;
 #[cfg(feature = "peers")]
 pub(crate) mod ratio;
 

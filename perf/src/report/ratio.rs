@@ -46,10 +46,7 @@ impl Rounds {
 
 impl fmt::Display for Rounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(rate), Some(p50)) = (self.ratio(|line| line.ops_per_s), self.ratio(|line| line.p50_us)) else {
-            return f.write_str("nothing was measured");
-        };
-        let (Some(our), Some(their)) = (self.ours.first(), self.theirs.first()) else {
+        let (Some(rate), Some(our), Some(their)) = (self.ratio(|line| line.ops_per_s), self.ours.first(), self.theirs.first()) else {
             return f.write_str("nothing was measured");
         };
         writeln!(
@@ -64,7 +61,13 @@ impl fmt::Display for Rounds {
             rate.theirs,
             rate
         )?;
-        write!(f, "  p50 {:.0} us against {:.0} us, ratio {}", p50.ours, p50.theirs, p50)
+        let latencies: [(&str, fn(&ResultLine) -> f64); 2] = [("p50", |line| line.p50_us), ("p99", |line| line.p99_us)];
+        for (name, latency) in latencies {
+            if let Some(ratio) = self.ratio(latency) {
+                writeln!(f, "  {name} {:.0} us against {:.0} us, ratio {ratio}", ratio.ours, ratio.theirs)?;
+            }
+        }
+        write!(f, "  {}: {}; {}: {}", our.system, our.durability, their.system, their.durability)
     }
 }
 
@@ -109,7 +112,22 @@ mod tests {
         );
         let text = rounds.to_string();
         assert!(text.contains("ratio 4.00 (min 3.00, max 5.00)"), "{text}");
-        assert!(text.contains("p50 1 us against 3 us"), "{text}");
+        assert!(text.contains("p50 1 us against 3 us, ratio 0.33 (min 0.25, max 0.50)"), "{text}");
+        assert!(text.contains("p99 2 us against 2 us, ratio 1.00 (min 1.00, max 1.00)"), "{text}");
+    }
+
+    #[test]
+    fn it_is_said_what_each_systems_acknowledgement_rests_on() {
+        let durable = |system, durability: &str| ResultLine {
+            durability: durability.to_owned(),
+            ..line(system, 1.0, 1.0)
+        };
+        let rounds = Rounds {
+            ours: vec![durable("margate", "a quorum")],
+            theirs: vec![durable("redis", "one node, not replicated")],
+        };
+        let text = rounds.to_string();
+        assert!(text.ends_with("margate: a quorum; redis: one node, not replicated"), "{text}");
     }
 
     #[test]

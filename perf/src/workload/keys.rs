@@ -10,12 +10,22 @@ use bytes::Bytes;
 /// Bytes in every key.
 pub(crate) const KEY_BYTES: usize = 24;
 
-/// The key of a number below 10^16.
+/// The largest number whose digits fit.
+pub(crate) const NUMBER_MAX: u64 = 9_999_999_999_999_999;
+
+/// The key of a number up to the largest.
 pub(crate) fn key(number: u64) -> Bytes {
     let mut key = Vec::with_capacity(KEY_BYTES);
     key.extend_from_slice(&mix(number).to_be_bytes());
     write!(key, "{number:016}").expect("a vector takes every byte");
     Bytes::from(key)
+}
+
+/// The number whose key this is; none of what others have written.
+pub(crate) fn number_of(found: &[u8]) -> Option<u64> {
+    let digits = found.get(size_of::<u64>()..)?;
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (number <= NUMBER_MAX && key(number) == found).then_some(number)
 }
 
 /// A bijection on 64 bits without visible pattern (the finalizer of SplitMix64).
@@ -44,6 +54,23 @@ mod tests {
 
     #[test]
     fn the_largest_number_still_makes_24_bytes() {
-        assert_eq!(key(9_999_999_999_999_999).len(), KEY_BYTES);
+        assert_eq!(key(NUMBER_MAX).len(), KEY_BYTES);
+    }
+
+    #[test]
+    fn a_key_tells_its_number_and_nothing_else_does() {
+        for number in [0, 7, 123_456, NUMBER_MAX] {
+            assert_eq!(number_of(&key(number)), Some(number));
+        }
+        let other_place = [&key(7)[..8], &key(8)[8..]].concat();
+        for foreign in [
+            b"".as_slice(),
+            b"hello",
+            &other_place,
+            &[0xff; KEY_BYTES],
+            &[&key(7)[..], b"0"].concat(),
+        ] {
+            assert_eq!(number_of(foreign), None);
+        }
     }
 }
