@@ -14,7 +14,7 @@ use margate_net::message::{Operation, Request};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use crate::fake::{Act, Deployment, Store, lock, not_leader, plausible, written};
+use crate::fake::{Act, Deployment, Store, lock, not_leader, plausible};
 
 fn unknown(cause: UnknownCause) -> Error {
     Error::OutcomeUnknown { cause }

@@ -61,7 +61,7 @@ impl fmt::Display for Rounds {
             rate.theirs,
             rate
         )?;
-        let latencies: [(&str, fn(&ResultLine) -> f64); 2] = [("p50", |line| line.p50_us), ("p99", |line| line.p99_us)];
+        let latencies: [(&str, OfLine); 2] = [("p50", |line| line.p50_us), ("p99", |line| line.p99_us)];
         for (name, latency) in latencies {
             if let Some(ratio) = self.ratio(latency) {
                 writeln!(f, "  {name} {:.0} us against {:.0} us, ratio {ratio}", ratio.ours, ratio.theirs)?;
@@ -85,6 +85,9 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let lower = *values.get((values.len() - 1) / 2)?;
     Some(f64::midpoint(lower, upper))
 }
+
+/// A number of a result line.
+type OfLine = fn(&ResultLine) -> f64;
 
 #[cfg(test)]
 mod tests {

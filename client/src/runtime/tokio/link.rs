@@ -23,7 +23,7 @@ use crate::route::Place;
 
 use super::dial::Dialer;
 use super::driver;
-pub(super) use writers::{Consignment, Mailbox, Parcel};
+pub(super) use writers::{Mailbox, Parcel};
 
 mod writers;
 

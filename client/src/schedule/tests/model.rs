@@ -242,7 +242,11 @@ impl World {
         if changed {
             self.map_epoch += 1;
             // With another bound the keys "b" and "k" change shards.
-            let bounds: &[&[u8]] = if self.map_epoch % 2 == 0 { &[b"b", b"p"] } else { &[b"h", b"p"] };
+            let bounds: &[&[u8]] = if self.map_epoch.is_multiple_of(2) {
+                &[b"b", b"p"]
+            } else {
+                &[b"h", b"p"]
+            };
             self.bench.table = RoutingTable::new(map(self.map_epoch, bounds), Some(&self.bench.table));
         }
         self.bench.schedule.map_asked();
