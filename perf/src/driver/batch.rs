@@ -27,7 +27,7 @@ pub(crate) async fn drive(client: &Client, workload: &Workload, plan: Plan) -> R
     let Pace::Closed { in_flight } = plan.pace else {
         return Err(PerfError::BatchByTheClock);
     };
-    let window = Window::of(&plan);
+    let window = Window::of(&plan, Instant::now());
     let tallies = Tallies::new(window);
     let writer = client.batch_writer(BatchWriterConfig {
         in_flight_max: in_flight,

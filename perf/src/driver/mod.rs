@@ -89,9 +89,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The plan's, begun now.
-    fn of(plan: &Plan) -> Self {
-        let opens = Instant::now() + plan.warmup;
+    /// That of a plan which began then.
+    fn of(plan: &Plan, began: Instant) -> Self {
+        let opens = began + plan.warmup;
         Self {
             opens,
             closes: opens + plan.window,
@@ -129,7 +129,7 @@ impl<T: Target> Run<T> {
 /// The kernel has no timer for an open loop.
 pub(crate) async fn drive<T: Target>(target: Arc<T>, workload: Arc<Workload>, plan: Plan) -> Result<Measured, PerfError> {
     let began = Instant::now();
-    let window = Window::of(&plan);
+    let window = Window::of(&plan, began);
     let run = Arc::new(Run {
         target,
         workload,
