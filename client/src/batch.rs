@@ -329,7 +329,7 @@ impl Window {
         let slot = self.slot_mut(ordinal);
         if let Listener::Writer { outbox, number } = slot.listener {
             let outcome = slot.result(outcome);
-            self.outboxes[outbox].push(Ending { number, outcome });
+            self.outbox(outbox).push(Ending { number, outcome });
             return self.release(ordinal);
         }
         slot.stage = Stage::Done(outcome);

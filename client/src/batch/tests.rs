@@ -406,3 +406,75 @@ fn the_server_is_told_a_little_less_time_than_there_is() {
     assert_eq!(told(1), 1, "at least a millisecond");
     assert_eq!(told(u64::MAX), u32::MAX);
 }
+
+fn insert_of_writer(window: &mut Window, outbox: usize, number: u32) -> Ticket {
+    window.insert(submission(set(b"key", 1), Moment(1_000)), Listener::Writer { outbox, number })
+}
+
+/// What is in an outbox: the writer's names, and why there is no answer.
+fn ended(window: &mut Window, outbox: usize) -> Vec<(u32, Option<Failure>)> {
+    let failure = |outcome: Result<Effect, Box<Returned>>| outcome.err().map(|returned| returned.failure);
+    let endings = std::mem::take(window.outbox(outbox)).into_iter();
+    endings.map(|ending| (ending.number, failure(ending.outcome))).collect()
+}
+
+#[test]
+fn ends_of_a_writers_operations_come_into_its_outbox_and_free_their_slots() {
+    let mut window = Window::new();
+    let tickets = [(1, 7), (0, 8), (1, 9)].map(|(outbox, number)| insert_of_writer(&mut window, outbox, number));
+    assert_eq!(send(&mut window), tickets.map(Ticket::id));
+    let queued = insert_of_writer(&mut window, 1, 10);
+    for ticket in &tickets[..2] {
+        assert_eq!(window.complete(ticket.id(), written(), &mut Vec::new()), Completion::Accepted);
+    }
+    assert_eq!(window.complete(tickets[0].id(), written(), &mut Vec::new()), Completion::Late);
+    window.lose(Failure::Lost(LINK), obstacle(), &mut Vec::new());
+    let not_sent = Failure::NotSent(obstacle());
+    assert_eq!(
+        ended(&mut window, 1),
+        [(7, None), (9, Some(Failure::Lost(LINK))), (10, Some(not_sent))]
+    );
+    assert_eq!(ended(&mut window, 0), [(8, None)]);
+    assert_eq!(
+        (window.open(), window.occupied(), window.take_released()),
+        (0, 0, 0),
+        "they hold no permits"
+    );
+    assert_eq!(window.complete(queued.id(), written(), &mut Vec::new()), Completion::Late);
+}
+
+#[test]
+fn an_operation_comes_back_to_its_writer_with_the_failure_and_the_shard() {
+    let mut window = Window::new();
+    insert_of_writer(&mut window, 0, 7);
+    send(&mut window);
+    window.sweep(Moment(1_000), obstacle(), &mut Vec::new());
+    let ending = window.outbox(0).pop().expect("its time is over");
+    let returned = ending.outcome.expect_err("there was no answer");
+    assert_eq!((returned.failure, returned.shard), (Failure::Silent, ShardId(1)));
+    assert_eq!(returned.operation, set(b"key", 1));
+}
+
+#[test]
+fn a_writer_that_withdraws_has_nothing_sent_any_more_and_is_told_what_was() {
+    let mut window = Window::new();
+    let sent = [insert_of_writer(&mut window, 0, 1), insert_of_writer(&mut window, 1, 2)];
+    let mut frame = Vec::new();
+    window.take_frame(Moment(0), &mut frame);
+    let (queued, others) = (insert_of_writer(&mut window, 0, 3), insert(&mut window, 1));
+    let mut told = Vec::new();
+    window.withdraw(0, |number, how| told.push((number, how)));
+    assert_eq!(
+        told,
+        [(1, Withdrawn::Sent(None)), (3, Withdrawn::Queued(Some(set(b"key", 1))))],
+        "the frame has the operation of the first"
+    );
+    window.give_back(&mut frame);
+    assert_eq!(send(&mut window), [others.id()]);
+    for ticket in sent {
+        assert_eq!(window.complete(ticket.id(), written(), &mut Vec::new()), Completion::Accepted);
+    }
+    assert_eq!(window.complete(queued.id(), written(), &mut Vec::new()), Completion::Late);
+    assert_eq!((ended(&mut window, 0), ended(&mut window, 1)), (vec![], vec![(2, None)]));
+    assert_eq!((window.open(), window.take_released()), (1, 0));
+}
