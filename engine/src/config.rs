@@ -34,6 +34,8 @@ pub struct NodeConfig {
     pub tick_ms: u32,
     /// Ticks without a leader before an election; the same on every node.
     pub election_ticks: u32,
+    /// Milliseconds for which a core may hear nobody before that is counted and told; 0 for ever.
+    pub stall_ms: u32,
     /// Bytes of each log segment.
     pub segment_bytes: u32,
     /// Free bytes of the data directory's file system that the logs leave to the indexes; by default what all cores need together.

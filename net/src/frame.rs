@@ -14,7 +14,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::UnknownRefusal;
-use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES, HELLO_BYTES_MAX, MEMBER_BODY_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, HEADER_BYTES, HELLO_BYTES_MAX, MEMBER_BODY_BYTES_MAX, PAYLOAD_BYTES_MAX, STATUS_REQUEST_BYTES_MAX};
 use crate::map::MapError;
 
 /// The first four bytes of every frame.
@@ -396,7 +396,8 @@ impl FrameKind {
     fn caps(self) -> Caps {
         let (body, payload) = match self {
             Self::Hello | Self::Welcome | Self::Goodbye | Self::ProbeReply | Self::CreateReply => (HELLO_BYTES_MAX, 0),
-            Self::MapRequest | Self::StatusRequest | Self::Probe => (0, 0),
+            Self::MapRequest | Self::Probe => (0, 0),
+            Self::StatusRequest => (STATUS_REQUEST_BYTES_MAX, 0),
             Self::MapReply | Self::StatusReply => (0, PAYLOAD_BYTES_MAX),
             Self::Member => (MEMBER_BODY_BYTES_MAX, PAYLOAD_BYTES_MAX),
             Self::Request | Self::Reply | Self::Peer | Self::Create => (BODY_BYTES_MAX, PAYLOAD_BYTES_MAX),

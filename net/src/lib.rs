@@ -1,7 +1,7 @@
 //! Margate's wire, and the words both sides share.
 //!
 //! Reading order: [`ids`] names things, [`error`] says what is refused, [`message`] is what clients ask
-//! and replicas tell, [`map`] says where everything is. Then the bytes: [`frame`] takes whole frames off
+//! and replicas tell, [`map`] says where everything is, [`measure`] what a core counts. Then the bytes: [`frame`] takes whole frames off
 //! a stream, [`codec`] turns their contents into those words and back, [`handshake`] says who may talk.
 //! `runtime` (feature `glommio`) is the only place with sockets.
 //!
@@ -19,6 +19,7 @@ pub mod handshake;
 pub mod ids;
 pub mod limits;
 pub mod map;
+pub mod measure;
 pub mod message;
 #[cfg(feature = "glommio")]
 pub mod runtime;

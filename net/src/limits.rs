@@ -22,6 +22,8 @@ pub const REPLY_ROWS_PER_FRAME_MAX: usize = 16_384;
 pub const PEER_MESSAGES_PER_FRAME_MAX: usize = 4_096;
 /// Log entries in one frame between two cores.
 pub const PEER_ENTRIES_PER_FRAME_MAX: usize = 16_384;
+/// Bytes of the flatbuffer of a question how a core is: one table of one number, with room.
+pub const STATUS_REQUEST_BYTES_MAX: usize = 64;
 /// Bytes of the flatbuffer of a frame about members: one table of nine numbers, with room.
 pub const MEMBER_BODY_BYTES_MAX: usize = 256;
 /// The largest term, index or commit taken from the wire: reached after 146 years at a billion a second,
@@ -55,12 +57,17 @@ pub const SHARDS_MAX: usize = 65_536;
 pub const NODES_MAX: usize = 1_024;
 /// Cores of a node.
 pub const CORES_MAX: usize = 64;
-/// Ports a node's block has: one per core, the rest for the admin listener to come.
+/// Ports a node's block has: one per core from the first on, and one for the admin listener.
 pub const PORTS_PER_NODE: u16 = 100;
+/// Where in its node's block the port of the admin listener is.
+pub const ADMIN_PORT: u16 = 90;
 /// First port of the first node of `margate dev`.
 pub const PORT_BASE: u16 = 7_400;
 
-const _: () = assert!(CORES_MAX < PORTS_PER_NODE as usize, "every core needs a port in its node's block");
+const _: () = assert!(
+    CORES_MAX <= ADMIN_PORT as usize && ADMIN_PORT < PORTS_PER_NODE,
+    "every core needs a port in its node's block, and the admin listener one more"
+);
 const _: () = assert!(
     PAYLOAD_BYTES_MAX >= 2 * VALUE_BYTES_MAX + KEY_BYTES_MAX,
     "a compare-exchange carries two values"
@@ -79,8 +86,8 @@ const _: () = assert!(
 );
 const _: () = assert!(LIST_ROWS_MAX as usize <= REPLY_ROWS_PER_FRAME_MAX, "the largest page fits a frame");
 const _: () = assert!(
-    64 * SHARDS_MAX + 1_024 <= DOCUMENT_BYTES_MAX,
-    "the status of a core with a replica of every shard fits"
+    64 * SHARDS_MAX + 56 * NODES_MAX * CORES_MAX + (128 << 10) <= DOCUMENT_BYTES_MAX,
+    "the status of a core with a replica of every shard fits, with its links to every core and all it has measured"
 );
 const _: () = assert!(
     24 * NODES_MAX + 1_024 <= BODY_BYTES_MAX,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::error::Refusal;
 use crate::ids::{CoreId, DirectoryId, LogIndex, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
+use crate::measure::Measures;
 
 /// One operation of a client, addressed to a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -497,8 +498,22 @@ pub struct CoreStatus {
     pub disk: DiskState,
     /// Writes refused because disks are full, since the node's start.
     pub writes_refused: u64,
+    /// Shards of which the map gives it a replica and it has none yet.
+    pub shards_awaited: u32,
     /// Its replicas.
     pub replicas: Vec<ReplicaStatus>,
+    /// What it has counted and measured, where that was asked for.
+    pub measures: Option<Measures>,
+}
+
+/// How much is asked of a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StatusDetail {
+    /// How it and its replicas are.
+    Brief = 0,
+    /// That, and all it has counted and measured.
+    Measures = 1,
 }
 
 /// One replica, as its core sees it.
@@ -522,6 +537,24 @@ pub struct ReplicaStatus {
     pub last: LogIndex,
     /// Which writes it takes, if it leads.
     pub writes: WritesTaken,
+    /// Whether it can stand in for another.
+    pub readiness: Readiness,
+}
+
+/// Whether a replica can stand in for another, or what it lacks for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Readiness {
+    /// It votes, knows a leader, and has applied what was committed when its process started.
+    Ready = 0,
+    /// It knows no leader.
+    Leaderless = 1,
+    /// It has yet to apply what was committed when its process started, or to learn what that is.
+    Behind = 2,
+    /// It is not a voter yet.
+    Voteless = 3,
+    /// It does not run.
+    Damaged = 4,
 }
 
 /// What a replica is doing.
@@ -591,6 +624,65 @@ impl WritesTaken {
             Operation::Delete { .. } => self < Self::None,
             Operation::CompareExchange { .. } | Operation::Set { .. } => self == Self::All,
         }
+    }
+}
+
+impl CoreStatus {
+    /// A core that has nothing yet.
+    #[must_use]
+    pub fn new(node: NodeId, core: CoreId) -> Self {
+        Self {
+            node,
+            core,
+            uptime_secs: 0,
+            log_bytes: 0,
+            log_ready_bytes: 0,
+            index_bytes: 0,
+            overlay_rows: 0,
+            segment_waits: 0,
+            disk: DiskState::default(),
+            writes_refused: 0,
+            shards_awaited: 0,
+            replicas: Vec::new(),
+            measures: None,
+        }
+    }
+}
+
+impl ReplicaStatus {
+    /// A replica that has nothing yet and knows nobody.
+    #[must_use]
+    pub const fn new(shard: ShardId, replica: ReplicaId, role: ReplicaRole) -> Self {
+        Self {
+            shard,
+            replica,
+            role,
+            leader: None,
+            term: Term(0),
+            commit: LogIndex(0),
+            applied: LogIndex(0),
+            last: LogIndex(0),
+            writes: WritesTaken::None,
+            readiness: Readiness::Leaderless,
+        }
+    }
+}
+
+impl StatusDetail {
+    /// The detail with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Brief, Self::Measures].into_iter().find(|detail| *detail as u8 == code)
+    }
+}
+
+impl Readiness {
+    /// The readiness with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Ready, Self::Leaderless, Self::Behind, Self::Voteless, Self::Damaged]
+            .into_iter()
+            .find(|readiness| *readiness as u8 == code)
     }
 }
 

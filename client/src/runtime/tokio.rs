@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use margate_net::map::Map;
-use margate_net::message::Operation;
+use margate_net::message::{Operation, StatusDetail};
 use tokio::task::JoinSet;
 
 use crate::api::CoreStatusReply;
@@ -122,12 +122,21 @@ impl Client {
 
     /// Asks every core of every node how it is, all at once; waits at most `connect_timeout`.
     pub async fn status(&self) -> Vec<CoreStatusReply> {
+        self.ask_all(StatusDetail::Brief).await
+    }
+
+    /// As [`Client::status`], with all that each core has counted and measured since its start.
+    pub async fn measures(&self) -> Vec<CoreStatusReply> {
+        self.ask_all(StatusDetail::Measures).await
+    }
+
+    async fn ask_all(&self, detail: StatusDetail) -> Vec<CoreStatusReply> {
         let map = self.shared.map();
         let mut asking = JoinSet::new();
         let places: Vec<Place> = map.nodes().iter().flat_map(Place::of_node).collect();
         for (ordinal, place) in places.iter().copied().enumerate() {
             let client = self.clone();
-            asking.spawn(async move { (ordinal, client.core_status(place).await) });
+            asking.spawn(async move { (ordinal, client.core_status(place, detail).await) });
         }
         let mut replies = asking.join_all().await;
         replies.sort_by_key(|(ordinal, _)| *ordinal);
@@ -140,10 +149,10 @@ impl Client {
         self.shared.close().await;
     }
 
-    async fn core_status(&self, place: Place) -> CoreStatusReply {
+    async fn core_status(&self, place: Place, detail: StatusDetail) -> CoreStatusReply {
         let Place { node, core, address } = place;
         let began = self.clock().now();
-        let status = self.shared.dialer.ask_status(address, node, core).await;
+        let status = self.shared.dialer.ask_status(address, (node, core), detail).await;
         CoreStatusReply {
             address,
             node,

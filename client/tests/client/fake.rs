@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use margate_client::{Client, ClientConfig};
-use margate_net::codec::{FrameWriter, decode_hello, decode_requests};
+use margate_net::codec::{FrameWriter, decode_hello, decode_requests, decode_status_request};
 use margate_net::error::Refusal;
 use margate_net::frame::{Frame, FrameKind, Stage, take_frame};
 use margate_net::handshake::{Goodbye, Identity};
 use margate_net::ids::{ClusterId, CoreId, Incarnation, LogIndex, MapEpoch, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Version};
 use margate_net::map::{Map, MapNode, MapReplica, MapShard};
-use margate_net::message::{CoreStatus, Reply, Request, Success};
+use margate_net::measure::Measures;
+use margate_net::message::{CoreStatus, Reply, Request, StatusDetail, Success};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -251,7 +252,10 @@ fn answer(
             state.map_requests.fetch_add(1, Ordering::Relaxed);
             writer.map_reply(out, frame.request_id, &lock(&state.map));
         }
-        FrameKind::StatusRequest => writer.status_reply(out, frame.request_id, &status(node)),
+        FrameKind::StatusRequest => {
+            let detail = decode_status_request(frame).expect("a client's frame");
+            writer.status_reply(out, frame.request_id, &status(node, detail));
+        }
         FrameKind::Request => return requests(frame, node, state, writer, out, later),
         other => panic!("a client sent a {other:?} frame"),
     }
@@ -320,19 +324,11 @@ fn requests(
     Ok(())
 }
 
-fn status(node: NodeId) -> CoreStatus {
+fn status(node: NodeId, detail: StatusDetail) -> CoreStatus {
+    let measures = (detail == StatusDetail::Measures).then(Measures::default);
     CoreStatus {
-        node,
-        core: CoreId(0),
-        uptime_secs: 1,
-        log_bytes: 2,
-        log_ready_bytes: 3,
-        index_bytes: 4,
-        overlay_rows: 5,
-        segment_waits: 6,
-        disk: margate_net::message::DiskState::default(),
-        writes_refused: 0,
-        replicas: Vec::new(),
+        measures,
+        ..CoreStatus::new(node, CoreId(0))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use margate_client::{Client, ClientConfig, Error, Written};
+use margate_client::{Client, ClientConfig, CoreStatusReply, Error, Written};
 use margate_net::error::{ArgumentFault, Refusal};
 use margate_net::ids::{NodeId, Version};
 
@@ -224,6 +224,8 @@ async fn status_asks_every_core_and_says_which_are_down() {
     assert_eq!(nodes, [(1, true), (2, false), (3, true)]);
     assert_eq!(replies[2].status.as_ref().expect("node 3 is up").node, NodeId(3));
     assert!(matches!(replies[1].status, Err(Error::Unavailable { .. })), "{:?}", replies[1]);
+    let measured = |replies: &[CoreStatusReply]| replies[0].status.as_ref().is_ok_and(|status| status.measures.is_some());
+    assert!(!measured(&replies) && measured(&client.measures().await));
 }
 
 #[tokio::test]

@@ -12,8 +12,10 @@ use margate_net::handshake::{Goodbye, HandshakeRefusal};
 use margate_net::ids::{ClusterId, DirectoryId, LogIndex, MapEpoch, MemberEpoch, NodeId, RangeEpoch, ReplicaId, ShardId, Term, Version};
 use margate_net::limits::{BODY_BYTES_MAX, FRAME_BYTES_MAX};
 use margate_net::map::{Map, MapNode, MapReplica, MapShard};
+use margate_net::measure::{Measures, Number, Span, Traffic};
 use margate_net::message::{
-    CoreStatus, EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply, Row, Success,
+    CoreStatus, EntryKind, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, ReplicaRole, ReplicaStatus, Reply, Row, StatusDetail,
+    Success,
 };
 
 use crate::budget;
@@ -73,6 +75,10 @@ fn decode(frame: &Frame) {
     if let Ok(map) = codec::decode_map_reply(frame) {
         assert_eq!(codec::decode_map(&codec::encode_map(&map)), Ok(map));
     }
+    if let Ok(detail) = codec::decode_status_request(frame) {
+        let again = again(frame, |writer, out| writer.status_request(out, 0, detail));
+        assert_eq!(again.map(|frame| codec::decode_status_request(&frame)), Some(Ok(detail)));
+    }
     if let Ok(status) = codec::decode_status_reply(frame) {
         let again = again(frame, |writer, out| writer.status_reply(out, 0, &status));
         assert_eq!(again.map(|frame| codec::decode_status_reply(&frame)), Some(Ok(status)));
@@ -90,7 +96,6 @@ fn conversations(frame: &Frame) {
     let _ = codec::decode_welcome(frame);
     let _ = codec::decode_goodbye(frame).map(|goodbye| goodbye.to_string());
     let _ = codec::decode_map_request(frame);
-    let _ = codec::decode_status_request(frame);
     let _ = codec::decode_probe(frame);
     let _ = codec::decode_probe_reply(frame);
     let _ = codec::decode_create_reply(frame);
@@ -132,7 +137,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         |writer, out| writer.peer(out, &some_batch()),
         |writer, out| writer.map_request(out, 7),
         |writer, out| writer.map_reply(out, 7, &some_map()),
-        |writer, out| writer.status_request(out, 7),
+        |writer, out| writer.status_request(out, 7, StatusDetail::Measures),
         |writer, out| writer.status_reply(out, 7, &some_status()),
         |writer, out| writer.probe(out, 7),
         |writer, out| writer.probe_reply(out, 7, &some_probe()),
@@ -260,28 +265,25 @@ pub(crate) fn some_map() -> Map {
 
 fn some_status() -> CoreStatus {
     let replica = ReplicaStatus {
-        shard: ShardId(1),
-        replica: ReplicaId(1),
         leader: Some(NodeId(1)),
         term: Term(2),
         commit: LogIndex(3),
         applied: LogIndex(3),
         last: LogIndex(4),
-        role: ReplicaRole::Leader,
-        writes: margate_net::message::WritesTaken::All,
+        ..ReplicaStatus::new(ShardId(1), ReplicaId(1), ReplicaRole::Leader)
     };
+    let core = margate_net::ids::CoreId(0);
+    let mut measures = Measures::default();
+    measures.times.record(Span::LogFlush, 120_000, 3);
+    measures.times.record(Span::Turn, 7_000, 40);
+    measures.numbers.set(Number::LogBatches, 3);
+    measures.outcomes.count(codec::OperationKind::Set, None);
+    measures.traffic.push(Traffic::none(NodeId(2), core));
     CoreStatus {
-        node: NodeId(1),
-        core: margate_net::ids::CoreId(0),
         uptime_secs: 9,
-        log_bytes: 1,
-        log_ready_bytes: 2,
-        index_bytes: 3,
-        overlay_rows: 4,
-        segment_waits: 5,
-        disk: margate_net::message::DiskState::default(),
-        writes_refused: 6,
         replicas: vec![replica],
+        measures: Some(measures),
+        ..CoreStatus::new(NodeId(1), core)
     }
 }
 

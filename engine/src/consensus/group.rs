@@ -158,7 +158,7 @@ impl Group {
             superseded: None,
         };
         group.throw_dice();
-        group.role = (group.term(), group.role());
+        group.role = group.stands();
         group
     }
 
@@ -182,6 +182,12 @@ impl Group {
             StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
             StateRole::Leader => Role::Leader,
         }
+    }
+
+    /// Its term, and what it does in it.
+    #[must_use]
+    pub fn stands(&self) -> (Term, Role) {
+        (self.term(), self.role())
     }
 
     /// Who leads, as far as it knows.
@@ -601,7 +607,7 @@ impl Group {
 
     /// Whenever raft may have thrown its own dice, ours decide.
     fn settle(&mut self) {
-        let now = (self.term(), self.role());
+        let now = self.stands();
         if now != self.role {
             self.role = now;
             self.throw_dice();

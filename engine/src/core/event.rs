@@ -10,7 +10,7 @@ use crate::index::error::IndexError;
 use crate::index::store::Generation;
 use crate::log::flush::Flush;
 use crate::log::segment::ReadySegment;
-use crate::shard::answer::ConnectionId;
+use crate::shard::answer::{Asked, ConnectionId};
 use crate::types::{Nanos, Position};
 
 /// The present, as the driver reads it once per turn.
@@ -76,6 +76,8 @@ pub enum Event {
     Flushed {
         /// Its sequence.
         sequence: u64,
+        /// Monotonic times at which its write began and ended.
+        lasted: (Nanos, Nanos),
     },
     /// A peer's core said something about members or images.
     Member {
@@ -109,6 +111,8 @@ pub enum Event {
     Requests {
         /// The connection they came on.
         connection: ConnectionId,
+        /// Monotonic time at which their frame was read.
+        received: Nanos,
         /// Them, in order.
         requests: Vec<ReceivedRequest>,
     },
@@ -125,6 +129,99 @@ pub enum Event {
     Stop,
     /// One tick of the deployment's length has passed. Missed ones are dropped.
     Tick,
+}
+
+/// What happens to a core, without what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EventKind {
+    /// [`Event::DiskFree`].
+    DiskFree = 0,
+    /// [`Event::Flushed`].
+    Flushed = 1,
+    /// [`Event::IndexDone`].
+    IndexDone = 2,
+    /// [`Event::Member`].
+    Member = 3,
+    /// [`Event::Peer`].
+    Peer = 4,
+    /// [`Event::PeerLost`].
+    PeerLost = 5,
+    /// [`Event::ReadDone`].
+    ReadDone = 6,
+    /// [`Event::Requests`].
+    Requests = 7,
+    /// [`Event::SegmentDeleted`].
+    SegmentDeleted = 8,
+    /// [`Event::SegmentReady`].
+    SegmentReady = 9,
+    /// [`Event::SegmentRefused`].
+    SegmentRefused = 10,
+    /// [`Event::Stop`].
+    Stop = 11,
+    /// [`Event::Tick`].
+    Tick = 12,
+}
+
+impl EventKind {
+    /// All, in the order of their codes.
+    pub const ALL: [Self; 13] = [
+        Self::DiskFree,
+        Self::Flushed,
+        Self::IndexDone,
+        Self::Member,
+        Self::Peer,
+        Self::PeerLost,
+        Self::ReadDone,
+        Self::Requests,
+        Self::SegmentDeleted,
+        Self::SegmentReady,
+        Self::SegmentRefused,
+        Self::Stop,
+        Self::Tick,
+    ];
+
+    /// As people read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DiskFree => "disk free",
+            Self::Flushed => "flushed",
+            Self::IndexDone => "index done",
+            Self::Member => "member",
+            Self::Peer => "peer",
+            Self::PeerLost => "peer lost",
+            Self::ReadDone => "read done",
+            Self::Requests => "requests",
+            Self::SegmentDeleted => "segment deleted",
+            Self::SegmentReady => "segment ready",
+            Self::SegmentRefused => "segment refused",
+            Self::Stop => "stop",
+            Self::Tick => "tick",
+        }
+    }
+}
+
+impl Event {
+    /// What it is.
+    #[must_use]
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::DiskFree { .. } => EventKind::DiskFree,
+            Self::Flushed { .. } => EventKind::Flushed,
+            Self::IndexDone { .. } => EventKind::IndexDone,
+            Self::Member { .. } => EventKind::Member,
+            Self::Peer { .. } => EventKind::Peer,
+            Self::PeerLost { .. } => EventKind::PeerLost,
+            Self::ReadDone { .. } => EventKind::ReadDone,
+            Self::Requests { .. } => EventKind::Requests,
+            Self::SegmentDeleted => EventKind::SegmentDeleted,
+            Self::SegmentReady(_) => EventKind::SegmentReady,
+            Self::SegmentRefused { .. } => EventKind::SegmentRefused,
+            Self::Stop => EventKind::Stop,
+            Self::Tick => EventKind::Tick,
+        }
+    }
 }
 
 /// What a core wants done.
@@ -165,6 +262,8 @@ pub enum Effect {
         connection: ConnectionId,
         /// With this.
         reply: Reply,
+        /// What it had asked, where that made sense.
+        asked: Option<Asked>,
     },
     /// Tell a peer's core on a connection of its own, or drop it if the peer cannot be reached.
     SendMember {

@@ -212,13 +212,14 @@ impl Generations {
         });
     }
 
-    /// Sends the frozen generation to the index once every commit it rests on is durable; asks for that otherwise.
-    pub fn advance(&mut self, log: &mut LogWriter, out: &mut Effects) {
-        let State::Frozen(generation) = &mut self.state else { return };
+    /// Sends the frozen generation to the index once every commit it rests on is durable; asks for that otherwise. The rows of one that
+    /// is sent.
+    pub fn advance(&mut self, log: &mut LogWriter, out: &mut Effects) -> Option<u64> {
+        let State::Frozen(generation) = &mut self.state else { return None };
         let durable = |marks: &ReplicaMarks| marks.damaged || log.durable_commit(marks.name) >= marks.applied;
         if !self.planted.index_ahead_of_commit() && !generation.replicas.iter().all(durable) {
             log.force_commits();
-            return;
+            return None;
         }
         for marks in &mut generation.replicas {
             marks.commit = log.durable_commit(marks.name).max(marks.applied);
@@ -226,11 +227,10 @@ impl Generations {
                 marks.applied = marks.commit;
             }
         }
-        let number = generation.number;
-        if let State::Frozen(generation) = std::mem::replace(&mut self.state, State::Committing(number)) {
-            self.last = generation.core;
-            out.push(Effect::CommitIndex(generation));
-        }
+        let rows = generation.rows.len() as u64;
+        let generation = self.take_frozen()?;
+        out.push(Effect::CommitIndex(generation));
+        Some(rows)
     }
 
     /// The index holds the generation.

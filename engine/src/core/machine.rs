@@ -5,24 +5,28 @@
 
 use std::collections::BTreeMap;
 
-use margate_net::codec::ReceivedRequest;
+use margate_net::codec::{OperationKind, ReceivedRequest};
 use margate_net::error::Refusal;
-use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId};
+use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, ShardId, Term};
 use margate_net::map::Map;
+use margate_net::measure::{ReadStage, Span, Stage};
 use margate_net::message::{DiskRoom, PeerMessage, PeerMessageKind, Reply};
 
 use super::copies::Copies;
+use super::counters::Counters;
 use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
 use super::generations::{Contribution, Generations, Positions};
 use super::laggards::Laggards;
 use super::ledger::Ledger;
-use super::members::{Nursery, Transferred, Transfers};
+use super::members::{Nursery, Transfers};
 use super::peers::Peers;
-use super::reclaim::{Ground, Reclaim, Reclaimed};
-use super::repair::{Givings, Repaired, Repairs};
+use super::reclaim::{Ground, Reclaim};
+use super::repair::{Givings, Repairs};
 use super::room::{DiskLimits, Room};
+use super::turn::Turn;
 use super::values::{Owner, Tickets, Values};
+use crate::consensus::group::Role;
 use crate::consensus::sanity::StepFault;
 use crate::index::store::{IndexReader, ReplicaMarks};
 use crate::index::view::Index;
@@ -30,8 +34,9 @@ use crate::log::record::Record;
 use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
-use crate::shard::answer::{Answer, ConnectionId, Ticket};
+use crate::shard::answer::{Answer, Asked, ConnectionId, Ticket};
 use crate::shard::replica::Replica;
+use crate::shard::tally::Tally;
 use crate::types::{HardState, Nanos};
 
 /// Everything a core is made of at start; [`super::replay`] makes it.
@@ -75,12 +80,15 @@ pub(super) struct Running {
     pub(super) installing: Option<u64>,
     /// The member epoch whose homes are known.
     pub(super) homes_of: Option<MemberEpoch>,
+    /// Its term and role at the end of the last turn.
+    pub(super) stood: (Term, Role),
 }
 
 impl Running {
     /// A replica and what the log holds of its vote.
     pub(super) fn new(replica: Replica, durable_hard_state: HardState) -> Self {
         Self {
+            stood: replica.group().stands(),
             replica,
             waiting: WaitingQueue::default(),
             durable_hard_state,
@@ -128,29 +136,14 @@ pub struct Core<R: IndexReader> {
     /// What was said of the disk last.
     pub(super) room_told: DiskRoom,
     pub(super) counters: Counters,
-}
-
-/// What a core counts for those who watch it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Batches written since the start.
-    pub batches: u64,
-    /// Old entries fetched from the log for members that lag.
-    pub entries_fetched: u64,
-    /// What reclaim has done.
-    pub reclaimed: Reclaimed,
-    /// What images and admissions have done.
-    pub transferred: Transferred,
-    /// What repairs of damaged values have done.
-    pub repaired: Repaired,
-    /// Leaderships handed over because the disk did not answer.
-    pub slow_disk_handovers: u64,
-    /// Leaderships handed over because the disk was nearly full.
-    pub full_disk_handovers: u64,
-    /// Messages with entries that were dropped because the disk was full.
-    pub appends_dropped: u64,
-    /// Writes refused because disks were full.
-    pub writes_refused: u64,
+    /// What its replicas count and measure.
+    pub(super) tally: Tally,
+    /// What the turn under way is made of.
+    pub(super) turn: Turn,
+    /// Replicas with entries in the batch being written, and the newest of each.
+    pub(super) writing: Vec<(ShardId, LogIndex)>,
+    /// When the last generation left for the index.
+    pub(super) committing_since: Nanos,
 }
 
 impl<R: IndexReader> Core<R> {
@@ -196,6 +189,10 @@ impl<R: IndexReader> Core<R> {
             writes_limited: false,
             room_told: DiskRoom::Ample,
             counters: Counters::default(),
+            tally: Tally::default(),
+            turn: Turn::default(),
+            writing: Vec::new(),
+            committing_since: Nanos(0),
         }
     }
 
@@ -204,13 +201,16 @@ impl<R: IndexReader> Core<R> {
     /// # Errors
     /// [`Halt`]: the core cannot go on, its node must stop.
     pub fn handle(&mut self, moment: Moment, event: Event, out: &mut Effects) -> Result<(), Halt> {
+        self.values.answered.turn(moment.now);
+        self.turn.saw(&event);
         match event {
             Event::DiskFree { bytes } => self.disk_measured(bytes),
             Event::IndexDone { generation, churn } => {
                 self.ledger.committed(&churn);
                 self.generations.done(generation, &mut self.index, &mut self.positions)?;
+                self.commit_ended(moment);
             }
-            Event::Flushed { sequence } => self.flushed(moment, sequence, out)?,
+            Event::Flushed { sequence, lasted } => self.flushed(moment, (sequence, lasted), out)?,
             Event::Member { from, message } => self.member(moment, from, message, out)?,
             Event::Peer { from, incarnation, batch } => {
                 if self.peers.received(from, incarnation, (batch.round, batch.disk)) {
@@ -220,7 +220,11 @@ impl<R: IndexReader> Core<R> {
             }
             Event::PeerLost { peer } => self.peer_lost(peer),
             Event::ReadDone { ticket, result } => self.read_done(moment.now, ticket, result, out)?,
-            Event::Requests { connection, requests } => self.admit(moment.now, connection, requests, out)?,
+            Event::Requests {
+                connection,
+                received,
+                requests,
+            } => self.admit((received, moment.now), connection, requests, out)?,
             Event::SegmentDeleted => self.reclaim.released(None),
             Event::SegmentReady(segment) => {
                 self.log.segment_ready(segment);
@@ -245,6 +249,8 @@ impl<R: IndexReader> Core<R> {
     /// # Errors
     /// [`Halt`]: the core cannot go on, its node must stop.
     pub fn end_turn(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
+        self.values.answered.turn(moment.now);
+        self.turn.began(moment.now);
         self.settle_images(out);
         self.judge_writes(out);
         self.repair(moment, out)?;
@@ -306,33 +312,58 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
-    fn admit(&mut self, now: Nanos, connection: ConnectionId, requests: Vec<ReceivedRequest>, out: &mut Effects) -> Result<(), Halt> {
-        let mut answers = Vec::new();
+    fn admit(
+        &mut self,
+        (received, now): (Nanos, Nanos),
+        connection: ConnectionId,
+        requests: Vec<ReceivedRequest>,
+        out: &mut Effects,
+    ) -> Result<(), Halt> {
+        let (mut answers, mut reads, mut writes) = (Vec::new(), 0, 0);
         for ReceivedRequest { id, request } in requests {
-            let ticket = Ticket { connection, id };
             let request = match request {
                 Ok(request) => request,
                 Err(refusal) => {
-                    refuse(ticket, refusal, out);
+                    self.counters.malformed += 1;
+                    out.push(Effect::Reply {
+                        connection,
+                        reply: Reply { id, outcome: Err(refusal) },
+                        asked: None,
+                    });
                     continue;
                 }
             };
+            let kind = OperationKind::of(&request.operation);
+            let asked = Asked { kind, received };
+            let ticket = Ticket { connection, id, asked };
             let shard = request.shard;
             match self.running.get_mut(&shard) {
                 Some(running) => {
+                    *if asked.writes() { &mut writes } else { &mut reads } += 1;
                     running.replica.admit(now, ticket, request, &self.index, &mut answers)?;
                     let owner = owner(&running.replica);
                     answers
                         .drain(..)
                         .for_each(|answer| self.values.deliver(owner, answer, &mut self.tickets, out));
                 }
-                None if self.damaged.contains_key(&shard) || self.suspects.contains_key(&shard) => refuse(ticket, Refusal::Damaged, out),
-                // It is to have one, once a leader has admitted it; others have theirs.
-                None if self.nursery.shards.contains_key(&shard) => refuse(ticket, Refusal::NotLeader { leader: None }, out),
-                None => refuse(ticket, Refusal::NoSuchShard, out),
+                None => self.values.answered.refuse(ticket, self.without_replica(shard), out),
             }
         }
+        self.tally.lasted(Span::Write(Stage::Routed), (received, now), writes);
+        self.tally.lasted(Span::Read(ReadStage::Routed), (received, now), reads);
         Ok(())
+    }
+
+    /// Why it serves a shard in no way.
+    fn without_replica(&self, shard: ShardId) -> Refusal {
+        if self.damaged.contains_key(&shard) || self.suspects.contains_key(&shard) {
+            Refusal::Damaged
+        } else if self.nursery.shards.contains_key(&shard) {
+            // It is to have one, once a leader has admitted it; others have theirs.
+            Refusal::NotLeader { leader: None }
+        } else {
+            Refusal::NoSuchShard
+        }
     }
 
     fn step(&mut self, moment: Moment, from: PeerName, message: PeerMessage, out: &mut Effects) {
@@ -369,7 +400,10 @@ impl<R: IndexReader> Core<R> {
         if acknowledged && message.index > running.replica.group.matched(message.from) {
             self.peers.wrote(from, moment.now);
         }
+        let leads = matches!(message.kind, PeerMessageKind::Append | PeerMessageKind::Heartbeat);
+        let (term, commit) = (message.term, message.commit);
         match running.replica.group.step(message) {
+            Ok(()) if leads => running.replica.heard_commit(term, commit),
             Ok(()) => {}
             Err(fault @ StepFault::LostEntries { .. }) => {
                 tracing::error!(shard = shard.0, %fault, "this replica must be replaced; it is stopped, the core's others go on");
@@ -528,7 +562,13 @@ impl<R: IndexReader> Core<R> {
     fn propose(&mut self, moment: Moment, out: &mut Effects) -> Result<(), Halt> {
         let mut answers: Vec<Answer> = Vec::new();
         for running in self.running.values_mut() {
-            running.replica.propose_queued(moment.now, moment.wall, &self.index, &mut answers)?;
+            let before = self.tally.entries_proposed;
+            running
+                .replica
+                .propose_queued(moment.now, moment.wall, &self.index, &mut self.tally, &mut answers)?;
+            if self.tally.entries_proposed > before {
+                self.turn.proposed(running.replica.name().shard);
+            }
             let owner = owner(&running.replica);
             answers
                 .drain(..)
@@ -567,14 +607,4 @@ pub(super) fn owner(replica: &Replica) -> Owner {
         shard: replica.name().shard,
         space: replica.space,
     }
-}
-
-fn refuse(ticket: Ticket, refusal: Refusal, out: &mut Effects) {
-    out.push(Effect::Reply {
-        connection: ticket.connection,
-        reply: Reply {
-            id: ticket.id,
-            outcome: Err(refusal),
-        },
-    });
 }

@@ -24,13 +24,16 @@
 //! - [`reclaim`]: old segments come free. `pace`: when, and how fast. `scanning`: what lives in one is copied. `salvaging`: what is
 //!   sound in a damaged one; `sweep`: what keeps it. `closing`: what is written before it goes.
 //! - [`room`]: how much the disk has left. `disks`: what is refused and left out for that.
-//! - `status`: what it says of itself.
+//! - `status`: what it says of itself. [`counters`], [`turn`], [`answered`]: what it counts, of each turn and of answers; `measures`: one
+//!   copy of all of it.
 //! - [`replay`]: from a log and an index to a running core, `replaying` one of its replicas, `rebuilding` where the index is lost. [`creation`]: the first batch of a new one.
 //!
 //! Not here, on purpose: files, sockets, clocks, threads.
 
+pub mod answered;
 mod closing;
 mod copies;
+pub mod counters;
 pub mod creation;
 mod disks;
 pub mod durability;
@@ -39,6 +42,7 @@ pub mod generations;
 pub mod laggards;
 mod ledger;
 pub mod machine;
+mod measures;
 mod members;
 mod mending;
 mod offers;
@@ -55,6 +59,7 @@ mod salvaging;
 mod scanning;
 mod status;
 mod sweep;
+pub mod turn;
 pub mod values;
 
 #[cfg(test)]

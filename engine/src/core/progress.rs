@@ -3,6 +3,7 @@
 //! Not here, on purpose: what is proposed (`machine`), when the overlay goes to the index (`generations`).
 
 use margate_net::ids::Space;
+use margate_net::measure::Span;
 
 use super::event::{Effect, Effects, Halt, Moment, PeerName};
 use super::generations::Contribution;
@@ -54,7 +55,7 @@ impl<R: IndexReader> Core<R> {
                 progress.now.into_iter().for_each(|message| self.peers.send(message));
             }
             replica.serve_under_tenure(moment.now);
-            match replica.apply(moment.now, &mut self.index, &mut self.values, &mut answers) {
+            match replica.apply(moment.now, &mut self.index, &mut self.values, &mut self.tally, &mut answers) {
                 Ok(deleted_in) => deleted_in.into_iter().for_each(|segment| self.ledger.deleted(segment)),
                 Err(fault) => {
                     tracing::error!(name = %replica.name(), %fault, "a committed entry makes no sense: this replica is stopped");
@@ -73,7 +74,9 @@ impl<R: IndexReader> Core<R> {
                     self.peers.settle(shard, home.replica, peer);
                 });
             }
-            replica.answer_reads(&self.index, &mut answers)?;
+            replica.answer_reads(moment.now, &self.index, &mut self.tally, &mut answers)?;
+            let stands = replica.group().stands();
+            self.counters.ballots.saw(std::mem::replace(&mut running.stood, stands), stands);
             // What is applied is durable here; that no more is noted is what reclaim's copies rest on.
             self.log.note_commit(replica.name(), replica.applied());
             let owner = owner(replica);
@@ -127,6 +130,8 @@ impl<R: IndexReader> Core<R> {
                 self.copies.placed(&flush.relocations);
                 self.durability.flushing(flush.sequence, flush.records);
                 self.counters.batches += 1;
+                self.counters.batch_bytes += flush.length as u64;
+                self.counters.batch_records += flush.records;
                 out.push(Effect::Write(flush));
             }
         }
@@ -135,8 +140,12 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn place(&mut self, flush: &Flush) {
+        self.writing.clear();
         for placed in &flush.entries {
             if let Some(running) = self.running.get_mut(&placed.name.shard) {
+                if running.replica.leads() {
+                    self.writing.push((placed.name.shard, placed.index));
+                }
                 let batch = BatchPlace {
                     sequence: flush.sequence,
                     position: placed.batch,
@@ -151,7 +160,13 @@ impl<R: IndexReader> Core<R> {
         }
     }
 
-    pub(super) fn flushed(&mut self, moment: Moment, sequence: u64, out: &mut Effects) -> Result<(), Halt> {
+    pub(super) fn flushed(&mut self, moment: Moment, (sequence, lasted): (u64, (Nanos, Nanos)), out: &mut Effects) -> Result<(), Halt> {
+        self.tally.lasted(Span::LogFlush, lasted, 1);
+        for (shard, newest) in self.writing.drain(..) {
+            if let Some(running) = self.running.get_mut(&shard) {
+                running.replica.written(newest, lasted);
+            }
+        }
         self.log.flushed(sequence, moment.now);
         let durable = self.copies.durable();
         self.copies_durable(durable, out)?;
@@ -186,7 +201,10 @@ impl<R: IndexReader> Core<R> {
                 .freeze(&mut self.index, contributions, &mut self.positions, last_batch);
         }
         if self.durability.reached(false) >= self.last_turnover {
-            self.generations.advance(&mut self.log, out);
+            let sent = self.generations.advance(&mut self.log, out);
+            if let Some(rows) = sent {
+                self.commit_began(moment, rows);
+            }
         }
     }
 }

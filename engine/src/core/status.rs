@@ -2,8 +2,7 @@
 //!
 //! Not here, on purpose: what each replica says of itself (`shard`), stopping one (`machine`).
 
-use margate_net::ids::{LogIndex, Term};
-use margate_net::message::{CoreStatus, ReplicaRole, ReplicaStatus, WritesTaken};
+use margate_net::message::{CoreStatus, Readiness, ReplicaRole, ReplicaStatus};
 
 use super::machine::Core;
 use crate::index::store::IndexReader;
@@ -29,8 +28,17 @@ impl<R: IndexReader> Core<R> {
             segment_waits: self.log.segment_waits(),
             disk: self.room.state(),
             writes_refused: self.counters().writes_refused,
+            shards_awaited: self.shards_awaited(),
             replicas: running.chain(stopped).collect(),
+            measures: None,
         }
+    }
+
+    /// Shards of which it is to have a replica and has none, not even one that does not run.
+    fn shards_awaited(&self) -> u32 {
+        let has = |shard| self.running.contains_key(shard) || self.damaged.contains_key(shard) || self.suspects.contains_key(shard);
+        let awaited = self.nursery.shards.keys().filter(|shard| !has(shard)).count();
+        u32::try_from(awaited).unwrap_or(u32::MAX)
     }
 
     /// The replicas that do not run because they are damaged, for checkers.
@@ -45,17 +53,8 @@ impl<R: IndexReader> Core<R> {
 }
 
 fn stopped_status(name: ReplicaName) -> ReplicaStatus {
-    let (term, none) = (Term(0), LogIndex(0));
-    let role = ReplicaRole::Damaged;
     ReplicaStatus {
-        shard: name.shard,
-        replica: name.replica,
-        role,
-        leader: None,
-        term,
-        commit: none,
-        applied: none,
-        last: none,
-        writes: WritesTaken::None,
+        readiness: Readiness::Damaged,
+        ..ReplicaStatus::new(name.shard, name.replica, ReplicaRole::Damaged)
     }
 }

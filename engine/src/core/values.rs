@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{ClusterId, ShardId, Space};
-use margate_net::message::Reply;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use rustc_hash::FxBuildHasher;
 
+use super::answered::Answered;
 use super::event::{Effect, Effects, LogReadFault, ReadTicket};
 use super::repair::Lost;
 use crate::index::error::IndexError;
@@ -24,7 +24,7 @@ use crate::limits;
 use crate::log::effects::{ExpectedEffect, effect_length, read_effect};
 use crate::shard::answer::{Answer, Fill};
 use crate::shard::apply::AppliedValues;
-use crate::types::Position;
+use crate::types::{Nanos, Position};
 
 /// Where a shard's rows are, and whose they are.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,8 @@ struct Assembly {
     answer: Answer,
     missing: usize,
     bytes: u64,
+    /// When it began to wait.
+    since: Nanos,
 }
 
 /// A value on its way.
@@ -74,6 +76,8 @@ pub struct Values {
     next_assembly: u64,
     /// Bytes of values that answers under assembly hold or wait for.
     assembling_bytes: u64,
+    /// What is counted of answers.
+    pub(super) answered: Answered,
 }
 
 impl Values {
@@ -97,6 +101,7 @@ impl Values {
             damaged: Vec::new(),
             next_assembly: 0,
             assembling_bytes: 0,
+            answered: Answered::default(),
         }
     }
 
@@ -113,7 +118,7 @@ impl Values {
             })
             .collect();
         if missing.is_empty() {
-            return reply(answer, out);
+            return self.answered.at_once(answer, out);
         }
         let bytes = missing.iter().map(|fill| fill.row.size).sum();
         if self.assembling_bytes > limits::ASSEMBLING_BYTES_MAX && !answer.writes() {
@@ -121,7 +126,7 @@ impl Values {
                 queue: Queue::Reads,
                 retry_after_ms: limits::BUSY_RETRY_MS,
             });
-            return reply(answer, out);
+            return self.answered.at_once(answer, out);
         }
         let assembly = self.next_assembly;
         self.next_assembly += 1;
@@ -130,6 +135,7 @@ impl Values {
             answer,
             missing: missing.len(),
             bytes,
+            since: self.answered.now(),
         };
         self.assemblies.insert(assembly, waiting);
         self.waiting.extend(missing.into_iter().map(|fill| ValueRead {
@@ -191,12 +197,17 @@ impl Values {
         under_way.any(|read| read.fill.row.position.segment == segment)
     }
 
-    fn at_hand(&self, row: &Row) -> Option<Bytes> {
+    fn at_hand(&mut self, row: &Row) -> Option<Bytes> {
         if row.size == 0 {
-            Some(Bytes::new())
-        } else {
-            self.cache.get(&row.position).cloned()
+            return Some(Bytes::new());
         }
+        let found = self.cache.get(&row.position).cloned();
+        let count = match found {
+            Some(_) => &mut self.answered.cache_hits,
+            None => &mut self.answered.cache_misses,
+        };
+        *count += 1;
+        found
     }
 
     fn start_reads(&mut self, tickets: &mut Tickets, out: &mut Effects) {
@@ -275,7 +286,7 @@ impl Values {
             && let Some(done) = self.assemblies.remove(&read.assembly)
         {
             self.assembling_bytes -= done.bytes;
-            reply(done.answer, out);
+            self.answered.complete(done.answer, done.since, out);
         }
     }
 }
@@ -287,17 +298,6 @@ fn damaged(answer: &Answer) -> Refusal {
         Ok(_) if answer.writes() => Refusal::OutcomeUnknown,
         Ok(_) => Refusal::Damaged,
     }
-}
-
-fn reply(answer: Answer, out: &mut Effects) {
-    let reply = Reply {
-        id: answer.ticket.id,
-        outcome: answer.outcome,
-    };
-    out.push(Effect::Reply {
-        connection: answer.ticket.connection,
-        reply,
-    });
 }
 
 impl AppliedValues for Values {
@@ -312,6 +312,8 @@ impl AppliedValues for Values {
 #[derive(Debug, Default)]
 pub struct Tickets {
     last: u64,
+    /// Bytes asked for so far.
+    bytes: u64,
     reading: BTreeMap<ReadTicket, u32>,
 }
 
@@ -319,6 +321,7 @@ impl Tickets {
     /// A read with a number never given before.
     pub fn read(&mut self, position: Position, length: usize) -> (Effect, ReadTicket) {
         self.last += 1;
+        self.bytes += length as u64;
         let ticket = ReadTicket(self.last);
         self.reading.insert(ticket, position.segment);
         (Effect::Read { ticket, position, length }, ticket)
@@ -327,6 +330,12 @@ impl Tickets {
     /// A read has ended.
     pub fn ended(&mut self, ticket: ReadTicket) {
         self.reading.remove(&ticket);
+    }
+
+    /// Reads so far, and bytes asked for by them.
+    #[must_use]
+    pub const fn given(&self) -> (u64, u64) {
+        (self.last, self.bytes)
     }
 
     /// Whether a segment is being read.

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future;
@@ -63,7 +64,7 @@ pub(super) fn become_member(
     if machine.member().is_some() {
         return Ok(Some(machine.identity().clone()));
     }
-    let pulse = Pulse::start("mgt-pulse-boot").map_err(NodeError::Thread)?;
+    let pulse = Pulse::start("mgt-pulse-boot", Arc::default(), start.stall()).map_err(NodeError::Thread)?;
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
         .name("mgt-bootstrap")
         .io_memory(start.io_memory())

@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future;
@@ -24,8 +25,10 @@ use super::notify::Notify;
 use super::probation::Witness;
 use super::segments::{Done, Job, Prewriter};
 use super::server::Clients;
+use super::vigil::{Doing, Vigil};
 use crate::core::event::{Effect, Effects, Event, Halt, PeerName};
 use crate::core::machine::Core;
+use crate::core::turn::Stall;
 use crate::index::error::IndexError;
 use crate::types::Nanos;
 
@@ -130,6 +133,10 @@ pub struct Hands {
     pub clients: Rc<Clients>,
     /// Connections to peers.
     pub links: BTreeMap<(PeerName, Lane), Rc<Link>>,
+    /// Who watches that the core comes round.
+    pub vigil: Arc<Vigil>,
+    /// How long a turn may last before it counts as a stall; zero for ever.
+    pub stall: Nanos,
 }
 
 /// Runs a core until it has stopped or failed. `stop_within` bounds a graceful stop.
@@ -165,17 +172,37 @@ fn turn(core: &RefCell<Core<HeedReader>>, hands: &Hands, effects: &mut Effects) 
     let moment = clock::moment();
     let mut core = core.borrow_mut();
     for event in events {
+        hands.vigil.doing(Doing::Event(event.kind()));
         core.handle(moment, event, effects)?;
-        perform(hands, effects);
+        perform(hands, moment.now, effects);
     }
+    let handled = clock::monotonic();
+    hands.vigil.doing(Doing::EndTurn);
     core.end_turn(moment, effects)?;
-    perform(hands, effects);
+    hands.vigil.doing(Doing::Effects);
+    perform(hands, moment.now, effects);
     hands.clients.wake_writers();
+    hands.vigil.doing(Doing::Tasks);
+    if let Some(stall) = core.turn_ended(handled, clock::monotonic(), hands.stall) {
+        tell(&stall);
+    }
     arm(&hands.shared, core.deadline());
     Ok(())
 }
 
-fn perform(hands: &Hands, effects: &mut Effects) {
+fn tell(stall: &Stall) {
+    let millis = |span: Nanos| span.0 / 1_000_000;
+    tracing::warn!(
+        turn_ms = millis(stall.lasted),
+        events_ms = millis(stall.handling),
+        events = %stall.work,
+        stalls_before = stall.untold,
+        "a turn of this core was long: it heard nobody meanwhile"
+    );
+}
+
+/// Carries effects out; `now` is the moment of the turn that wants them.
+fn perform(hands: &Hands, now: Nanos, effects: &mut Effects) {
     for effect in effects.drain() {
         match effect {
             Effect::CommitIndex(generation) => hands.index.commit(generation),
@@ -196,7 +223,7 @@ fn perform(hands: &Hands, effects: &mut Effects) {
                 })
                 .detach();
             }
-            Effect::Reply { connection, reply } => hands.clients.reply(connection, reply),
+            Effect::Reply { connection, reply, asked } => hands.clients.reply(connection, reply, (asked, now)),
             Effect::Send { to, batch } => {
                 if let Some(link) = hands.links.get(&(to, Lane::Rounds)) {
                     link.send(&batch);
@@ -211,7 +238,10 @@ fn perform(hands: &Hands, effects: &mut Effects) {
                 let (shared, disk) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk));
                 glommio::spawn_local(async move {
                     match disk.write(&flush).await {
-                        Ok(()) => shared.push(Event::Flushed { sequence: flush.sequence }),
+                        Ok(began) => shared.push(Event::Flushed {
+                            sequence: flush.sequence,
+                            lasted: (began, clock::monotonic()),
+                        }),
                         Err(error) => shared.fail(CoreFailure::LogWrite(error)),
                     }
                 })

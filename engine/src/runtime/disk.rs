@@ -13,10 +13,10 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use glommio::io::{DmaFile, OpenOptions};
 
-use super::{planted_writes, segments};
+use super::{clock, planted_writes, segments};
 use crate::core::event::LogReadFault;
 use crate::log::flush::Flush;
-use crate::types::Position;
+use crate::types::{Nanos, Position};
 
 /// Descriptors of log files a core keeps open.
 const OPEN_MAX: usize = 32;
@@ -48,17 +48,18 @@ impl LogDisk {
         self.file(number).await.map(|_| ())
     }
 
-    /// Writes a batch; durable on return.
+    /// Writes a batch; durable on return. When the write itself began, on the monotonic clock.
     ///
     /// # Errors
     /// What the system says; a short write is an error too. The node must stop then.
-    pub async fn write(&self, flush: &Flush) -> io::Result<()> {
+    pub async fn write(&self, flush: &Flush) -> io::Result<Nanos> {
         let file = self.file(flush.segment).await?;
         let mut buffer = file.alloc_dma_buffer(flush.length);
         flush.encode_into(buffer.as_bytes_mut());
+        let began = clock::monotonic();
         let written = file.write_at(buffer, u64::from(flush.offset)).await?;
         if written == flush.length {
-            Ok(())
+            Ok(began)
         } else {
             Err(io::ErrorKind::WriteZero.into())
         }

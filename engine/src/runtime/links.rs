@@ -14,6 +14,7 @@ use futures_lite::future;
 use glommio::timer::sleep;
 use margate_net::codec::FrameWriter;
 use margate_net::handshake::Hello;
+use margate_net::measure::Traffic;
 use margate_net::message::{MemberMessage, PeerBatch};
 use margate_net::runtime::connection::{Connection, dial};
 
@@ -55,6 +56,9 @@ pub struct Link {
     writer: RefCell<FrameWriter>,
     up: Cell<bool>,
     more: Notify,
+    frames: Cell<u64>,
+    bytes: Cell<u64>,
+    dropped: Cell<u64>,
 }
 
 impl Link {
@@ -68,6 +72,9 @@ impl Link {
             writer: RefCell::new(FrameWriter::new()),
             up: Cell::new(false),
             more: Notify::default(),
+            frames: Cell::default(),
+            bytes: Cell::default(),
+            dropped: Cell::default(),
         })
     }
 
@@ -86,10 +93,22 @@ impl Link {
         // Rounds are stale by the time a dial is done; the lane of members is down until somebody speaks.
         let carried = self.up.get() || self.lane == Lane::Members;
         if carried && waiting.len() < self.lane.waiting_bytes_max() {
+            let before = waiting.len();
             encode(&mut self.writer.borrow_mut(), &mut waiting);
+            self.frames.set(self.frames.get() + 1);
+            self.bytes.set(self.bytes.get() + (waiting.len() - before) as u64);
+        } else {
+            self.dropped.set(self.dropped.get() + 1);
         }
         // Also where it is dropped: it is a reason to dial.
         self.more.notify();
+    }
+
+    /// Adds what was sent on it.
+    pub fn add_to(&self, traffic: &mut Traffic) {
+        traffic.frames_sent += self.frames.get();
+        traffic.bytes_sent += self.bytes.get();
+        traffic.frames_dropped += self.dropped.get();
     }
 
     /// Until there is a reason to dial.

@@ -20,6 +20,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use margate_net::handshake::{Hello, Identity as Greeting, Role};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId};
 use margate_net::map::{Map, MapNode};
+use margate_net::message::StatusDetail;
 use margate_net::runtime::error::BindError;
 use rand::{Rng, RngExt};
 
@@ -43,6 +44,8 @@ use super::segments::{self, Pace, Prewriter, SegmentFiles};
 use super::server::{self, Clients, Server};
 use super::suspects::{SuspectTrial, Suspects};
 use super::until_stop::{UntilStop, is_stopped_replay};
+use super::vigil::Vigil;
+use super::watch::NodeWatch;
 use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
@@ -206,6 +209,7 @@ impl StopHandle {
 #[derive(Debug)]
 pub struct Node {
     stop: StopHandle,
+    watch: NodeWatch,
     life: JoinHandle<Result<(), NodeError>>,
 }
 
@@ -214,6 +218,7 @@ pub struct Node {
 pub(super) struct Start {
     pub(super) config: NodeConfig,
     pub(super) stop: StopHandle,
+    watch: NodeWatch,
     incarnation: Incarnation,
     started: Nanos,
 }
@@ -238,10 +243,12 @@ impl Node {
         let (directory, identity) = DataDirectory::open(&config.data, config.node, DirectoryId(rand::rng().random()))?;
         panics::install();
         let stop = StopHandle::default();
+        let watch = NodeWatch::new(config.node, own.cores.len(), stop.clone());
         let incarnation = Incarnation(rand::rng().next_u64());
         let start = Start {
             config,
             stop: stop.clone(),
+            watch: watch.clone(),
             incarnation,
             started: clock::monotonic(),
         };
@@ -250,6 +257,7 @@ impl Node {
             .spawn(move || live(&start, &directory, identity));
         Ok(Self {
             stop,
+            watch,
             life: life.map_err(NodeError::Thread)?,
         })
     }
@@ -258,6 +266,12 @@ impl Node {
     #[must_use]
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
+    }
+
+    /// For whoever wants to know how it is.
+    #[must_use]
+    pub fn watch(&self) -> NodeWatch {
+        self.watch.clone()
     }
 
     /// Waits until it has stopped.
@@ -272,6 +286,11 @@ impl Node {
 impl Start {
     pub(super) fn io_memory(&self) -> usize {
         IO_MEMORY_BYTES
+    }
+
+    /// How long a core may hear nobody before that is told; zero for ever.
+    pub(super) fn stall(&self) -> Duration {
+        Duration::from_millis(u64::from(self.config.stall_ms))
     }
 
     /// Where a core listens.
@@ -354,6 +373,7 @@ fn live(start: &Start, directory: &DataDirectory, identity: Identity) -> Result<
         return Ok(());
     };
     tracing::info!(cluster = %creation.cluster(), directory = %identity.directory, "member of a deployment");
+    start.watch.joined();
     let mut threads = Vec::new();
     for core in start.cores()? {
         let parts = CoreStart {
@@ -493,7 +513,9 @@ impl CoreStart {
 
     fn execute(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
         let core_id = self.core;
-        let pulse = Pulse::start(&format!("mgt-pulse-{core_id}")).map_err(NodeError::Thread)?;
+        let vigil = Arc::<Vigil>::default();
+        let name = format!("mgt-pulse-{core_id}");
+        let pulse = Pulse::start(&name, Arc::clone(&vigil), self.start.stall()).map_err(NodeError::Thread)?;
         // The threads above are started before the executor pins this one: they would inherit its CPU.
         let placement = self.placement();
         let executor = LocalExecutorBuilder::new(placement)
@@ -505,7 +527,7 @@ impl CoreStart {
                 core: core_id,
                 what: error.to_string(),
             })?;
-        pulse.run(&executor, self.serve(opened, witness))
+        pulse.run(&executor, self.serve(opened, witness, vigil))
     }
 
     /// Opens log and index, replays, starts the core's helper threads.
@@ -608,7 +630,7 @@ impl CoreStart {
         }
     }
 
-    async fn serve(self, opened: Opened, witness: Witness) -> Result<(), NodeError> {
+    async fn serve(self, opened: Opened, witness: Witness, vigil: Arc<Vigil>) -> Result<(), NodeError> {
         let listener = server::listen(self.start.address(self.core)?).await?;
         let shared = Shared::new();
         // Before anything is written: later measurements come from the thread that makes segments.
@@ -621,12 +643,21 @@ impl CoreStart {
             shared: Rc::clone(&shared),
             core: Rc::clone(&core),
             clients: Rc::clone(&clients),
+            links: links.clone(),
             greeting: self.start.greeting(self.core, self.map.cluster(), self.map.epoch()),
             map: self.map.clone(),
             identity: self.identity.clone(),
             started: self.start.started,
         };
-        glommio::spawn_local(server::accept(listener, Rc::new(server))).detach();
+        let server = Rc::new(server);
+        glommio::spawn_local(server::accept(listener, Rc::clone(&server))).detach();
+        let asked = self.start.watch.attach(self.core, Arc::clone(&vigil));
+        glommio::spawn_local(async move {
+            while let Ok(ask) = asked.recv_async().await {
+                ask.answer(server.status(StatusDetail::Measures));
+            }
+        })
+        .detach();
         let (stop, stopping) = (self.start.stop.listen(), Rc::clone(&shared));
         glommio::spawn_local(async move {
             if stop.recv_async().await.is_ok() {
@@ -643,6 +674,8 @@ impl CoreStart {
             prewriter: opened.prewriter,
             clients,
             links,
+            vigil,
+            stall: Nanos::from_millis(u64::from(self.start.config.stall_ms)),
         };
         let tick = Duration::from_millis(u64::from(self.start.config.tick_ms));
         let run = core_loop::run(core, hands, tick, STOP_WITHIN).await;

@@ -1,4 +1,4 @@
-//! A thread that wakes its executor every [`EVERY`], whatever the executor believes.
+//! A thread that wakes its executor every 20 ms, whatever the executor believes, and says so if that does not come round (`vigil`).
 //!
 //! glommio 0.9 looks whether the preemption timer has fired before it runs the first task of a round, too. If it has, since the
 //! system took the CPU away for that long, "nothing was run" is taken for "there is nothing to run", and the executor sleeps although
@@ -8,10 +8,11 @@
 //! A wake needs a task that has run once, and the first round of all may be that one. Until then a signal ends the sleep: the kernel
 //! returns from it early, and the executor looks for tasks again.
 //!
-//! Not here, on purpose: judging whether an executor sleeps rightly. One wake too many costs microseconds.
+//! Not here, on purpose: judging whether an executor sleeps rightly; one wake too many costs microseconds. Judging whether it comes round.
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -20,8 +21,9 @@ use std::time::Duration;
 
 use glommio::LocalExecutor;
 
-/// How long an executor may sleep wrongly: shorter than a tick, so that no election comes of it.
-const EVERY: Duration = Duration::from_millis(20);
+use super::vigil::{EVERY, Stuck, Vigil, Watchman};
+use crate::types::Nanos;
+
 /// What ends the sleep of a thread; ignored by whoever does not ask for it.
 const SIGNAL: libc::c_int = libc::SIGURG;
 
@@ -38,11 +40,16 @@ struct Attached<'a>(&'a Shared);
 struct Shared {
     state: Mutex<State>,
     stopped: Condvar,
+    vigil: Arc<Vigil>,
+    /// How long its executor may not come round before that is told; zero for ever.
+    bound: Duration,
 }
 
 #[derive(Default)]
 struct State {
     sleeper: Option<Sleeper>,
+    /// What CPU time the executor's thread has used.
+    cpu: Option<libc::clockid_t>,
     stop: bool,
 }
 
@@ -55,13 +62,18 @@ enum Sleeper {
 }
 
 impl Pulse {
-    /// Starts the thread, with a name of at most 15 bytes. It wakes nobody yet.
+    /// Starts the thread, with a name of at most 15 bytes. It wakes nobody yet. It will tell of an executor that does not come round for
+    /// `bound`, if that is not zero.
     ///
     /// # Errors
     /// The system makes no thread, or takes no handler for the signal.
-    pub(super) fn start(name: &str) -> io::Result<Self> {
+    pub(super) fn start(name: &str, vigil: Arc<Vigil>, bound: Duration) -> io::Result<Self> {
         take_signal()?;
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared {
+            vigil,
+            bound,
+            ..Shared::default()
+        });
         let beaten = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name(name.to_owned());
         Ok(Self {
@@ -75,7 +87,12 @@ impl Pulse {
         let _thread = self.attach_thread();
         executor.run(async {
             let _task = self.attach_task().await;
-            future.await
+            let mut future = pin!(future);
+            poll_fn(|cx| {
+                self.shared.vigil.note();
+                future.as_mut().poll(cx)
+            })
+            .await
         })
     }
 
@@ -88,7 +105,12 @@ impl Pulse {
             libc::pthread_sigmask(libc::SIG_UNBLOCK, signals.as_ptr(), std::ptr::null_mut());
             libc::pthread_self()
         };
-        self.shared.lock().sleeper = Some(Sleeper::Thread(thread));
+        let mut cpu = 0;
+        // SAFETY: both are valid: this thread, and a place for the answer.
+        let known = unsafe { libc::pthread_getcpuclockid(thread, &raw mut cpu) } == 0;
+        let mut state = self.shared.lock();
+        (state.sleeper, state.cpu) = (Some(Sleeper::Thread(thread)), known.then_some(cpu));
+        drop(state);
         Attached(&self.shared)
     }
 
@@ -124,8 +146,14 @@ impl Shared {
     }
 
     fn beat(&self) {
-        let mut state = self.lock();
+        let (mut state, mut watchman) = (self.lock(), Watchman::default());
         while !state.stop {
+            // A thread that waits to be attached does not run a core yet.
+            if state.sleeper.is_some()
+                && let Some(stuck) = self.vigil.beat(&mut watchman, self.bound, || cpu_time(state.cpu))
+            {
+                tell(&stuck);
+            }
             match &state.sleeper {
                 Some(Sleeper::Task(waker)) => waker.wake_by_ref(),
                 // SAFETY: the thread lives: it takes itself out, with this lock, before it ends (`Attached`).
@@ -135,6 +163,31 @@ impl Shared {
             let waited = self.stopped.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
         }
+    }
+}
+
+fn tell(stuck: &Stuck) {
+    tracing::warn!(
+        thread = std::thread::current().name(),
+        stuck_ms = stuck.for_at_least.as_millis(),
+        cpu_ms = stuck.cpu.0 / 1_000_000,
+        doing = %stuck.doing,
+        times_before = stuck.untold,
+        "the core that this thread wakes does not come round: it hears nobody"
+    );
+}
+
+/// CPU time that a thread has used; nothing where that cannot be told any more.
+fn cpu_time(of: Option<libc::clockid_t>) -> Nanos {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let known = of.is_some_and(|clock| {
+        // SAFETY: a place for the answer; the kernel refuses the clock of a thread that is gone.
+        unsafe { libc::clock_gettime(clock, &raw mut time) == 0 }
+    });
+    if known {
+        Nanos(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
+    } else {
+        Nanos(0)
     }
 }
 
@@ -152,16 +205,22 @@ fn take_signal() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::vigil::Doing;
     use super::*;
     use glommio::{LocalExecutorBuilder, Placement};
     use std::sync::mpsc::channel;
+    use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn pulse(vigil: Arc<Vigil>) -> Pulse {
+        Pulse::start("mgt-pulse-test", vigil, Duration::from_millis(50)).expect("a thread")
+    }
 
     fn on_an_executor<T: Send + 'static>(preempt_timer: Duration, future: impl Future<Output = T> + Send + 'static) -> T {
         let (sender, done) = channel();
         std::thread::spawn(move || {
-            let pulse = Pulse::start("mgt-pulse-test").expect("a thread");
+            let pulse = pulse(Arc::default());
             let executor = LocalExecutorBuilder::new(Placement::Unbound)
                 .io_memory(64 << 10)
                 .preempt_timer(preempt_timer)
@@ -198,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_interrupted_until_it_is_attached_no_more() {
-        let pulse = Pulse::start("mgt-pulse-test").expect("a thread");
+        let pulse = pulse(Arc::default());
         let wait = |millis| {
             // SAFETY: no descriptors, so nothing is read or written.
             let waited = unsafe { libc::poll(std::ptr::null_mut(), 0, millis) };
@@ -208,5 +267,44 @@ mod tests {
         assert_eq!(wait(60_000), (-1, io::ErrorKind::Interrupted));
         drop(attached);
         assert_eq!(wait(100).0, 0, "nobody interrupts it");
+    }
+
+    /// It is on its thread for as long as it does not come round, and says what it does.
+    #[test]
+    fn an_executor_that_does_not_come_round_is_noticed_while_it_does_not() {
+        let vigil = Arc::<Vigil>::default();
+        let (sender, done) = channel();
+        let watched = Arc::clone(&vigil);
+        std::thread::spawn(move || {
+            let pulse = pulse(Arc::clone(&watched));
+            let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).make();
+            pulse.run(&executor.expect("an executor"), async {
+                watched.doing(Doing::EndTurn);
+                let noticed = Instant::now() + PATIENCE;
+                while watched.stuck_for().is_none() && Instant::now() < noticed {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                let stuck = (watched.stuck_for(), watched.does());
+                // It comes round again, and that is noticed too.
+                while watched.stuck_for().is_some() {
+                    glommio::timer::sleep(Duration::from_millis(1)).await;
+                }
+                sender.send(stuck).expect("somebody waits");
+            });
+        });
+        let (stuck, doing) = done.recv_timeout(2 * PATIENCE).expect("it ends");
+        assert!(stuck.is_some_and(|span| span >= Nanos::from_millis(60)), "{stuck:?}");
+        assert_eq!((doing, vigil.stuck_times() >= 1), (Doing::EndTurn, true));
+    }
+
+    #[test]
+    fn the_cpu_time_of_a_thread_is_known_while_it_lives() {
+        assert_eq!(cpu_time(None), Nanos(0));
+        let mut own = 0;
+        // SAFETY: both are valid: this thread, and a place for the answer.
+        assert_eq!(unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut own) }, 0);
+        let before = cpu_time(Some(own));
+        while cpu_time(Some(own)) == before {}
+        assert!(before > Nanos(0));
     }
 }

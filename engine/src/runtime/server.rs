@@ -16,7 +16,8 @@ use margate_net::error::{Queue, Refusal};
 use margate_net::frame::{Frame, FrameError, FrameKind};
 use margate_net::handshake::{Goodbye, Hello, Identity as Greeting, Role};
 use margate_net::map::Map;
-use margate_net::message::{CoreStatus, Reply, Success};
+use margate_net::measure::{Measures, Number, Times, Traffic};
+use margate_net::message::{CoreStatus, Reply, StatusDetail, Success};
 use margate_net::runtime::connection::{Closer, Connection, FrameReader, FrameSender, greet};
 use margate_net::runtime::error::{BindError, GreetError, ReadError};
 use margate_net::runtime::listener::{Incoming, Listener};
@@ -24,13 +25,15 @@ use margate_net::runtime::listener::{Incoming, Listener};
 use super::clock;
 use super::core_loop::Shared;
 use super::index_reader::HeedReader;
+use super::links::{Lane, Link};
 use super::notify::Notify;
+use super::replied::Waiting;
 use crate::bootstrap::identity::{Creation, Identity};
 use crate::bootstrap::machine::answer_create;
 use crate::core::event::{Event, PeerName};
 use crate::core::machine::Core;
 use crate::limits::BUSY_RETRY_MS;
-use crate::shard::answer::ConnectionId;
+use crate::shard::answer::{Asked, ConnectionId, tells};
 use crate::types::Nanos;
 
 /// Clients' connections a core accepts; with those of peers they fit 1,024 descriptors for three cores.
@@ -53,6 +56,8 @@ const LAST_REPLIES_MS: u64 = 200;
 /// A client's side of a connection.
 struct Outbox {
     replies: RefCell<Vec<Reply>>,
+    /// Since when they wait.
+    waiting: RefCell<Waiting>,
     /// Frames that are not replies to operations, already encoded.
     frames: RefCell<Vec<u8>>,
     under_way: Cell<usize>,
@@ -69,6 +74,20 @@ pub struct Clients {
     open: RefCell<BTreeMap<ConnectionId, Rc<Outbox>>>,
     dirty: RefCell<BTreeSet<ConnectionId>>,
     last: Cell<u64>,
+    counts: Counts,
+    /// How long answers took.
+    times: RefCell<Times>,
+}
+
+/// What a core counts of its sockets.
+#[derive(Default)]
+struct Counts {
+    request_frames: Cell<u64>,
+    request_bytes: Cell<u64>,
+    reply_writes: Cell<u64>,
+    reply_bytes: Cell<u64>,
+    /// Frames and bytes that came from each peer's core.
+    heard: RefCell<BTreeMap<PeerName, (u64, u64)>>,
 }
 
 /// What the connections of a core answer with beside operations.
@@ -79,6 +98,8 @@ pub struct Server {
     pub core: Rc<RefCell<Core<HeedReader>>>,
     /// The client connections.
     pub clients: Rc<Clients>,
+    /// Connections to peers.
+    pub links: BTreeMap<(PeerName, Lane), Rc<Link>>,
     /// Who this core is in handshakes.
     pub greeting: Greeting,
     /// The map.
@@ -90,8 +111,8 @@ pub struct Server {
 }
 
 impl Clients {
-    /// Queues a reply; one for a connection that is gone is dropped.
-    pub fn reply(&self, connection: ConnectionId, mut reply: Reply) {
+    /// Queues a reply that is ready `now`; one for a connection that is gone is dropped.
+    pub fn reply(&self, connection: ConnectionId, mut reply: Reply, (asked, now): (Option<Asked>, Nanos)) {
         if let Some(outbox) = self.open.borrow().get(&connection) {
             if outbox.waiting_bytes.get() > REPLY_BYTES_MAX && is_read(&reply) {
                 reply.outcome = Err(Refusal::Busy {
@@ -104,6 +125,9 @@ impl Clients {
                 return outbox.give_up();
             }
             outbox.waiting_bytes.set(outbox.waiting_bytes.get() + reply_bytes(&reply));
+            if let Some(asked) = asked {
+                outbox.waiting.borrow_mut().push(asked, now, tells(&reply.outcome));
+            }
             outbox.replies.borrow_mut().push(reply);
             self.dirty.borrow_mut().insert(connection);
         }
@@ -136,6 +160,7 @@ impl Clients {
         let id = ConnectionId(self.last.get());
         let outbox = Rc::new(Outbox {
             replies: RefCell::default(),
+            waiting: RefCell::default(),
             frames: RefCell::default(),
             under_way: Cell::default(),
             waiting_bytes: Cell::default(),
@@ -146,6 +171,27 @@ impl Clients {
         });
         self.open.borrow_mut().insert(id, Rc::clone(&outbox));
         (id, outbox)
+    }
+
+    /// Answers were written to a socket, so many bytes with one call.
+    fn wrote(&self, waiting: &Waiting, bytes: usize) {
+        add(&self.counts.reply_writes, 1);
+        add(&self.counts.reply_bytes, bytes);
+        waiting.written(clock::monotonic(), &mut self.times.borrow_mut());
+    }
+
+    /// Adds what is known of sockets to what their core has measured.
+    fn add_to(&self, measures: &mut Measures) {
+        measures.times.add(&self.times.borrow());
+        let numbers = [
+            (Number::ConnectionsAccepted, self.last.get()),
+            (Number::RequestFrames, self.counts.request_frames.get()),
+            (Number::RequestBytes, self.counts.request_bytes.get()),
+            (Number::ReplyWrites, self.counts.reply_writes.get()),
+            (Number::ReplyBytes, self.counts.reply_bytes.get()),
+            (Number::Connections, self.open.borrow().len() as u64),
+        ];
+        numbers.into_iter().for_each(|(number, value)| measures.numbers.set(number, value));
     }
 
     fn remove(&self, id: ConnectionId) {
@@ -211,8 +257,10 @@ async fn read_peer(reader: &mut FrameReader, hello: &Hello, server: &Server) -> 
     loop {
         let result = reader.read_frames(&mut frames).await;
         for frame in frames.drain(..) {
+            let frame_bytes = frame.body.len() + frame.payload.len();
+            server.clients.counts.heard(from, frame_bytes);
             match heard(&frame, from, hello) {
-                Ok(event) => server.shared.push_sized(event, frame.body.len() + frame.payload.len()),
+                Ok(event) => server.shared.push_sized(event, frame_bytes),
                 Err(error) => return error.into(),
             }
         }
@@ -241,7 +289,7 @@ fn heard(frame: &Frame, from: PeerName, hello: &Hello) -> Result<Event, FrameErr
 async fn serve_client(connection: Connection, role: Role, server: &Rc<Server>) {
     let Connection { mut reader, sender } = connection;
     let (id, outbox) = server.clients.add(sender.closer());
-    let writing = glommio::spawn_local(write_replies(sender, Rc::clone(&outbox)));
+    let writing = glommio::spawn_local(write_replies(sender, Rc::clone(&outbox), Rc::clone(&server.clients)));
     let ended = read_requests(&mut reader, role, id, &outbox, server).await;
     tracing::debug!(%ended, "a client's connection ends");
     let goodbye = ended.goodbye();
@@ -264,12 +312,15 @@ async fn read_requests(reader: &mut FrameReader, role: Role, id: ConnectionId, o
     let mut frames = Vec::new();
     loop {
         let result = reader.read_frames(&mut frames).await;
+        let received = clock::monotonic();
         for frame in frames.drain(..) {
             // One read may hold many small questions with large answers.
             while outbox.is_full() && !outbox.closed.get() {
                 outbox.room.wait().await;
             }
-            let taken = role.check_frame(frame.kind).and_then(|()| take(&frame, id, outbox, server));
+            let taken = role
+                .check_frame(frame.kind)
+                .and_then(|()| take(&frame, (id, received), outbox, server));
             if let Err(error) = taken {
                 tracing::warn!(%error, "a client sent nonsense; its connection is closed");
                 return error.into();
@@ -285,13 +336,20 @@ async fn read_requests(reader: &mut FrameReader, role: Role, id: ConnectionId, o
     }
 }
 
-fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Result<(), FrameError> {
+fn take(frame: &Frame, (id, received): (ConnectionId, Nanos), outbox: &Outbox, server: &Server) -> Result<(), FrameError> {
     match frame.kind {
         FrameKind::Request => {
             let requests = codec::decode_requests(frame)?;
             let frame_bytes = frame.body.len() + frame.payload.len();
             outbox.under_way.set(outbox.under_way.get() + requests.len());
-            server.shared.push_sized(Event::Requests { connection: id, requests }, frame_bytes);
+            add(&server.clients.counts.request_frames, 1);
+            add(&server.clients.counts.request_bytes, frame_bytes);
+            let event = Event::Requests {
+                connection: id,
+                received,
+                requests,
+            };
+            server.shared.push_sized(event, frame_bytes);
             return Ok(());
         }
         FrameKind::MapRequest => {
@@ -299,8 +357,8 @@ fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Re
             outbox.encode(|writer, out| writer.map_reply(out, frame.request_id, &server.map));
         }
         FrameKind::StatusRequest => {
-            codec::decode_status_request(frame)?;
-            outbox.encode(|writer, out| writer.status_reply(out, frame.request_id, &server.status()));
+            let status = server.status(codec::decode_status_request(frame)?);
+            outbox.encode(|writer, out| writer.status_reply(out, frame.request_id, &status));
         }
         FrameKind::Probe => {
             codec::decode_probe(frame)?;
@@ -337,18 +395,20 @@ fn take(frame: &Frame, id: ConnectionId, outbox: &Outbox, server: &Server) -> Re
 }
 
 /// Writes whatever has gathered, until the connection is closed or broken; gives the sender back if it still works.
-async fn write_replies(mut sender: FrameSender, outbox: Rc<Outbox>) -> Option<FrameSender> {
+async fn write_replies(mut sender: FrameSender, outbox: Rc<Outbox>, clients: Rc<Clients>) -> Option<FrameSender> {
     let mut writer = FrameWriter::new();
     let mut out = Vec::new();
     loop {
         outbox.more.wait().await;
         let replies = std::mem::take(&mut *outbox.replies.borrow_mut());
+        let waiting = std::mem::take(&mut *outbox.waiting.borrow_mut());
         out.append(&mut outbox.frames.borrow_mut());
         writer.replies(&mut out, &replies);
         if !out.is_empty() && sender.write_all(&out).await.is_err() {
             outbox.give_up();
             return None;
         }
+        clients.wrote(&waiting, out.len());
         out.clear();
         out.shrink_to(1 << 20);
         let written: usize = replies.iter().map(reply_bytes).sum();
@@ -378,6 +438,7 @@ impl Outbox {
             tracing::debug!(bytes, "a client's connection is closed with replies waiting");
         }
         self.replies.borrow_mut().clear();
+        *self.waiting.borrow_mut() = Waiting::default();
         self.room.notify();
         self.more.notify();
         // Ends reader and writer, whatever they wait for.
@@ -386,12 +447,42 @@ impl Outbox {
 }
 
 impl Server {
-    fn status(&self) -> CoreStatus {
+    /// How this core is.
+    #[must_use]
+    pub fn status(&self, detail: StatusDetail) -> CoreStatus {
         let uptime_secs = clock::monotonic().since(self.started).0 / 1_000_000_000;
+        let measures = match detail {
+            StatusDetail::Brief => None,
+            StatusDetail::Measures => Some(self.measures()),
+        };
         CoreStatus {
             uptime_secs,
+            measures,
             ..self.core.borrow().status()
         }
+    }
+
+    fn measures(&self) -> Measures {
+        let mut measures = self.core.borrow().measures();
+        self.clients.add_to(&mut measures);
+        measures.numbers.set(Number::InboxBytes, self.shared.inbox_bytes() as u64);
+        measures.traffic = self.traffic();
+        measures
+    }
+
+    /// What went to and came from each peer's core, both lanes together.
+    fn traffic(&self) -> Vec<Traffic> {
+        let heard = self.clients.counts.heard.borrow();
+        let mut peers: BTreeMap<PeerName, Traffic> = BTreeMap::new();
+        let none = |peer: PeerName| Traffic::none(peer.node, peer.core);
+        for ((peer, _), link) in &self.links {
+            link.add_to(peers.entry(*peer).or_insert_with(|| none(*peer)));
+        }
+        for (peer, (frames, bytes)) in heard.iter() {
+            let traffic = peers.entry(*peer).or_insert_with(|| none(*peer));
+            (traffic.frames_received, traffic.bytes_received) = (*frames, *bytes);
+        }
+        peers.into_values().collect()
     }
 
     fn probe_answer(&self) -> ProbeAnswer {
@@ -404,6 +495,19 @@ impl Server {
             state,
         }
     }
+}
+
+impl Counts {
+    fn heard(&self, from: PeerName, bytes: usize) {
+        let mut heard = self.heard.borrow_mut();
+        let of_peer = heard.entry(from).or_default();
+        of_peer.0 += 1;
+        of_peer.1 += bytes as u64;
+    }
+}
+
+fn add(count: &Cell<u64>, more: usize) {
+    count.set(count.get() + more as u64);
 }
 
 /// Waits until the core has taken most of what came.

@@ -1,22 +1,35 @@
 //! Answers to clients, some of whose values may still lie in the log.
 
 use bytes::Bytes;
-use margate_net::error::Refusal;
+use margate_net::codec::OperationKind;
+use margate_net::error::{Fault, Refusal};
 use margate_net::message::Success;
 
 use crate::index::row::Row;
+use crate::types::Nanos;
 
 /// A client's connection, as its core numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// Whom an answer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The connection the request came on.
     pub connection: ConnectionId,
     /// The request's id on it.
     pub id: u64,
+    /// What it asks.
+    pub asked: Asked,
+}
+
+/// What is remembered of a question for those who count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What for.
+    pub kind: OperationKind,
+    /// Monotonic time at which its frame was read.
+    pub received: Nanos,
 }
 
 /// What a client gets, once `fills` are fetched.
@@ -39,6 +52,26 @@ pub struct Fill {
     pub key: Bytes,
     /// Where it stands and what it must be.
     pub row: Row,
+}
+
+impl Asked {
+    /// Whether it may change state.
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        match self.kind {
+            OperationKind::CompareExchange | OperationKind::Delete | OperationKind::Set => true,
+            OperationKind::Get | OperationKind::List | OperationKind::Size => false,
+        }
+    }
+}
+
+/// Whether an answer tells what was done or what the state is; else it says only that this was not the time or the place to ask.
+#[must_use]
+pub fn tells(outcome: &Result<Success, Refusal>) -> bool {
+    match outcome {
+        Ok(_) => true,
+        Err(refusal) => refusal.fault() == Fault::State,
+    }
 }
 
 /// Which value of an answer.

@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::members::Change;
 use super::replica::Replica;
 use super::state::ShardState;
+use super::tally::Tally;
 use crate::consensus::group::entry_parts;
 use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
@@ -75,6 +76,7 @@ impl Replica {
         now: Nanos,
         index: &mut Index<R>,
         values: &mut impl AppliedValues,
+        tally: &mut Tally,
         out: &mut Vec<Answer>,
     ) -> Result<Vec<u32>, ApplyFault> {
         let (before, mut deleted_in) = (self.applied, Vec::new());
@@ -103,7 +105,8 @@ impl Replica {
             self.applied = at;
             self.applied_term = term;
             self.pending.applied(at);
-            self.answer_applied(at, out);
+            tally.entries_applied += 1;
+            self.answer_applied(now, at, tally, out);
         }
         if self.applied > before {
             self.group.applied(self.applied);
@@ -112,10 +115,11 @@ impl Replica {
         Ok(deleted_in)
     }
 
-    fn answer_applied(&mut self, at: LogIndex, out: &mut Vec<Answer>) {
+    fn answer_applied(&mut self, now: Nanos, at: LogIndex, tally: &mut Tally, out: &mut Vec<Answer>) {
         while self.in_flight.front().is_some_and(|first| first.index <= at) {
             if let Some(done) = self.in_flight.pop_front() {
                 self.in_flight_bytes -= done.bytes;
+                done.life.end(now, done.answers.len() as u64, tally);
                 out.extend(done.answers);
             }
         }

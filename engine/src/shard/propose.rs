@@ -8,12 +8,14 @@
 
 use bytes::Bytes;
 use margate_net::error::{Queue, Refusal};
+use margate_net::measure::{Span, Stage};
 use margate_net::message::Operation;
 
 use super::answer::Answer;
 use super::pending::PendingSlot;
 use super::replica::{InFlight, Replica};
 use super::resolve::{Change, Resolution, Resolver};
+use super::tally::{Life, Runs, Tally};
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
 use crate::index::view::Index;
@@ -32,14 +34,15 @@ impl Replica {
         now: Nanos,
         wall: Nanos,
         index: &Index<R>,
+        tally: &mut Tally,
         out: &mut Vec<Answer>,
     ) -> Result<(), IndexError> {
         while self.may_propose() {
-            let (builder, answers) = self.build_entry(now, wall, index, out)?;
+            let (builder, answers) = self.build_entry((now, wall), index, tally, out)?;
             if builder.is_empty() {
                 self.prove(answers, out);
             } else {
-                self.propose_entry(builder, answers, out);
+                self.propose_entry(now, (builder, answers), tally, out);
             }
         }
         Ok(())
@@ -55,15 +58,16 @@ impl Replica {
 
     fn build_entry<R: IndexReader>(
         &mut self,
-        now: Nanos,
-        wall: Nanos,
+        (now, wall): (Nanos, Nanos),
         index: &Index<R>,
+        tally: &mut Tally,
         out: &mut Vec<Answer>,
     ) -> Result<(EntryDataBuilder, Vec<Answer>), IndexError> {
         // The shard clock never goes back, whatever the wall clock does.
         self.clock_next = wall.max(Nanos(self.clock_next.0 + 1)).max(self.state.clock);
         let mut builder = EntryDataBuilder::new(self.cluster, self.name.shard, self.clock_next);
         let mut answers = Vec::new();
+        let mut resolved = Runs::ending(Span::Write(Stage::Resolved), now);
         while let Some(next) = self.queue.peek() {
             if !builder.is_empty() && builder.len() + record_bytes(&next.operation) > ENTRY_DATA_BYTES_TARGET {
                 break;
@@ -73,6 +77,7 @@ impl Replica {
                 out.push(Answer::refused(queued.ticket, Refusal::DeadlineExceeded));
                 continue;
             }
+            resolved.add(queued.routed, tally);
             let resolver = Resolver {
                 pending: &self.pending,
                 index,
@@ -88,6 +93,7 @@ impl Replica {
                 }
             }
         }
+        resolved.end(tally);
         Ok((builder, answers))
     }
 
@@ -107,17 +113,28 @@ impl Replica {
         self.pending.add(key, slot);
     }
 
-    fn propose_entry(&mut self, builder: EntryDataBuilder, answers: Vec<Answer>, out: &mut Vec<Answer>) {
+    fn propose_entry(&mut self, now: Nanos, (builder, answers): (EntryDataBuilder, Vec<Answer>), tally: &mut Tally, out: &mut Vec<Answer>) {
         let data = builder.finish();
         let bytes = data.len();
         match self.group.propose(data) {
             Ok(index) => {
                 self.pending.proposed(index);
-                self.in_flight.push_back(InFlight { index, bytes, answers });
+                tally.entries_proposed += 1;
+                let life = Life {
+                    resolved: now,
+                    ..Life::default()
+                };
+                self.in_flight.push_back(InFlight {
+                    index,
+                    bytes,
+                    answers,
+                    life,
+                });
                 self.in_flight_bytes += bytes;
             }
             Err(_dropped) => {
                 self.pending.dropped();
+                tally.entries_dropped += 1;
                 let refusal = Refusal::Busy {
                     queue: Queue::Proposals,
                     retry_after_ms: limits::BUSY_RETRY_MS,

@@ -1,6 +1,7 @@
 //! A leader by hand: when may an answer that reveals state leave?
 
 use bytes::Bytes;
+use margate_net::codec::OperationKind;
 use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, RangeEpoch, ReplicaId, ShardId, Space, Term, Version};
 use margate_net::message::{Operation, PeerMessage, PeerMessageKind, Precondition, Request, Returning, Success};
@@ -11,11 +12,12 @@ use crate::consensus::window::{BatchPlace, Place, RestoredLog};
 use crate::index::memory::{MemoryReader, MemoryStore};
 use crate::index::view::Index;
 use crate::planted::Planted;
-use crate::shard::answer::{Answer, ConnectionId, Ticket};
+use crate::shard::answer::{Answer, Asked, ConnectionId, Ticket};
 use crate::shard::apply::AppliedValues;
 use crate::shard::members::Members;
 use crate::shard::replica::{Replica, ReplicaParts};
 use crate::shard::state::ShardState;
+use crate::shard::tally::Tally;
 use crate::types::{Nanos, Position, ReplicaName};
 
 const SHARD: ShardId = ShardId(1);
@@ -33,6 +35,7 @@ struct Leader {
     index: Index<MemoryReader>,
     answers: Vec<Answer>,
     sent: Vec<PeerMessage>,
+    tally: Tally,
 }
 
 impl Leader {
@@ -90,14 +93,16 @@ impl Leader {
             index: Index::new(MemoryStore::new().reader()),
             answers: Vec::new(),
             sent: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
     /// A turn whose flush is durable at once.
     fn turn(&mut self) {
         let (replica, index, answers) = (&mut self.replica, &mut self.index, &mut self.answers);
+        let tally = &mut self.tally;
         replica
-            .propose_queued(LATER, LATER, index, answers)
+            .propose_queued(LATER, LATER, index, tally, answers)
             .expect("the index is in memory");
         replica.confirm_reads(Nanos(0));
         while let Some(progress) = replica.progress(Nanos(0), answers) {
@@ -112,8 +117,10 @@ impl Leader {
             self.sent.extend(progress.now);
             self.sent.extend(progress.once_durable);
             replica.group.persisted(progress.number);
-            replica.apply(Nanos(0), index, &mut NoCache, answers).expect("sound entries");
-            replica.answer_reads(index, answers).expect("the index is in memory");
+            let applied = replica.apply(Nanos(0), index, &mut NoCache, tally, answers);
+            applied.expect("sound entries");
+            let answered = replica.answer_reads(LATER, index, tally, answers);
+            answered.expect("the index is in memory");
         }
     }
 
@@ -145,6 +152,10 @@ impl Leader {
         let ticket = Ticket {
             connection: ConnectionId(1),
             id,
+            asked: Asked {
+                kind: OperationKind::Set,
+                received: LATER,
+            },
         };
         let operation = Operation::Set {
             key: Bytes::from_static(b"k"),

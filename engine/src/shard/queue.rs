@@ -18,6 +18,8 @@ pub struct Queued {
     pub operation: Operation,
     /// Monotonic time after which nobody waits for it.
     pub deadline: Nanos,
+    /// Monotonic time at which it was queued.
+    pub routed: Nanos,
 }
 
 /// See the module's text.
@@ -92,5 +94,11 @@ impl OperationQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
 }

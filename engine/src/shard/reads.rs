@@ -14,6 +14,7 @@ use margate_net::ids::LogIndex;
 use margate_net::message::Operation;
 
 use super::answer::{Answer, Ticket};
+use super::tally::ReadCounts;
 use crate::limits;
 use crate::types::Nanos;
 
@@ -35,6 +36,8 @@ pub enum Waiting {
         operation: Operation,
         /// Monotonic time after which nobody waits for it.
         deadline: Nanos,
+        /// Monotonic time at which it was taken.
+        routed: Nanos,
     },
 }
 
@@ -57,6 +60,7 @@ pub struct ReadQueue {
     resting: Vec<(LogIndex, Waiting)>,
     held: usize,
     last_round: u64,
+    counts: ReadCounts,
 }
 
 impl ReadQueue {
@@ -78,6 +82,7 @@ impl ReadQueue {
 
     /// This replica has tenure: what waits needs no round, only what it rests on.
     pub fn serve_alone(&mut self) {
+        self.counts.by_tenure += self.waiting.len() as u64;
         self.resting
             .extend(self.waiting.drain(..).map(|waiting| (waiting.rests_on(), waiting)));
     }
@@ -107,6 +112,7 @@ impl ReadQueue {
             return None;
         }
         self.last_round += 1;
+        self.counts.rounds += 1;
         self.confirming = Some(Round {
             number: self.last_round,
             began: now,
@@ -118,11 +124,29 @@ impl ReadQueue {
     /// The round is confirmed: its reads may be answered once `index` is applied. Returns when it began, if it was running.
     pub fn confirmed(&mut self, round: u64, index: LogIndex) -> Option<Nanos> {
         let Round { began, reads, .. } = self.confirming.take_if(|running| running.number == round)?;
+        self.counts.by_round += reads.len() as u64;
         let (resting, reads): (Vec<_>, Vec<_>) = reads.into_iter().partition(|waiting| waiting.rests_on() > index);
         self.confirmed.push_back((index, reads));
         self.resting
             .extend(resting.into_iter().map(|waiting| (waiting.rests_on(), waiting)));
         Some(began)
+    }
+
+    /// How many it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// What was counted since the last call.
+    pub fn take_counts(&mut self) -> ReadCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// What may be answered now.

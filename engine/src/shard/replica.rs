@@ -11,18 +11,22 @@ use bytes::Bytes;
 use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, LogIndex, NodeId, ReplicaId, Space, Term, Version};
 use margate_net::limits::{LIST_BYTES_MAX, LIST_ROWS_MAX};
+use margate_net::measure::{ReadStage, Span};
 use margate_net::message::{
-    Consistency, Direction, Operation, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Request, Row as ListedRow, Success, WritesTaken,
+    Consistency, Direction, Operation, Projection, ReadVersion, Readiness, ReplicaRole, ReplicaStatus, Request, Row as ListedRow, Success,
+    WritesTaken,
 };
 use raft::eraftpb::Entry;
 
 use super::answer::{Answer, Fill, Place, Ticket};
+use super::caught_up::CaughtUp;
 use super::members::{Change, Home};
 use super::pending::PendingOverlay;
 use super::queue::{OperationQueue, Queued};
 use super::reads::{ReadQueue, Waiting};
 use super::resolve::returned_key;
 use super::state::ShardState;
+use super::tally::{Life, Runs, Tally};
 use crate::consensus::group::{Group, Progress, Role};
 use crate::consensus::tenure::Tenure;
 use crate::index::error::IndexError;
@@ -64,6 +68,7 @@ pub(crate) struct InFlight {
     pub(crate) index: LogIndex,
     pub(crate) bytes: usize,
     pub(crate) answers: Vec<Answer>,
+    pub(crate) life: Life,
 }
 
 /// One replica of a shard.
@@ -94,6 +99,7 @@ pub struct Replica {
     writes: (WritesTaken, u64),
     /// Writes refused because disks are full.
     pub(crate) disk_refused: u64,
+    caught_up: CaughtUp,
 }
 
 impl Replica {
@@ -125,6 +131,7 @@ impl Replica {
             lonely_stops: 0,
             writes: (WritesTaken::All, 0),
             disk_refused: 0,
+            caught_up: CaughtUp::default(),
         }
     }
 
@@ -169,6 +176,26 @@ impl Replica {
             applied: self.applied,
             last: self.group.last(),
             writes: self.writes.0,
+            readiness: self.readiness(),
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        if !self.votes() {
+            Readiness::Voteless
+        } else if self.group.leader().is_none() {
+            Readiness::Leaderless
+        } else if self.caught_up.is_done() {
+            Readiness::Ready
+        } else {
+            Readiness::Behind
+        }
+    }
+
+    /// A message of this term's leader names a commit.
+    pub(crate) fn heard_commit(&mut self, term: Term, commit: LogIndex) {
+        if term == self.group.term() {
+            self.caught_up.heard(commit);
         }
     }
 
@@ -198,6 +225,7 @@ impl Replica {
                     ticket,
                     operation,
                     deadline,
+                    routed: now,
                 })
                 .err()
         } else if self.state.members.is_empty() {
@@ -212,6 +240,7 @@ impl Replica {
                     ticket,
                     operation,
                     deadline,
+                    routed: now,
                 })
                 .err()
         };
@@ -225,13 +254,18 @@ impl Replica {
         let expired = self.queue.expire(now).into_iter().chain(self.reads.expire(now));
         out.extend(expired.map(|ticket| Answer::refused(ticket, Refusal::DeadlineExceeded)));
         self.settle(out);
+        self.caught_up.tick(self.is_ready(), self.applied);
     }
 
     /// What consensus did since the last call. Committed entries wait in the backlog for [`Replica::apply`].
     pub fn progress(&mut self, now: Nanos, out: &mut Vec<Answer>) -> Option<Progress> {
         let mut progress = self.group.progress();
         if let Some(progress) = &mut progress {
-            self.backlog.extend(std::mem::take(&mut progress.committed));
+            let committed = std::mem::take(&mut progress.committed);
+            if let Some(newest) = committed.last() {
+                self.passed(LogIndex(newest.index), |life| note(&mut life.committed, now));
+            }
+            self.backlog.extend(committed);
         }
         self.settle(out);
         for (round, index) in progress.iter_mut().flat_map(|progress| progress.reads.drain(..)) {
@@ -287,14 +321,54 @@ impl Replica {
     ///
     /// # Errors
     /// [`IndexError`]: the index cannot be read, which stops the node.
-    pub fn answer_reads<R: IndexReader>(&mut self, index: &Index<R>, out: &mut Vec<Answer>) -> Result<(), IndexError> {
+    pub fn answer_reads<R: IndexReader>(
+        &mut self,
+        now: Nanos,
+        index: &Index<R>,
+        tally: &mut Tally,
+        out: &mut Vec<Answer>,
+    ) -> Result<(), IndexError> {
+        tally.reads.add(self.reads.take_counts());
+        let mut confirmed = Runs::ending(Span::Read(ReadStage::Confirmed), now);
         for waiting in self.reads.take_answerable(self.applied) {
             out.push(match waiting {
                 Waiting::Observed { answer, .. } => answer,
-                Waiting::Read { ticket, operation, .. } => self.read(ticket, operation, index)?,
+                Waiting::Read {
+                    ticket, operation, routed, ..
+                } => {
+                    confirmed.add(routed, tally);
+                    self.read(ticket, operation, index)?
+                }
             });
         }
+        confirmed.end(tally);
         Ok(())
+    }
+
+    /// Entries of this leader, up to one, have come further.
+    fn passed(&mut self, up_to: LogIndex, further: impl Fn(&mut Life)) {
+        let entries = self.in_flight.iter_mut().take_while(|entry| entry.index <= up_to);
+        entries.for_each(|entry| further(&mut entry.life));
+    }
+
+    /// The turn in which entries were proposed is over.
+    pub(crate) fn proposed(&mut self, now: Nanos) {
+        let newest = self.in_flight.iter_mut().rev();
+        let fresh = newest.take_while(|entry| entry.life.proposed == Nanos(0));
+        fresh.for_each(|entry| entry.life.proposed = now);
+    }
+
+    /// The write of a batch that holds entries up to this one has lasted so long.
+    pub(crate) fn written(&mut self, up_to: LogIndex, (began, ended): (Nanos, Nanos)) {
+        self.passed(up_to, |life| {
+            note(&mut life.appended, began);
+            note(&mut life.durable, ended);
+        });
+    }
+
+    /// Writes and reads that wait here, and entries that are under way.
+    pub(crate) fn waiting(&self) -> (usize, usize, usize) {
+        (self.queue.len(), self.reads.len(), self.in_flight.len())
     }
 
     /// An answer waits for its proof, and for the entry it rests on to be applied.
@@ -683,6 +757,13 @@ impl Replica {
             },
             page.fills,
         ))
+    }
+}
+
+/// A stage is reached once.
+fn note(stage: &mut Nanos, now: Nanos) {
+    if *stage == Nanos(0) {
+        *stage = now;
     }
 }
 

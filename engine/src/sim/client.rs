@@ -148,7 +148,13 @@ impl World {
         }
         let requests = self.wire.requests(requests);
         let connection = ConnectionId(client as u64);
-        self.heard(place, Event::Requests { connection, requests });
+        let received = self.monotonic(place);
+        let event = Event::Requests {
+            connection,
+            received,
+            requests,
+        };
+        self.heard(place, event);
     }
 
     /// A core answers.

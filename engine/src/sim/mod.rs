@@ -71,6 +71,7 @@ pub fn run(seed: u64, bug: Option<Bug>) -> Report {
     let mut world = World::new(seed, planted);
     let found = world.run();
     let judged = found.and_then(|()| world.judge());
+    world.mix_measures();
     Report {
         seed,
         operations: world.history.records().len() as u64,

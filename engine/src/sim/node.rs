@@ -72,6 +72,8 @@ pub(crate) struct Host {
     pub(crate) log: LogConfig,
     pub(crate) disk: Disk,
     pub(crate) index: MemoryStore,
+    /// When the write under way began, on the node's clock.
+    pub(crate) write_began: Nanos,
     /// Whether a generation is being committed.
     pub(crate) committing: bool,
     pub(crate) witness: Witness,
@@ -262,6 +264,7 @@ impl Host {
             log,
             disk: Disk::new(log),
             index: MemoryStore::new(),
+            write_began: Nanos(0),
             committing: false,
             witness: Witness::default(),
             armed: Armed::default(),

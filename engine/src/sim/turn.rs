@@ -183,6 +183,11 @@ impl World {
             process.core.end_turn(moment, &mut effects)?;
             self.perform(place, &mut effects);
         }
+        if let Some(process) = self.process(place) {
+            // In this world a turn takes no time.
+            let stall = process.core.turn_ended(moment.now, moment.now, Nanos(0));
+            assert_eq!(stall, None, "nothing bounds a turn here");
+        }
         Ok(())
     }
 
@@ -214,7 +219,7 @@ impl World {
                     let (span, slower) = (self.options.disk.read, self.nodes[place.node].disk_slower);
                     self.plan_within(place, span, slower, ForCore::Read { ticket, position, length });
                 }
-                Effect::Reply { connection, reply } => self.reply(place, connection, reply),
+                Effect::Reply { connection, reply, .. } => self.reply(place, connection, reply),
                 Effect::Send { to, batch } => self.send(place, to, batch),
                 Effect::SendMember { to, message } => self.send_member(place, to, message),
                 Effect::Write(flush) => self.write(place, &flush),
@@ -225,13 +230,21 @@ impl World {
     fn write(&mut self, place: Place, flush: &Flush) {
         self.hash
             .mix(&[flush.sequence, flush.length as u64, flush.records, u64::from(flush.offset)]);
-        self.host(place).disk.begin_write(flush);
+        let began = self.monotonic(place);
+        let host = self.host(place);
+        host.disk.begin_write(flush);
+        host.write_began = began;
         let (span, slower) = (self.options.disk.write, self.nodes[place.node].disk_slower);
         let sequence = flush.sequence;
         if self.strikes(self.options.nemesis.kill_in_write_per_mille) {
             self.plan_kill(place.node, span.0);
         }
         self.plan_within(place, span, slower, ForCore::Written { sequence });
+    }
+
+    /// What a node's clock shows.
+    pub(crate) fn monotonic(&self, place: Place) -> Nanos {
+        self.nodes[place.node].clock.monotonic(self.now())
     }
 
     fn written(&mut self, place: Place, sequence: u64) {
@@ -242,7 +255,8 @@ impl World {
         let (disk, log) = (&mut host.disk, &host.log);
         let written = disk.finish_write().expect("a write ends once");
         host.witness.written(disk, log, written);
-        self.heard(place, Event::Flushed { sequence });
+        let lasted = (host.write_began, self.monotonic(place));
+        self.heard(place, Event::Flushed { sequence, lasted });
     }
 
     fn commit_index(&mut self, place: Place, generation: Generation) {

@@ -10,6 +10,7 @@
 
 use margate_net::ids::{ClusterId, Incarnation, LogIndex, NodeId, Version};
 use margate_net::map::{Map, MapNode};
+use margate_net::measure::Span;
 use margate_net::message::{Consistency, MemberMessage, Operation, PeerBatch, ReadVersion, Reply, Request, Returning, Success};
 
 use super::ballots::LateBallots;
@@ -216,6 +217,17 @@ impl World {
             self.happen(next)?;
         }
         Err(self.not_live("the run does not end".to_owned()))
+    }
+
+    /// What cores have counted and measured is the same in every run of a seed, too.
+    pub(crate) fn mix_measures(&mut self) {
+        let hosts = self.nodes.iter().flat_map(|node| &node.hosts);
+        for process in hosts.filter_map(|host| host.process.as_ref()) {
+            let measures = process.core.measures();
+            self.hash.mix(measures.numbers.values());
+            let sums = Span::all().map(|span| measures.times.get(span).sum());
+            self.hash.mix(&sums.collect::<Vec<_>>());
+        }
     }
 
     /// The present.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use margate_engine::core::event::Event;
 use margate_engine::shard::answer::ConnectionId;
+use margate_engine::types::Nanos;
 use margate_net::codec::ReceivedRequest;
 use margate_net::error::Refusal;
 use margate_net::ids::{RangeEpoch, ShardId};
@@ -96,6 +97,7 @@ impl<H: Hand> Deployment<H> {
         };
         self.nodes[at].events.push_back(Event::Requests {
             connection: ConnectionId(1),
+            received: Nanos(0),
             requests: vec![ReceivedRequest { id, request: Ok(request) }],
         });
         id

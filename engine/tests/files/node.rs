@@ -230,7 +230,10 @@ impl Node {
             }
             Deed::Write(flush) => {
                 segments::write_first(&self.folders.log(), flush).expect("the disk takes it");
-                Event::Flushed { sequence: flush.sequence }
+                Event::Flushed {
+                    sequence: flush.sequence,
+                    lasted: (Nanos(0), Nanos(0)),
+                }
             }
         }
     }

@@ -8,6 +8,7 @@
 
 mod bootstrap;
 mod map;
+mod measures;
 mod member;
 mod peer;
 mod receive;

@@ -117,10 +117,37 @@ impl FrameWriter {
 }
 
 impl OperationKind {
+    /// All, in the order of their codes.
+    pub const ALL: [Self; 6] = [Self::Set, Self::Get, Self::Delete, Self::CompareExchange, Self::Size, Self::List];
+
+    /// The kind of an operation.
+    #[must_use]
+    pub const fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::CompareExchange { .. } => Self::CompareExchange,
+            Operation::Delete { .. } => Self::Delete,
+            Operation::Get { .. } => Self::Get,
+            Operation::List { .. } => Self::List,
+            Operation::Set { .. } => Self::Set,
+            Operation::Size { .. } => Self::Size,
+        }
+    }
+
+    /// As people and programs read it; the commands of `margate` have these names.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Get => "get",
+            Self::Delete => "delete",
+            Self::CompareExchange => "cas",
+            Self::Size => "size",
+            Self::List => "list",
+        }
+    }
+
     pub(super) fn from_wire(code: u8) -> Option<Self> {
-        [Self::Set, Self::Get, Self::Delete, Self::CompareExchange, Self::Size, Self::List]
-            .into_iter()
-            .find(|kind| *kind as u8 == code)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == code)
     }
 
     /// The flags it takes.
@@ -153,7 +180,7 @@ impl<'a> RawRequest<'a> {
             shard: request.shard.0,
             range_epoch: request.range_epoch.0,
             timeout_ms: request.timeout_ms,
-            kind: 0,
+            kind: OperationKind::of(&request.operation) as u8,
             flags: 0,
             version: 0,
             limit: 0,
@@ -165,44 +192,30 @@ impl<'a> RawRequest<'a> {
                 value,
                 precondition,
                 returning,
-            } => bare
-                .kind(OperationKind::Set, [key, value, &[]])
-                .returning(*returning)
-                .when(*precondition),
+            } => bare.pieces([key, value, &[]]).returning(*returning).when(*precondition),
             Operation::Get {
                 key,
                 version,
                 consistency,
                 returning,
-            } => bare
-                .kind(OperationKind::Get, [key, &[], &[]])
-                .returning(*returning)
-                .reading(*version, *consistency),
+            } => bare.pieces([key, &[], &[]]).returning(*returning).reading(*version, *consistency),
             Operation::Delete {
                 key,
                 at_version,
                 returning,
-            } => bare
-                .kind(OperationKind::Delete, [key, &[], &[]])
-                .returning(*returning)
-                .at(*at_version),
+            } => bare.pieces([key, &[], &[]]).returning(*returning).at(*at_version),
             Operation::CompareExchange {
                 key,
                 expected,
                 value,
                 returning,
-            } => bare
-                .kind(OperationKind::CompareExchange, [key, expected, value])
-                .returning(*returning),
+            } => bare.pieces([key, expected, value]).returning(*returning),
             Operation::Size {
                 key,
                 version,
                 consistency,
                 returning,
-            } => bare
-                .kind(OperationKind::Size, [key, &[], &[]])
-                .returning(*returning)
-                .reading(*version, *consistency),
+            } => bare.pieces([key, &[], &[]]).returning(*returning).reading(*version, *consistency),
             Operation::List {
                 low,
                 high,
@@ -211,19 +224,15 @@ impl<'a> RawRequest<'a> {
                 projection,
                 consistency,
             } => Self { limit: *limit, ..bare }
-                .kind(OperationKind::List, [low, high, &[]])
+                .pieces([low, high, &[]])
                 .flag(*direction == Direction::Reverse, flag::REVERSE)
                 .flag(*projection == Projection::KeysOnly, flag::KEYS_ONLY)
                 .reading(ReadVersion::Latest, *consistency),
         }
     }
 
-    fn kind(self, kind: OperationKind, pieces: [&'a [u8]; 3]) -> Self {
-        Self {
-            kind: kind as u8,
-            pieces,
-            ..self
-        }
+    fn pieces(self, pieces: [&'a [u8]; 3]) -> Self {
+        Self { pieces, ..self }
     }
 
     fn flag(self, set: bool, flag: u16) -> Self {

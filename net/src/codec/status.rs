@@ -1,16 +1,21 @@
 //! How a core is: a flatbuffer that is a frame's payload.
 
-use super::{FrameWriter, expect_kind, verified};
+use super::measures::{self, Vectors};
+use super::{FrameWriter, expect_kind, root, verified};
 use crate::frame::{Frame, FrameError, FrameKind};
 use crate::generated::margate::wire;
 use crate::ids::{CoreId, LogIndex, NodeId, ReplicaId, ShardId, Term};
 use crate::limits::{DOCUMENT_BYTES_MAX, SHARDS_MAX};
-use crate::message::{CoreStatus, DiskRoom, DiskState, ReplicaRole, ReplicaStatus, WritesTaken};
+use crate::message::{CoreStatus, DiskRoom, DiskState, Readiness, ReplicaRole, ReplicaStatus, StatusDetail, WritesTaken};
 
 impl FrameWriter {
     /// Appends a StatusRequest frame.
-    pub fn status_request(&mut self, out: &mut Vec<u8>, request_id: u64) {
-        Self::bare_frame(out, FrameKind::StatusRequest, request_id);
+    pub fn status_request(&mut self, out: &mut Vec<u8>, request_id: u64, detail: StatusDetail) {
+        self.builder.reset();
+        let args = wire::StatusRequestArgs { detail: detail as u8 };
+        let body = wire::StatusRequest::create(&mut self.builder, &args);
+        self.builder.finish(body, None);
+        self.finished_frame(out, FrameKind::StatusRequest, request_id);
     }
 
     /// Appends the answer to the status request with this id.
@@ -22,6 +27,14 @@ impl FrameWriter {
         self.builder.reset();
         let replicas: Vec<_> = status.replicas.iter().map(replica_status_fields).collect();
         let replicas = Some(self.builder.create_vector(&replicas));
+        let measured = status.measures.as_ref();
+        let Vectors {
+            numbers,
+            outcomes,
+            spans,
+            buckets,
+            traffic,
+        } = measured.map_or_else(Vectors::default, |measures| measures::write(&mut self.builder, measures));
         let args = wire::StatusArgs {
             node: status.node.0,
             core: status.core.0,
@@ -35,6 +48,12 @@ impl FrameWriter {
             disk_free: status.disk.free_bytes,
             disk_room: status.disk.room as u8,
             writes_refused: status.writes_refused,
+            shards_awaited: status.shards_awaited,
+            numbers,
+            outcomes,
+            spans,
+            buckets,
+            traffic,
         };
         let root = wire::Status::create(&mut self.builder, &args);
         self.builder.finish(root, None);
@@ -42,12 +61,16 @@ impl FrameWriter {
     }
 }
 
-/// Checks that a frame asks for a core's status; it says nothing else.
+/// How much a StatusRequest frame asks for.
 ///
 /// # Errors
-/// [`FrameError`] if it does not.
-pub fn decode_status_request(frame: &Frame) -> Result<(), FrameError> {
-    expect_kind(frame, FrameKind::StatusRequest)
+/// [`FrameError`] if it is not one.
+pub fn decode_status_request(frame: &Frame) -> Result<StatusDetail, FrameError> {
+    let body = root::<wire::StatusRequest<'_>>(frame, FrameKind::StatusRequest)?;
+    StatusDetail::from_code(body.detail()).ok_or(FrameError::Malformed {
+        kind: frame.kind,
+        what: "how much it asks for is unknown",
+    })
 }
 
 /// What a StatusReply frame says.
@@ -73,9 +96,11 @@ pub fn decode_status_reply(frame: &Frame) -> Result<CoreStatus, FrameError> {
             room: DiskRoom::from_code(body.disk_room()).ok_or(malformed("its disk's room is unknown"))?,
         },
         writes_refused: body.writes_refused(),
+        shards_awaited: body.shards_awaited(),
+        measures: measures::read(&body).map_err(malformed)?,
         replicas: replicas
             .collect::<Option<_>>()
-            .ok_or(malformed("a replica's role or the writes it takes are unknown"))?,
+            .ok_or(malformed("a replica's role, the writes it takes or what it lacks are unknown"))?,
     })
 }
 
@@ -90,6 +115,7 @@ fn replica_status_fields(status: &ReplicaStatus) -> wire::ReplicaStatusFields {
         status.last.0,
         status.role as u8,
         status.writes as u8,
+        status.readiness as u8,
     )
 }
 
@@ -104,5 +130,6 @@ fn replica_status(fields: &wire::ReplicaStatusFields) -> Option<ReplicaStatus> {
         applied: LogIndex(fields.applied()),
         last: LogIndex(fields.last()),
         writes: WritesTaken::from_code(fields.writes())?,
+        readiness: Readiness::from_code(fields.readiness())?,
     })
 }

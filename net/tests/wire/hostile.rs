@@ -4,7 +4,8 @@ use crate::words;
 use bytes::Bytes;
 use margate_net::codec::{
     decode_create, decode_create_reply, decode_goodbye, decode_hello, decode_map, decode_map_reply, decode_member, decode_peer,
-    decode_probe, decode_probe_reply, decode_replies, decode_requests, decode_status_reply, decode_welcome, encode_map,
+    decode_probe, decode_probe_reply, decode_replies, decode_requests, decode_status_reply, decode_status_request, decode_welcome,
+    encode_map,
 };
 use margate_net::frame::{Frame, FrameError, FrameKind};
 use margate_net::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -22,6 +23,7 @@ fn decode_all(frame: &Frame) -> usize {
         (FrameKind::Reply, decode_replies(frame).err()),
         (FrameKind::Peer, decode_peer(frame).err()),
         (FrameKind::MapReply, decode_map_reply(frame).err()),
+        (FrameKind::StatusRequest, decode_status_request(frame).err()),
         (FrameKind::StatusReply, decode_status_reply(frame).err()),
         (FrameKind::Probe, decode_probe(frame).err()),
         (FrameKind::ProbeReply, decode_probe_reply(frame).err()),

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use margate_net::codec::{
     decode_create, decode_create_reply, decode_goodbye, decode_hello, decode_map, decode_map_reply, decode_member, decode_peer,
-    decode_probe_reply, decode_replies, decode_requests, decode_status_reply, decode_welcome, encode_map, peer_message_payload_bytes,
-    request_payload_bytes,
+    decode_probe_reply, decode_replies, decode_requests, decode_status_reply, decode_status_request, decode_welcome, encode_map,
+    peer_message_payload_bytes, request_payload_bytes,
 };
 use margate_net::error::{Refusal, UnknownRefusal};
 use margate_net::frame::{FrameError, FrameKind};
@@ -17,7 +17,9 @@ use margate_net::limits::{
     COUNTER_MAX, DOCUMENT_BYTES_MAX, OPERATIONS_PER_FRAME_MAX, PAYLOAD_BYTES_MAX, PEER_MESSAGES_PER_FRAME_MAX, SHARDS_MAX, VALUE_BYTES_MAX,
 };
 use margate_net::map::{Map, MapError, MapNode, MapReplica, MapShard};
-use margate_net::message::{EntryKind, MemberBody, MemberMessage, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, Reply, Row, Success};
+use margate_net::message::{
+    EntryKind, MemberBody, MemberMessage, PeerBatch, PeerEntry, PeerMessage, PeerMessageKind, Reply, Row, StatusDetail, Success,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -69,6 +71,14 @@ proptest! {
     fn statuses(status in words::core_status()) {
         let frame = frame(|writer, out| writer.status_reply(out, 7, &status));
         prop_assert_eq!(decode_status_reply(&frame).expect("we wrote it"), status);
+    }
+
+    #[test]
+    fn questions_for_statuses(request_id: u64) {
+        for detail in [StatusDetail::Brief, StatusDetail::Measures] {
+            let frame = frame(|writer, out| writer.status_request(out, request_id, detail));
+            prop_assert_eq!((decode_status_request(&frame), frame.request_id), (Ok(detail), request_id));
+        }
     }
 
     #[test]

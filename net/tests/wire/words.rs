@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use margate_net::codec::{Create, CreateAnswer, CreateRefusal, DirectoryState, FrameWriter, ProbeAnswer};
+use margate_net::codec::{Create, CreateAnswer, CreateRefusal, DirectoryState, FrameWriter, OperationKind, ProbeAnswer};
 use margate_net::error::{Refusal, WireRefusal};
 use margate_net::frame::{Frame, Stage, take_frame};
 use margate_net::handshake::{Goodbye, HandshakeRefusal, Hello, Role, Welcome};
@@ -12,10 +12,11 @@ use margate_net::ids::{
 };
 use margate_net::limits::{COUNTER_MAX, KEY_BYTES_MAX, LIST_ROWS_MAX};
 use margate_net::map::{Map, MapNode, MapReplica, MapShard};
+use margate_net::measure::{Measures, Number, Numbers, Span, Traffic};
 use margate_net::message::{
     Consistency, CoreStatus, Direction, DiskRoom, DiskState, EntryKind, MemberBody, MemberMessage, Operation, PeerBatch, PeerEntry,
-    PeerMessage, PeerMessageKind, Precondition, Projection, ReadVersion, ReplicaRole, ReplicaStatus, Reply, Request, Returning, Row,
-    Success, WritesTaken,
+    PeerMessage, PeerMessageKind, Precondition, Projection, ReadVersion, Readiness, ReplicaRole, ReplicaStatus, Reply, Request, Returning,
+    Row, StatusDetail, Success, WritesTaken,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -58,7 +59,7 @@ pub(crate) fn any_frame_bytes() -> impl Strategy<Value = Vec<u8>> {
         map().prop_map(|map| written(|writer, out| writer.map_reply(out, 1, &map))),
         core_status().prop_map(|status| written(|writer, out| writer.status_reply(out, 2, &status))),
         any::<u64>().prop_map(|id| written(|writer, out| writer.map_request(out, id))),
-        any::<u64>().prop_map(|id| written(|writer, out| writer.status_request(out, id))),
+        any::<u64>().prop_map(|id| written(|writer, out| writer.status_request(out, id, StatusDetail::Measures))),
         any::<u64>().prop_map(|id| written(|writer, out| writer.probe(out, id))),
         probe_answer().prop_map(|answer| written(|writer, out| writer.probe_reply(out, 3, &answer))),
         create().prop_map(|create| written(|writer, out| writer.create(out, 4, &create))),
@@ -338,8 +339,9 @@ pub(crate) fn map() -> impl Strategy<Value = Map> {
 fn replica_status() -> impl Strategy<Value = ReplicaStatus> {
     let role = select((0..=u8::MAX).filter_map(ReplicaRole::from_code).collect::<Vec<_>>());
     let writes = select((0..=u8::MAX).filter_map(WritesTaken::from_code).collect::<Vec<_>>());
-    (any::<[u64; 6]>(), role, writes, option::of(1..=u64::MAX)).prop_map(
-        |([shard, replica, term, commit, applied, last], role, writes, leader)| ReplicaStatus {
+    let readiness = select((0..=u8::MAX).filter_map(Readiness::from_code).collect::<Vec<_>>());
+    (any::<[u64; 6]>(), role, writes, readiness, option::of(1..=u64::MAX)).prop_map(
+        |([shard, replica, term, commit, applied, last], role, writes, readiness, leader)| ReplicaStatus {
             shard: ShardId(shard),
             replica: ReplicaId(replica),
             role,
@@ -349,12 +351,50 @@ fn replica_status() -> impl Strategy<Value = ReplicaStatus> {
             applied: LogIndex(applied),
             last: LogIndex(last),
             writes,
+            readiness,
         },
     )
 }
 
+fn traffic() -> impl Strategy<Value = Traffic> {
+    any::<([u64; 6], u16)>().prop_map(
+        |([node, frames_sent, bytes_sent, frames_dropped, frames_received, bytes_received], core)| Traffic {
+            node: NodeId(node),
+            core: CoreId(core),
+            frames_sent,
+            bytes_sent,
+            frames_dropped,
+            frames_received,
+            bytes_received,
+        },
+    )
+}
+
+pub(crate) fn measures() -> impl Strategy<Value = Measures> {
+    let spans = vec((0..Span::COUNT, any::<u64>(), 1u64..1_000_000), 0..40);
+    let numbers = vec(any::<u64>(), Number::ALL.len());
+    let outcomes = vec((select(OperationKind::ALL.to_vec()), 0u16..18, any::<u64>()), 0..10);
+    (spans, numbers, outcomes, vec(traffic(), 0..4)).prop_map(|(spans, numbers, outcomes, traffic)| {
+        let mut measures = Measures {
+            numbers: Numbers::from_values(numbers.into_iter()).expect("as many as there are"),
+            traffic,
+            ..Measures::default()
+        };
+        for (place, nanos, times) in spans {
+            let span = Span::all().nth(place).expect("a place of a span");
+            measures.times.record(span, nanos, times);
+        }
+        for (kind, result, count) in outcomes {
+            measures.outcomes.set(kind, result, count).expect("an answer that exists");
+        }
+        measures
+    })
+}
+
 pub(crate) fn core_status() -> impl Strategy<Value = CoreStatus> {
-    (any::<([u64; 8], u16)>(), disk_state(), vec(replica_status(), 0..6)).prop_map(|((numbers, core), disk, replicas)| {
+    let replicas = vec(replica_status(), 0..6);
+    (any::<([u64; 8], u16, u32)>(), disk_state(), replicas, option::of(measures())).prop_map(|(numbers, disk, replicas, measures)| {
+        let (numbers, core, shards_awaited) = numbers;
         let [
             node,
             uptime_secs,
@@ -376,7 +416,9 @@ pub(crate) fn core_status() -> impl Strategy<Value = CoreStatus> {
             segment_waits,
             disk,
             writes_refused,
+            shards_awaited,
             replicas,
+            measures,
         }
     })
 }

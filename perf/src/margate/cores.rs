@@ -40,35 +40,22 @@ pub(crate) fn has_applied(cores: &[CoreStatus], node: NodeId, committed: &BTreeM
 mod tests {
     use super::*;
     use margate_net::ids::{CoreId, ReplicaId, Term};
-    use margate_net::message::{DiskState, ReplicaStatus, WritesTaken};
+    use margate_net::message::ReplicaStatus;
 
     fn replica(shard: u64, role: ReplicaRole, commit: u64, applied: u64) -> ReplicaStatus {
         ReplicaStatus {
-            shard: ShardId(shard),
-            replica: ReplicaId(1),
-            role,
-            leader: None,
             term: Term(1),
             commit: LogIndex(commit),
             applied: LogIndex(applied),
             last: LogIndex(commit),
-            writes: WritesTaken::All,
+            ..ReplicaStatus::new(ShardId(shard), ReplicaId(1), role)
         }
     }
 
     fn core(node: u64, replicas: Vec<ReplicaStatus>) -> CoreStatus {
         CoreStatus {
-            node: NodeId(node),
-            core: CoreId(0),
-            uptime_secs: 0,
-            log_bytes: 0,
-            log_ready_bytes: 0,
-            index_bytes: 0,
-            overlay_rows: 0,
-            segment_waits: 0,
-            disk: DiskState::default(),
-            writes_refused: 0,
             replicas,
+            ..CoreStatus::new(NodeId(node), CoreId(0))
         }
     }
 

@@ -1,7 +1,8 @@
 //! `margate status`: who leads, how far every replica has come, and what each core keeps on disk.
 //!
 //! [`Overview`] is the pure part: what the map says and the cores answered, put together by shard. `margate
-//! dev` uses it too, to know when it is ready. [`mod@document`] prints it for programs, [`tables`] for people.
+//! dev` uses it too, to know when it is ready. [`mod@document`] prints it for programs, [`tables`] for people. With `--stages` it shows
+//! where the time of operations went instead.
 
 mod document;
 mod tables;
@@ -12,15 +13,23 @@ use margate_net::map::{Map, MapReplica, MapShard};
 use margate_net::message::{CoreStatus, DiskRoom, ReplicaRole, ReplicaStatus};
 
 use self::document::document;
-use self::tables::print_text;
+use self::tables::{print_stages, print_text};
 use super::is_text;
+use crate::args::StatusArgs;
 use crate::error::Failure;
 use crate::output::Output;
 
-pub(crate) async fn run(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    let (map, replies) = (client.map().await, client.status().await);
+pub(crate) async fn run(client: &Client, output: &mut Output, args: &StatusArgs) -> Result<(), Failure> {
+    let map = client.map().await;
+    let replies = if args.stages {
+        client.measures().await
+    } else {
+        client.status().await
+    };
     let overview = Overview::new(&map, &replies);
-    if is_text(output) {
+    if is_text(output) && args.stages {
+        print_stages(output, &replies)?;
+    } else if is_text(output) {
         print_text(output, &overview, &replies)?;
     } else {
         output.object(document(&map, &overview, &replies))?;
@@ -120,7 +129,7 @@ fn role(role: ReplicaRole) -> &'static str {
     }
 }
 
-fn room(room: DiskRoom) -> &'static str {
+pub(crate) fn room(room: DiskRoom) -> &'static str {
     match room {
         DiskRoom::Ample => "ample",
         DiskRoom::Low => "low",
@@ -134,7 +143,7 @@ mod tests {
     use bytes::Bytes;
     use margate_net::ids::{ClusterId, LogIndex, MapEpoch, MemberEpoch, RangeEpoch, ReplicaId};
     use margate_net::map::MapNode;
-    use margate_net::message::{DiskState, WritesTaken};
+    use margate_net::measure::{Measures, Span, Stage};
     use serde_json::{Value, json};
 
     fn map() -> Map {
@@ -160,28 +169,16 @@ mod tests {
 
     fn reply(node: u64, role: ReplicaRole, term: u64) -> CoreStatusReply {
         let replica = ReplicaStatus {
-            shard: ShardId(1),
-            replica: ReplicaId(node),
-            role,
-            leader: None,
             term: Term(term),
             commit: LogIndex(1),
             applied: LogIndex(1),
             last: LogIndex(1),
-            writes: WritesTaken::All,
+            ..ReplicaStatus::new(ShardId(1), ReplicaId(node), role)
         };
         let status = CoreStatus {
-            node: NodeId(node),
-            core: CoreId(0),
-            uptime_secs: 1,
             log_bytes: 64 << 20,
-            log_ready_bytes: 0,
-            index_bytes: 0,
-            overlay_rows: 0,
-            segment_waits: 0,
-            disk: DiskState::default(),
-            writes_refused: 0,
             replicas: vec![replica],
+            ..CoreStatus::new(NodeId(node), CoreId(0))
         };
         CoreStatusReply {
             address: ([127, 0, 0, 1], 7_400).into(),
@@ -218,6 +215,20 @@ mod tests {
         assert_eq!(document["shards"][0]["replicas"][1]["replica"], 2);
         assert_eq!(document["shards"][0]["silent"], json!([]));
         assert_eq!(document["cores"][1]["log_bytes"], 64 << 20);
+    }
+
+    #[test]
+    fn where_the_time_went_is_told_for_each_core() {
+        let (map, mut replies) = (map(), [reply(1, ReplicaRole::Leader, 3), reply(2, ReplicaRole::Follower, 3)]);
+        let mut measures = Measures::default();
+        measures.times.record(Span::Write(Stage::Durable), 250_000, 7);
+        replies[0].status.as_mut().expect("an answer").measures = Some(measures);
+        let table = tables::stages(&replies).to_string();
+        assert_eq!(table.lines().count(), 2, "what was not measured has no row: {table}");
+        assert!(table.contains("durable") && table.contains("262 µs"), "{table}");
+        let document = Value::from(document(&map, &Overview::new(&map, &replies), &replies));
+        assert_eq!(document["cores"][0]["spans"][0]["count"], 7);
+        assert!(document["cores"][1].get("spans").is_none());
     }
 
     #[test]

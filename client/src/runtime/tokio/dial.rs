@@ -11,7 +11,7 @@ use margate_net::handshake::{Hello, Role};
 use margate_net::ids::{ClusterId, CoreId, NodeId};
 use margate_net::limits::READ_BYTES;
 use margate_net::map::Map;
-use margate_net::message::CoreStatus;
+use margate_net::message::{CoreStatus, StatusDetail};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -99,10 +99,15 @@ impl Dialer {
     ///
     /// # Errors
     /// [`LinkFault`] if there is no answer that is one.
-    pub(super) async fn ask_status(&self, address: SocketAddr, node: NodeId, core: CoreId) -> Result<CoreStatus, LinkFault> {
+    pub(super) async fn ask_status(
+        &self,
+        address: SocketAddr,
+        (node, core): (NodeId, CoreId),
+        detail: StatusDetail,
+    ) -> Result<CoreStatus, LinkFault> {
         let reach = Reach::Core(node, core);
         let frame = self
-            .ask(address, Role::Client, reach, |writer, out| writer.status_request(out, 1))
+            .ask(address, Role::Client, reach, |writer, out| writer.status_request(out, 1, detail))
             .await?;
         Ok(decode_status_reply(&frame)?)
     }

@@ -121,6 +121,8 @@ impl Driven {
         }
         self.core.end_turn(moment, &mut effects).expect("the core goes on");
         self.perform(&mut effects);
+        let told = self.core.turn_ended(self.now, self.now, Nanos(0));
+        assert_eq!(told, None, "there is no bound");
     }
 
     /// A turn that takes the oldest answer of the disk or the index, if there is one.
@@ -144,6 +146,11 @@ impl Driven {
     /// Time passes, and nothing happens meanwhile.
     pub(super) fn wait(&mut self, millis: u64) {
         self.now = self.now.plus(Nanos::from_millis(millis));
+    }
+
+    /// What its clock shows.
+    pub(super) fn now(&self) -> Nanos {
+        self.now
     }
 
     /// Whether the core wants a turn at once, or an answer is there for one.
@@ -217,7 +224,10 @@ impl Driven {
                     self.disk.begin_write(&flush);
                     if !self.holds_writes {
                         self.disk.finish_write().expect("it was begun");
-                        self.events.push_back(Event::Flushed { sequence: flush.sequence });
+                        self.events.push_back(Event::Flushed {
+                            sequence: flush.sequence,
+                            lasted: (self.now, self.now),
+                        });
                     }
                 }
             }
@@ -312,7 +322,8 @@ impl Driven {
         self.requests
     }
 
-    fn request(&mut self, shard: u64, operation: Operation) -> Event {
+    /// A client's operation, as an event for a test that makes the turns itself.
+    pub(super) fn request(&mut self, shard: u64, operation: Operation) -> Event {
         self.requests += 1;
         let id = self.requests;
         let request = Request {
@@ -324,6 +335,7 @@ impl Driven {
         };
         Event::Requests {
             connection: ConnectionId(1),
+            received: self.now,
             requests: vec![ReceivedRequest { id, request: Ok(request) }],
         }
     }

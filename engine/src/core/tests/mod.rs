@@ -5,7 +5,7 @@
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
 //! - `admission`, `appends`, `cached`, `damage`, `full_queues`, `laggards`, `mending`, `offers`, `reclaiming`, `removed`, `replaced`, `strangers`,
 //!   `suspects`, `tails`:
-//!   the schedules. `reclaim`: any schedule of one core on small segments.
+//!   the schedules. `measured`: what is measured of operations whose every moment is known. `reclaim`: any schedule of one core on small segments.
 //!
 //! Not here, on purpose: schedules from dice (`sim`), traces of every effect (the golden scripts).
 
@@ -17,6 +17,7 @@ mod driven;
 pub(super) mod fixture;
 mod full_queues;
 mod laggards;
+mod measured;
 mod mending;
 mod offers;
 mod peers;

@@ -362,6 +362,7 @@ fn config(id: u64, count: u64, bounds: &[Bytes]) -> NodeConfig {
         insecure: false,
         volatile: false,
         tick_ms: 100,
+        stall_ms: 0,
         election_ticks: 10,
         segment_bytes: 4 << 20,
         reserve_bytes: None,

@@ -150,7 +150,8 @@ impl Node {
 
     /// The write under way is durable.
     pub(crate) fn flushed(&mut self) -> Option<Event> {
-        self.disk.finish().map(|sequence| Event::Flushed { sequence })
+        let lasted = (Nanos(0), Nanos(0));
+        self.disk.finish().map(|sequence| Event::Flushed { sequence, lasted })
     }
 
     /// The generation under way is durable.

@@ -111,6 +111,7 @@ impl World {
         let requests = requests.collect();
         let event = Event::Requests {
             connection: ConnectionId(node),
+            received: Nanos(0),
             requests,
         };
         self.turn(node, vec![event], trace);

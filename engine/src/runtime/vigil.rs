@@ -1,0 +1,234 @@
+//! Whether an executor comes round: what it says of itself, and what the thread that wakes it makes of that.
+//!
+//! ```text
+//!   pulse, every 20 ms: a beat ─► wakes the executor's first task ─► which notes the beat it was woken by
+//!                     └─► the beat before was not noted, nor those before it: the core is stuck
+//! ```
+//! Beats are counted, not time: who stops the whole process stops the pulse too, and that is nobody's fault. On its own thread a core
+//! pays one relaxed store for each event and for each beat.
+//!
+//! Not here, on purpose: the thread (`pulse`), turns that were long but are over (`core::turn`).
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::clock;
+use crate::core::event::EventKind;
+use crate::types::Nanos;
+
+/// Time between two beats: shorter than a tick, so that no election comes of an executor that sleeps wrongly.
+pub(super) const EVERY: Duration = Duration::from_millis(20);
+/// Beats between two times that a stuck core is told: ten seconds.
+const TELL_EVERY_BEATS: u32 = 500;
+
+/// What one executor's threads know of each other.
+#[derive(Debug, Default)]
+pub struct Vigil {
+    /// Beats so far, and the last one that the executor has noted.
+    beats: AtomicU32,
+    noted: AtomicU32,
+    /// A [`Doing`].
+    doing: AtomicU8,
+    /// Since when it has been stuck; zero while it is not.
+    stuck_since: AtomicU64,
+    /// How often it was.
+    stuck_times: AtomicU64,
+}
+
+/// What an executor is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Tasks beside its turns: sockets, timers, nothing.
+    Tasks,
+    /// Ending a turn: proposing, applying, answering.
+    EndTurn,
+    /// Carrying out what a turn wants.
+    Effects,
+    /// Handling an event.
+    Event(EventKind),
+}
+
+/// Missed beats in a row, as the pulse counts them.
+#[derive(Debug, Default)]
+pub(super) struct Watchman {
+    missed: u32,
+    /// CPU time that the thread had used when the first was missed.
+    cpu: Nanos,
+    /// Beats since one was told.
+    since_told: Option<u32>,
+    /// Times that were not told.
+    untold: u64,
+}
+
+/// A core does not come round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stuck {
+    /// For so long, at least.
+    pub(super) for_at_least: Duration,
+    /// CPU time it has used meanwhile: next to none if it waits for a disk, a page or a CPU.
+    pub(super) cpu: Nanos,
+    /// What it is doing.
+    pub(super) doing: Doing,
+    /// Other times since it was told last.
+    pub(super) untold: u64,
+}
+
+impl Doing {
+    const EVENTS_FROM: u8 = 3;
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Tasks => 0,
+            Self::EndTurn => 1,
+            Self::Effects => 2,
+            Self::Event(kind) => Self::EVENTS_FROM + kind as u8,
+        }
+    }
+
+    fn from_code(code: u8) -> Self {
+        let others = [Self::Tasks, Self::EndTurn, Self::Effects];
+        let all = others.into_iter().chain(EventKind::ALL.map(Self::Event));
+        let found = all.into_iter().find(|doing| doing.code() == code);
+        found.unwrap_or(Self::Tasks)
+    }
+}
+
+impl std::fmt::Display for Doing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tasks => f.write_str("tasks beside its turns"),
+            Self::EndTurn => f.write_str("the end of a turn"),
+            Self::Effects => f.write_str("what a turn wants done"),
+            Self::Event(kind) => write!(f, "an event: {}", kind.name()),
+        }
+    }
+}
+
+impl Vigil {
+    /// The executor says what it begins to do.
+    pub fn doing(&self, doing: Doing) {
+        self.doing.store(doing.code(), Ordering::Relaxed);
+    }
+
+    /// The executor's first task was polled.
+    pub(super) fn note(&self) {
+        let beats = self.beats.load(Ordering::Relaxed);
+        if self.noted.load(Ordering::Relaxed) != beats {
+            self.noted.store(beats, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long it has been stuck, if it is.
+    #[must_use]
+    pub fn stuck_for(&self) -> Option<Nanos> {
+        let since = self.stuck_since.load(Ordering::Relaxed);
+        (since != 0).then(|| clock::monotonic().since(Nanos(since)))
+    }
+
+    /// How often it was.
+    #[must_use]
+    pub fn stuck_times(&self) -> u64 {
+        self.stuck_times.load(Ordering::Relaxed)
+    }
+
+    /// What it was doing when it said so last.
+    #[must_use]
+    pub fn does(&self) -> Doing {
+        Doing::from_code(self.doing.load(Ordering::Relaxed))
+    }
+
+    /// The pulse beats. Whether the core is stuck and that should be told; `bound` zero is for ever, `cpu` says how much time the thread
+    /// has used.
+    pub(super) fn beat(&self, watchman: &mut Watchman, bound: Duration, cpu: impl Fn() -> Nanos) -> Option<Stuck> {
+        let beats = self.beats.load(Ordering::Relaxed);
+        let noted = self.noted.load(Ordering::Relaxed) == beats;
+        self.beats.store(beats.wrapping_add(1), Ordering::Relaxed);
+        watchman.since_told = watchman.since_told.map(|beats| beats.saturating_add(1));
+        if noted {
+            watchman.missed = 0;
+            self.stuck_since.store(0, Ordering::Relaxed);
+            return None;
+        }
+        watchman.missed = watchman.missed.saturating_add(1);
+        if watchman.missed == 1 {
+            watchman.cpu = cpu();
+        }
+        let for_at_least = EVERY.saturating_mul(watchman.missed);
+        let already = self.stuck_since.load(Ordering::Relaxed) != 0;
+        if bound.is_zero() || for_at_least <= bound || already {
+            return None;
+        }
+        let since = clock::monotonic()
+            .0
+            .saturating_sub(u64::try_from(for_at_least.as_nanos()).unwrap_or(u64::MAX));
+        self.stuck_since.store(since.max(1), Ordering::Relaxed);
+        self.stuck_times.fetch_add(1, Ordering::Relaxed);
+        if watchman.since_told.is_some_and(|beats| beats < TELL_EVERY_BEATS) {
+            watchman.untold += 1;
+            return None;
+        }
+        watchman.since_told = Some(0);
+        Some(Stuck {
+            for_at_least,
+            cpu: cpu().since(watchman.cpu),
+            doing: self.does(),
+            untold: std::mem::take(&mut watchman.untold),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_millis(50);
+
+    fn beats(vigil: &Vigil, watchman: &mut Watchman, count: u32) -> Vec<Stuck> {
+        (0..count).filter_map(|_| vigil.beat(watchman, BOUND, || Nanos(7))).collect()
+    }
+
+    #[test]
+    fn a_core_that_misses_beats_is_stuck_until_it_notes_one() {
+        let (vigil, mut watchman) = (Vigil::default(), Watchman::default());
+        for _ in 0..10 {
+            assert_eq!(beats(&vigil, &mut watchman, 1), []);
+            vigil.note();
+        }
+        vigil.doing(Doing::Event(EventKind::Requests));
+        assert_eq!(beats(&vigil, &mut watchman, 3), [], "40 ms are within the bound");
+        assert!(vigil.stuck_for().is_none());
+        let told = beats(&vigil, &mut watchman, 5);
+        let told: Vec<_> = told.iter().map(|stuck| (stuck.for_at_least, stuck.doing.to_string())).collect();
+        assert_eq!(told, [(Duration::from_millis(60), "an event: requests".to_owned())], "once");
+        assert!(vigil.stuck_for().is_some() && vigil.stuck_times() == 1);
+        vigil.note();
+        assert_eq!(beats(&vigil, &mut watchman, 1), []);
+        assert!(vigil.stuck_for().is_none());
+    }
+
+    #[test]
+    fn what_comes_soon_again_is_counted_and_told_later() {
+        let (vigil, mut watchman) = (Vigil::default(), Watchman::default());
+        let mut stuck = |notes: u32| {
+            let told = beats(&vigil, &mut watchman, 4);
+            for _ in 0..notes {
+                vigil.note();
+                assert_eq!(beats(&vigil, &mut watchman, 1), []);
+            }
+            vigil.note();
+            told
+        };
+        assert_eq!(stuck(1).len(), 1);
+        assert_eq!((stuck(1).len(), stuck(TELL_EVERY_BEATS).len()), (0, 0));
+        assert_eq!(stuck(1).first().map(|stuck| stuck.untold), Some(2));
+        assert_eq!(vigil.stuck_times(), 4);
+    }
+
+    #[test]
+    fn every_activity_has_a_code_of_its_own() {
+        let others = [Doing::Tasks, Doing::EndTurn, Doing::Effects];
+        for doing in others.into_iter().chain(EventKind::ALL.map(Doing::Event)) {
+            assert_eq!(Doing::from_code(doing.code()), doing);
+        }
+    }
+}
