@@ -116,6 +116,9 @@ pub(crate) enum Command {
     /// Check whether this machine is fit to run a node
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Watch a running deployment: rates, latencies, leaders, disks
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Ask a running deployment
     #[command(flatten)]
     Ask(Ask),
@@ -144,7 +147,7 @@ pub(crate) enum Ask {
     List(ListArgs),
     /// Show who leads, how far everyone has come, and sizes on disk
     #[command(after_help = STATUS_EXAMPLES)]
-    Status,
+    Status(StatusArgs),
 }
 
 /// `margate dev`
@@ -162,8 +165,8 @@ pub(crate) struct DevArgs {
     /// Keys at which shards meet, instead of an even cut
     #[arg(long, value_name = "KEY", value_delimiter = ',', help_heading = "Deployment")]
     pub(crate) bounds: Option<Vec<String>>,
-    /// First port of the first node; node N's core C listens on BASE + 100 * (N - 1) + C. `auto` asks the
-    /// kernel for free ports [default: 7400]
+    /// First port of the first node; node N's core C listens on BASE + 100 * (N - 1) + C, and the node answers over HTTP 90 above
+    /// its first core. `auto` asks the kernel for free ports [default: 7400]
     #[arg(long, value_name = "PORT|auto", value_parser = parse_port_base, help_heading = "Deployment")]
     pub(crate) port_base: Option<PortBase>,
     /// Where everything is kept
@@ -276,6 +279,12 @@ pub(crate) struct NodeArgs {
     /// Free disk space that the logs leave to the indexes [storage.reserve, default: 2 segments and 64MiB for each core]
     #[arg(long, env = "MARGATE_STORAGE__RESERVE", value_name = "SIZE", help_heading = "Storage")]
     pub(crate) reserve: Option<String>,
+    /// Where this node answers over HTTP how it is, or off [admin.listen, default: 90 above the first core's port, on loopback]
+    #[arg(long, env = "MARGATE_ADMIN__LISTEN", value_name = "IP:PORT|off", help_heading = "Admin")]
+    pub(crate) admin: Option<String>,
+    /// How long a core may hear nobody before that is counted and logged, or off [admin.stall, default: 50ms]
+    #[arg(long, env = "MARGATE_ADMIN__STALL", value_name = "TIME|off", help_heading = "Admin")]
+    pub(crate) stall: Option<String>,
 }
 
 /// `margate set`
@@ -397,6 +406,25 @@ pub(crate) struct ListArgs {
     pub(crate) stale: bool,
 }
 
+/// `margate status`
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// Show how long operations took from stage to stage on each core since its start
+    #[arg(long, help_heading = "Output")]
+    pub(crate) stages: bool,
+}
+
+/// `margate top`
+#[derive(Debug, clap::Args)]
+pub(crate) struct TopArgs {
+    /// Time between two looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_timeout)]
+    pub(crate) interval: Duration,
+    /// Look twice, print the difference as plain tables, and end; also where standard output is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
 /// Why a text is no `--nodes` element.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write a node as ID=IP:PORT with one address per core joined by +, like 1=127.0.0.1:7400+127.0.0.1:7401")]
@@ -474,8 +502,18 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   margate status
   margate status -o json
+  margate status --stages              where the time of reads and writes went, since each core's start
 
-Ends with code 0 only when every shard has a leader, else with 4.";
+Ends with code 0 only when every shard has a leader, else with 4. A stage's row says how long operations took to
+reach it from the stage before; quantiles are at most an eighth too high.";
+const TOP_EXAMPLES: &str = "\
+Examples:
+  margate top
+  margate top --interval 5s
+  margate top --once -o json
+
+q ends it. Rates and latencies are those between two looks; a core that was started again meanwhile counts from its
+start.";
 
 #[cfg(test)]
 mod tests {

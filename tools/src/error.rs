@@ -78,6 +78,16 @@ pub(crate) enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The address of the admin listener cannot be bound.
+    #[error(
+        "cannot listen on {address} for metrics: {source}; stop the program that uses it, or set admin.listen to another address or to off"
+    )]
+    Admin {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The node could not be confined to the CPUs named.
     #[error("cannot run on CPUs {cpus:?}: {source}; name CPUs this machine has, or leave node.cpus out")]
     Cpus {
@@ -120,7 +130,9 @@ impl Failure {
             Self::Dev(error) => error.exit(),
             Self::Inspect(error) => error.exit(),
             Self::Check(error) => error.exit(),
-            Self::Input(_) | Self::Node(_) | Self::Listen { .. } | Self::System { .. } | Self::Output(_) => Exit::Failure,
+            Self::Input(_) | Self::Node(_) | Self::Admin { .. } | Self::Listen { .. } | Self::System { .. } | Self::Output(_) => {
+                Exit::Failure
+            }
         }
     }
 

@@ -3,9 +3,12 @@
 //! One command's way: [`args`] declares it, [`cmd::run`] carries it out, [`error::Failure`] says why it
 //! failed and [`exit`] with which code. Results go through [`output`], talk to standard error.
 //!
+//! A running node is looked at over HTTP ([`admin`]).
+//!
 //! Not here, on purpose: routing and retries (`margate_client`), everything a node does
 //! (`margate_engine`), load and comparisons (`margate-perf`).
 
+mod admin;
 mod args;
 mod bounds;
 mod cmd;

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 
+use comfy_table::{Table, presets};
 use serde_json::{Map, Value, json};
 
 use crate::args::OutputFormat;
@@ -90,6 +91,13 @@ impl From<Object> for Value {
     fn from(object: Object) -> Self {
         Self::Object(object.0)
     }
+}
+
+/// A table for people, without lines.
+pub(crate) fn plain_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    table
 }
 
 /// Prints why a command failed on standard error, as its output format asks.

@@ -48,7 +48,7 @@ impl Behind<'_> {
         let data = serde_json::Value::from(folder.join("data").to_string_lossy().into_owned());
         format!(
             "[node]\nid = {node}\ndata = {data}\npin = false\nlisten = [\"{listens}\"]\n\n\
-             [cluster]\nshards = {}\nnodes = [{}]\n\n[log]\nlevel = \"warn\"\n",
+             [cluster]\nshards = {}\nnodes = [{}]\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"warn\"\n",
             self.shards,
             nodes.join(", ")
         )

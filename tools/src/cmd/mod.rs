@@ -1,7 +1,7 @@
 //! The commands, one file each.
 //!
 //! [`run`] starts one and turns its failure into a message and an exit code. The commands that talk to a
-//! deployment are asynchronous and share one client on one thread; `node` and `dev` run until stopped; `inspect` and
+//! deployment are asynchronous and share one client on one thread; `node`, `dev` and `top` run until stopped; `inspect` and
 //! `check` look at a disk and at this machine.
 
 mod cas;
@@ -14,7 +14,9 @@ mod list;
 mod node;
 mod set;
 mod size;
+mod spans;
 mod status;
+mod top;
 mod written;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -48,6 +50,7 @@ fn dispatch(args: Args) -> Result<Exit, Failure> {
         Command::Node(node) => node::run(&global, *node).map(|()| Exit::Success),
         Command::Inspect(inspect) => inspect::run(&global, &inspect).map(|()| Exit::Success),
         Command::Check(check) => check::run(&global, &check).map(|()| Exit::Success),
+        Command::Top(top) => top::run(&global, &top),
         Command::Ask(ask) => talk(&global, ask).map(|()| Exit::Success),
     }
 }
@@ -89,7 +92,7 @@ async fn answer(client: &Client, output: &mut Output, ask: Ask) -> Result<(), Fa
         Ask::Cas(args) => cas::run(client, output, args).await,
         Ask::Size(args) => size::run(client, output, args).await,
         Ask::List(args) => list::run(client, output, &args).await,
-        Ask::Status => status::run(client, output).await,
+        Ask::Status(args) => status::run(client, output, &args).await,
     }
 }
 

@@ -9,19 +9,20 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use signal_hook::iterator::Signals;
 
 use crate::args::{Args, Global, NodeArgs};
-use crate::config::file::{self, ClusterSection, FileConfig, LogSection, NodeSection, RaftSection, StorageSection};
+use crate::config::file::{self, AdminSection, ClusterSection, FileConfig, LogSection, NodeSection, RaftSection, StorageSection};
 use crate::config::{ConfigError, Settings, settings};
 use crate::error::Failure;
 use crate::exit::Exit;
 use crate::listen::listen;
 use crate::signals::{Ask, Stopping};
 use crate::suggest::nearest;
-use crate::{log, signals};
+use crate::{admin, log, signals};
 
 pub(crate) fn run(global: &Global, args: NodeArgs) -> Result<(), Failure> {
     let Settings {
         node,
         cpus,
+        admin,
         log_level,
         log_format,
     } = configure(global, args)?;
@@ -36,7 +37,11 @@ pub(crate) fn run(global: &Global, args: NodeArgs) -> Result<(), Failure> {
     for address in listens(&node) {
         check_free(*address)?;
     }
+    let admin = admin.map(admin::bind).transpose()?;
     let node = Node::start(node)?;
+    if let Some(listener) = admin {
+        admin::start(listener, node.watch()).map_err(|source| system("answer over HTTP", source))?;
+    }
     stop_on_signals(signals, node.stop_handle())?;
     Ok(node.wait()?)
 }
@@ -74,6 +79,10 @@ fn from_flags(global: &Global, args: NodeArgs) -> FileConfig {
             segment_size: args.segment_size,
             index_map_size: args.index_map_size,
             reserve: args.reserve,
+        },
+        admin: AdminSection {
+            listen: args.admin,
+            stall: args.stall,
         },
         log: LogSection {
             level: global.log_level.as_ref().and_then(choice_name),
@@ -193,7 +202,7 @@ mod tests {
     #[test]
     fn every_key_of_the_file_has_a_variable_but_those_of_the_log() {
         let known = known_variables();
-        assert_eq!(known.len(), 16, "{known:?}");
+        assert_eq!(known.len(), 18, "{known:?}");
         assert!(known.contains(&"MARGATE_RAFT__TICK".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration file: TOML in five sections, unknown keys refused with their line.
+//! The configuration file: TOML in six sections, unknown keys refused with their line.
 //!
 //! What is read here is only what the file says; [`super::settings`] merges it with the defaults, the
 //! environment and the flags.
@@ -24,6 +24,8 @@ pub(crate) struct FileConfig {
     pub(crate) raft: RaftSection,
     /// Files on disk.
     pub(crate) storage: StorageSection,
+    /// Looking at the node while it runs.
+    pub(crate) admin: AdminSection,
     /// What is logged.
     pub(crate) log: LogSection,
 }
@@ -91,6 +93,16 @@ pub(crate) struct StorageSection {
     pub(crate) index_map_size: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "size")]
     pub(crate) reserve: Option<String>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct AdminSection {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stall: Option<String>,
 }
 
 /// `[log]`
@@ -183,11 +195,12 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<FileConfig, FileError> {
 }
 
 /// Every section and its keys: the one list against which files are checked.
-const SECTIONS: [(&str, &[&str]); 5] = [
+const SECTIONS: [(&str, &[&str]); 6] = [
     ("node", &["id", "data", "pin", "cpus", "insecure", "volatile", "listen"]),
     ("cluster", &["shards", "bounds", "replication", "nodes"]),
     ("raft", &["tick", "election"]),
     ("storage", &["segment_size", "index_map_size", "reserve"]),
+    ("admin", &["listen", "stall"]),
     ("log", &["level", "format"]),
 ];
 const CLUSTER_NODE: &[&str] = &["id", "cores"];
@@ -341,6 +354,10 @@ mod tests {
                 segment_size: Some("1MiB".into()),
                 index_map_size: Some("1GiB".into()),
                 reserve: Some("200MiB".into()),
+            },
+            admin: AdminSection {
+                listen: Some("off".into()),
+                stall: Some("50ms".into()),
             },
             log: LogSection {
                 level: Some("info".into()),

@@ -12,7 +12,8 @@ use margate_net::ids::NodeId;
 use margate_net::limits::{CORES_MAX, KEY_BYTES_MAX, NODES_MAX, SHARDS_MAX};
 use margate_net::map::MapNode;
 
-use super::file::{ClusterNode, ClusterSection, FileConfig, FileError, LogSection, NodeSection, RaftSection, StorageSection};
+use super::admin;
+use super::file::{AdminSection, ClusterNode, ClusterSection, FileConfig, FileError, LogSection, NodeSection, RaftSection, StorageSection};
 use crate::args::{LogFormat, LogLevel};
 use crate::bounds;
 use crate::key::Key;
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) node: NodeConfig,
     /// CPUs the node is confined to; `None` leaves it where it was started.
     pub(crate) cpus: Option<Vec<usize>>,
+    /// Where it answers whoever looks at it, if anywhere.
+    pub(crate) admin: Option<SocketAddr>,
     /// How much is logged.
     pub(crate) log_level: LogLevel,
     /// In which form.
@@ -88,7 +91,9 @@ pub(crate) fn resolve(file: FileConfig, flags: FileConfig, bootstrap: bool) -> R
     let id = own_id(&merged.node, &nodes)?;
     let insecure = merged.node.insecure.unwrap_or(false);
     let listen = listen(merged.node.listen.as_deref(), id, &nodes)?;
-    check_loopback(&nodes, id, &listen, insecure)?;
+    let bound = bound(&nodes, id, &listen);
+    let admin = admin::listen(merged.admin.listen.as_deref(), &bound)?;
+    check_loopback(bound.into_iter().chain(admin), insecure)?;
     let (tick_ms, election_ticks) = timing(&merged.raft)?;
     Ok(Settings {
         node: NodeConfig {
@@ -104,6 +109,7 @@ pub(crate) fn resolve(file: FileConfig, flags: FileConfig, bootstrap: bool) -> R
             volatile: merged.node.volatile.unwrap_or(false),
             tick_ms,
             election_ticks,
+            stall_ms: admin::stall_ms(merged.admin.stall.as_deref())?,
             segment_bytes: segment_bytes(merged.storage.segment_size.as_deref().unwrap_or(SEGMENT_SIZE))?,
             reserve_bytes: merged
                 .storage
@@ -114,6 +120,7 @@ pub(crate) fn resolve(file: FileConfig, flags: FileConfig, bootstrap: bool) -> R
             index_map_bytes: index_map_bytes(merged.storage.index_map_size.as_deref().unwrap_or(INDEX_MAP_SIZE))?,
         },
         cpus: merged.node.cpus,
+        admin,
         log_level: choice("log.level", merged.log.level.as_deref())?.unwrap_or(LogLevel::Info),
         log_format: choice("log.format", merged.log.format.as_deref())?.unwrap_or(LogFormat::Text),
     })
@@ -185,6 +192,10 @@ fn overlay(under: FileConfig, over: FileConfig) -> FileConfig {
             segment_size: over.storage.segment_size.or(under.storage.segment_size),
             index_map_size: over.storage.index_map_size.or(under.storage.index_map_size),
             reserve: over.storage.reserve.or(under.storage.reserve),
+        },
+        admin: AdminSection {
+            listen: over.admin.listen.or(under.admin.listen),
+            stall: over.admin.stall.or(under.admin.stall),
         },
         log: LogSection {
             level: over.log.level.or(under.log.level),
@@ -280,11 +291,15 @@ fn listen(given: Option<&[String]>, own: NodeId, nodes: &[MapNode]) -> Result<Ve
     given.iter().map(address).collect()
 }
 
-fn check_loopback(nodes: &[MapNode], own: NodeId, listen: &[SocketAddr], insecure: bool) -> Result<(), ConfigError> {
+/// The addresses that the node's cores bind.
+fn bound(nodes: &[MapNode], own: NodeId, listen: &[SocketAddr]) -> Vec<SocketAddr> {
     let reached = nodes.iter().filter(|node| node.id == own).flat_map(|node| &node.cores);
-    let mut bound = reached.filter(|_| listen.is_empty()).chain(listen);
+    reached.filter(|_| listen.is_empty()).chain(listen).copied().collect()
+}
+
+fn check_loopback(mut bound: impl Iterator<Item = SocketAddr>, insecure: bool) -> Result<(), ConfigError> {
     match bound.find(|address| !insecure && !address.ip().is_loopback()) {
-        Some(address) => Err(ConfigError::NotLoopback { address: *address }),
+        Some(address) => Err(ConfigError::NotLoopback { address }),
         None => Ok(()),
     }
 }
@@ -339,7 +354,7 @@ fn index_map_bytes(text: &str) -> Result<usize, ConfigError> {
         .ok_or_else(|| value("storage.index_map_size", text, "it must be a multiple of 4KiB, at least 16MiB"))
 }
 
-fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
+pub(super) fn duration(key: &'static str, text: &str) -> Result<Duration, ConfigError> {
     parse_duration(text).map_err(|error| value(key, text, error.to_string()))
 }
 
@@ -359,7 +374,7 @@ fn choice<T: clap::ValueEnum>(key: &'static str, text: Option<&str>) -> Result<O
     })
 }
 
-fn value(key: &'static str, value: impl ToString, problem: impl Into<String>) -> ConfigError {
+pub(super) fn value(key: &'static str, value: impl ToString, problem: impl Into<String>) -> ConfigError {
     ConfigError::Value {
         key,
         value: value.to_string(),

@@ -2,6 +2,7 @@
 //!
 //! - [`cli`]: commands that talk to a deployment, and what they must print.
 //! - [`node`]: a deployment of one node without `dev`, small and quick.
+//! - [`terminal`]: a terminal that a test looks at and types into.
 //! - [`wire`]: a connection that sends whatever bytes a test wants.
 //!
 //! Not here, on purpose: fixed sleeps. Tests wait for facts, with limits that a busy machine keeps.
@@ -10,6 +11,7 @@
 
 pub(crate) mod cli;
 pub(crate) mod node;
+pub(crate) mod terminal;
 pub(crate) mod wire;
 
 use std::io::{BufRead as _, BufReader, Read};

@@ -65,7 +65,7 @@ impl Single {
     }
 
     #[track_caller]
-    fn expect_serving(&self) {
+    pub(crate) fn expect_serving(&self) {
         let cli = self.cli().within("1s");
         eventually("the node serves", READY, || cli.run(&["status"]).status.success().then_some(()));
     }
@@ -79,5 +79,7 @@ pub(crate) fn node(data: &Path, id: u64, nodes: &[(u64, &str)]) -> Command {
     command.arg(data);
     command.args(["--pin=false", "--shards", "2", "--segment-size", "8MiB"]);
     command.args(["--tick", "20ms", "--election", "200ms"]);
+    // Any free port, which nobody has to know.
+    command.args(["--admin", "127.0.0.1:0"]);
     command
 }

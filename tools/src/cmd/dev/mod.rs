@@ -109,14 +109,12 @@ pub(crate) enum DevError {
         source: io::Error,
     },
     /// The ports asked for do not exist.
-    #[error("with --port-base {base}, {nodes} nodes of {cores} cores need ports above 65535; choose a lower one")]
+    #[error("with --port-base {base}, {nodes} nodes need ports above 65535, for each has a block of 100; choose a lower one")]
     PortRange {
         /// As asked for.
         base: u16,
         /// Nodes.
         nodes: u16,
-        /// Cores of each.
-        cores: u16,
     },
     /// Nodes did not stop in time and were killed.
     #[error("{nodes} did not stop within ten seconds and were killed; what they had acknowledged is safe")]

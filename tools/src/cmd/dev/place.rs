@@ -127,14 +127,15 @@ impl Place {
     pub(crate) fn write_processes(&self, nodes: &Nodes, topology: &Topology) -> Result<(), DevError> {
         let listed: Vec<Value> = nodes
             .iter()
-            .zip(topology.addresses())
-            .map(|(node, addresses)| {
+            .zip(topology.addresses().into_iter().zip(topology.admins()))
+            .map(|(node, (addresses, admin))| {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 json!({
                     "node": node.id,
                     "pid": node.pid(),
                     "endpoint": addresses.first(),
                     "cores": addresses,
+                    "admin": admin.to_string(),
                     "command": node.command_again,
                 })
             })

@@ -66,18 +66,22 @@ pub(crate) fn announce(format: OutputFormat, topology: &Topology) -> Result<(), 
             let (nodes, shards) = (topology.nodes(), topology.shards());
             output.line(&format!("ready (nodes: {nodes}, shards: {shards}). Try, in another terminal:"))?;
             let (program, endpoints) = (program(), endpoints_flag(topology));
-            for words in ["set hello world", "get hello", "list", "status"] {
+            for words in ["set hello world", "get hello", "list", "status", "top"] {
                 output.line(&format!("  {program} {words}{endpoints}"))?;
             }
+            let admins: Vec<String> = topology.admins().iter().map(|address| format!("http://{address}")).collect();
+            output.line(&format!("Each node answers /metrics, /livez, /readyz at {}.", admins.join(", ")))?;
             output.line("Ctrl-c stops all nodes; the data stay.")?;
         }
         OutputFormat::Json | OutputFormat::Jsonl => {
             let endpoints: Vec<String> = topology.endpoints().iter().map(ToString::to_string).collect();
+            let admins: Vec<String> = topology.admins().iter().map(ToString::to_string).collect();
             let object = Object::default()
                 .field("event", "ready")
                 .field("nodes", topology.nodes())
                 .field("shards", topology.shards())
-                .field("endpoints", endpoints);
+                .field("endpoints", endpoints)
+                .field("admin", admins);
             output.object(object)?;
         }
     }

@@ -1,17 +1,18 @@
 //! What a development deployment consists of: nodes, cores, ports, shards.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use margate_net::limits::{CORES_MAX, NODES_MAX, PORT_BASE, PORTS_PER_NODE};
+use margate_net::limits::{ADMIN_PORT, CORES_MAX, NODES_MAX, PORT_BASE, PORTS_PER_NODE};
 use serde::{Deserialize, Serialize};
 
 use super::DevError;
 use super::place::Place;
 use crate::args::{DevArgs, Global, PortBase};
 use crate::cmd::node::choice_name;
-use crate::config::file::{ClusterNode, ClusterSection, FileConfig, LogSection, NodeSection};
+use crate::config::file::{AdminSection, ClusterNode, ClusterSection, FileConfig, LogSection, NodeSection};
 use crate::config::settings::{REPLICATION, shard_bounds};
 use crate::error::Failure;
 use crate::key::show;
@@ -24,6 +25,9 @@ pub(crate) struct Topology {
     bounds: Vec<String>,
     /// By node, then by core. Every node has the same number of cores, at least one.
     ports: Vec<Vec<u16>>,
+    /// By node: where it answers over HTTP. Records of former versions have none: they are then where the rule puts them.
+    #[serde(default)]
+    admin: Vec<u16>,
 }
 
 impl Topology {
@@ -32,14 +36,18 @@ impl Topology {
         let nodes = count("nodes", args.nodes.unwrap_or(NODES), NODES_MAX)?;
         let cores = count("cores", args.cores.unwrap_or(CORES), CORES_MAX)?;
         let bounds = shard_bounds(args.shards, args.bounds.as_deref())?;
-        let ports = match args.port_base.unwrap_or(PortBase::From(PORT_BASE)) {
+        let (ports, admin) = match args.port_base.unwrap_or(PortBase::From(PORT_BASE)) {
             PortBase::Auto => free_ports(nodes, cores)?,
-            PortBase::From(base) => ruled_ports(base, nodes, cores)?,
+            PortBase::From(base) => (
+                ruled_ports(base, nodes, 0..cores)?,
+                ruled_ports(base, nodes, ADMIN_PORT..ADMIN_PORT + 1)?.concat(),
+            ),
         };
         Ok(Self {
             replication: REPLICATION.min(usize::from(nodes)),
             bounds: shown(&bounds),
             ports,
+            admin,
         })
     }
 
@@ -66,6 +74,17 @@ impl Topology {
             .collect()
     }
 
+    /// Address where each node answers over HTTP.
+    pub(crate) fn admins(&self) -> Vec<SocketAddr> {
+        let ruled = |ports: &Vec<u16>| ports.first().map_or(0, |first| first.saturating_add(ADMIN_PORT));
+        let ports: Vec<u16> = if self.admin.is_empty() {
+            self.ports.iter().map(ruled).collect()
+        } else {
+            self.admin.clone()
+        };
+        ports.into_iter().map(loopback).collect()
+    }
+
     /// Address of every node's first core.
     pub(crate) fn endpoints(&self) -> Vec<SocketAddr> {
         self.ports
@@ -84,6 +103,8 @@ impl Topology {
                 .ports
                 .iter()
                 .all(|ports| ports.len() == cores && ports.iter().all(|port| *port > 0))
+            && (self.admin.is_empty() || self.admin.len() == self.nodes())
+            && self.admin.iter().all(|port| *port > 0)
             && (1..=self.nodes()).contains(&self.replication)
             && shard_bounds(None, Some(&self.bounds)).is_ok()
     }
@@ -116,7 +137,9 @@ impl Topology {
 
     /// Finds a taken port before any node is started.
     pub(crate) fn check_ports_free(&self) -> Result<(), DevError> {
-        self.ports.iter().flatten().try_for_each(|port| take(*port).map(|_| ()))
+        let admins = self.admins().into_iter().map(|address| address.port());
+        let mut all = self.ports.iter().flatten().copied().chain(admins);
+        all.try_for_each(|port| take(port).map(|_| ()))
     }
 
     /// Each node's configuration, in order; `shares` are the CPUs of each, without them nothing is pinned.
@@ -140,11 +163,16 @@ impl Topology {
             volatile: None,
             listen: None,
         };
-        (1u64..)
-            .zip(0..self.nodes())
-            .map(|node| FileConfig {
+        let admin = |address: SocketAddr| AdminSection {
+            listen: Some(address.to_string()),
+            stall: None,
+        };
+        let nodes = (1u64..).zip(0..self.nodes()).zip(self.admins());
+        nodes
+            .map(|(node, address)| FileConfig {
                 node: section(node),
                 cluster: cluster.clone(),
+                admin: admin(address),
                 log: log.clone(),
                 ..FileConfig::default()
             })
@@ -172,17 +200,17 @@ fn count(flag: &'static str, count: u16, max: usize) -> Result<u16, DevError> {
     }
 }
 
-/// The port rule: node N's core C listens on base + 100 * (N - 1) + C.
-fn ruled_ports(base: u16, nodes: u16, cores: u16) -> Result<Vec<Vec<u16>>, DevError> {
-    let port = |node: u16, core: u16| node.checked_mul(PORTS_PER_NODE)?.checked_add(base)?.checked_add(core);
+/// The port rule: node N's core C listens on base + 100 * (N - 1) + C, and the node answers over HTTP as if it had a core 90.
+fn ruled_ports(base: u16, nodes: u16, places: Range<u16>) -> Result<Vec<Vec<u16>>, DevError> {
+    let port = |node: u16, place: u16| node.checked_mul(PORTS_PER_NODE)?.checked_add(base)?.checked_add(place);
     (0..nodes)
-        .map(|node| (0..cores).map(|core| port(node, core)).collect())
+        .map(|node| places.clone().map(|place| port(node, place)).collect())
         .collect::<Option<_>>()
-        .ok_or(DevError::PortRange { base, nodes, cores })
+        .ok_or(DevError::PortRange { base, nodes })
 }
 
-/// Ports nobody uses right now. All are held until all are found, so that no port comes twice.
-fn free_ports(nodes: u16, cores: u16) -> Result<Vec<Vec<u16>>, DevError> {
+/// Ports nobody uses right now, of cores and of nodes. All are held until all are found, so that no port comes twice.
+fn free_ports(nodes: u16, cores: u16) -> Result<(Vec<Vec<u16>>, Vec<u16>), DevError> {
     let mut held = Vec::new();
     let mut free = || {
         let listener = take(0)?;
@@ -190,7 +218,11 @@ fn free_ports(nodes: u16, cores: u16) -> Result<Vec<Vec<u16>>, DevError> {
         held.push(listener);
         Ok(address.port())
     };
-    (0..nodes).map(|_| (0..cores).map(|_| free()).collect()).collect()
+    let of_cores = (0..nodes)
+        .map(|_| (0..cores).map(|_| free()).collect())
+        .collect::<Result<_, DevError>>()?;
+    let of_nodes = (0..nodes).map(|_| free()).collect::<Result<_, DevError>>()?;
+    Ok((of_cores, of_nodes))
 }
 
 fn take(port: u16) -> Result<TcpListener, DevError> {
@@ -233,8 +265,21 @@ mod tests {
         assert_eq!(topology.ports, [[7_400, 7_401], [7_500, 7_501], [7_600, 7_601]]);
         assert_eq!((topology.shards(), topology.replication), (4, 3));
         assert!(topology.is_sound());
-        assert!(matches!(ruled_ports(65_500, 2, 1), Err(DevError::PortRange { .. })));
-        assert!(ruled_ports(65_435, 2, 1).is_ok());
+        let admins: Vec<u16> = topology.admins().iter().map(SocketAddr::port).collect();
+        assert_eq!(admins, [7_490, 7_590, 7_690]);
+        assert!(matches!(ruled_ports(65_500, 2, 0..1), Err(DevError::PortRange { .. })));
+        assert!(ruled_ports(65_435, 2, 0..1).is_ok());
+    }
+
+    #[test]
+    fn a_record_without_admin_ports_has_them_by_the_rule() {
+        let topology = Topology::asked_for(&args()).expect("valid");
+        let former = Topology {
+            admin: Vec::new(),
+            ..topology.clone()
+        };
+        assert!(former.is_sound());
+        assert_eq!(former.admins(), topology.admins());
     }
 
     #[test]
@@ -243,8 +288,9 @@ mod tests {
         asked.port_base = Some(PortBase::Auto);
         asked.cores = Some(4);
         let topology = Topology::asked_for(&asked).expect("valid");
-        let distinct: std::collections::BTreeSet<u16> = topology.ports.iter().flatten().copied().collect();
-        assert_eq!(distinct.len(), 12);
+        let admins = topology.admins().into_iter().map(|address| address.port());
+        let distinct: std::collections::BTreeSet<u16> = topology.ports.iter().flatten().copied().chain(admins).collect();
+        assert_eq!(distinct.len(), 15);
         assert!(topology.is_sound());
     }
 

@@ -1,6 +1,6 @@
 //! What was found, as tables for people and as one document for programs.
 
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use margate_engine::bootstrap::identity::{Identity, Membership};
 use margate_engine::index::ReplicaMarks;
 use margate_engine::log::scan::DamagedReplicas;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::look::{Checked, CoreReport, IndexView};
 use super::survey::{ReplicaView, SegmentView, Survey};
 use crate::error::Failure;
-use crate::output::{Object, Output};
+use crate::output::{Object, Output, plain_table};
 use crate::units::show_size;
 
 /// The directory's own line.
@@ -296,12 +296,6 @@ fn marks_of(report: &CoreReport, name: ReplicaName) -> Option<&ReplicaMarks> {
 
 fn none() -> String {
     "-".to_owned()
-}
-
-fn plain_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec());
-    table
 }
 
 fn at(prefix: &str, position: Position) -> Object {

@@ -2,10 +2,11 @@
 
 use margate_client::CoreStatusReply;
 use margate_net::map::Map;
-use margate_net::message::WritesTaken;
+use margate_net::message::{CoreStatus, Readiness, WritesTaken};
 use serde_json::Value;
 
 use super::{Overview, ShardView, obstacle, role, room};
+use crate::cmd::spans;
 use crate::output::Object;
 
 /// All of it, as one document.
@@ -36,6 +37,7 @@ fn shard_object(view: &ShardView<'_>) -> Object {
                 .field("applied", replica.applied.0)
                 .field("last", replica.last.0)
                 .field("writes", writes(replica.writes))
+                .field("readiness", readiness(replica.readiness))
                 .into()
         })
         .collect();
@@ -59,7 +61,7 @@ fn core_object(reply: &CoreStatusReply) -> Object {
         .field("core", reply.core.0)
         .field("address", reply.address.to_string());
     match &reply.status {
-        Ok(status) => who
+        Ok(status) => measured(who, status)
             .field("uptime_secs", status.uptime_secs)
             .field("log_bytes", status.log_bytes)
             .field("log_ready_bytes", status.log_ready_bytes)
@@ -68,8 +70,28 @@ fn core_object(reply: &CoreStatusReply) -> Object {
             .field("segment_waits", status.segment_waits)
             .field("disk_free_bytes", status.disk.free_bytes)
             .field("disk", room(status.disk.room))
-            .field("writes_refused", status.writes_refused),
+            .field("writes_refused", status.writes_refused)
+            .field("shards_awaited", status.shards_awaited),
         Err(error) => who.field("error", obstacle(error)),
+    }
+}
+
+/// What it has measured, where that was asked for.
+fn measured(who: Object, status: &CoreStatus) -> Object {
+    let Some(measures) = &status.measures else { return who };
+    let spans = spans::measured(&measures.times);
+    let spans = spans.iter().map(|(named, latency)| latency.object(named).into());
+    who.field("spans", spans.collect::<Vec<Value>>())
+}
+
+/// Whether a replica could stand in for another, or what it lacks.
+fn readiness(readiness: Readiness) -> &'static str {
+    match readiness {
+        Readiness::Ready => "ready",
+        Readiness::Leaderless => "leaderless",
+        Readiness::Behind => "behind",
+        Readiness::Voteless => "voteless",
+        Readiness::Damaged => "damaged",
     }
 }
 

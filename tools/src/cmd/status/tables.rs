@@ -1,15 +1,15 @@
 //! `status` for people: tables as wide as a screen, and below them what is too long for a column.
 
 use comfy_table::Table;
-use comfy_table::presets;
 use margate_client::CoreStatusReply;
 use margate_net::ids::{CoreId, NodeId};
 use margate_net::message::{CoreStatus, ReplicaStatus};
 
 use super::{Overview, obstacle, role, room};
+use crate::cmd::spans;
 use crate::error::Failure;
 use crate::key::show;
-use crate::output::Output;
+use crate::output::{Output, plain_table};
 use crate::units::show_size;
 
 /// A table of shards, one of cores, and why some do not answer.
@@ -17,6 +17,16 @@ pub(super) fn print_text(output: &mut Output, overview: &Overview<'_>, replies: 
     output.line(&shards(overview).to_string())?;
     output.line("")?;
     output.line(&cores(replies).to_string())?;
+    print_why_down(output, replies)
+}
+
+/// A table of the spans that each core has measured, and why some do not answer.
+pub(super) fn print_stages(output: &mut Output, replies: &[CoreStatusReply]) -> Result<(), Failure> {
+    output.line(&stages(replies).to_string())?;
+    print_why_down(output, replies)
+}
+
+fn print_why_down(output: &mut Output, replies: &[CoreStatusReply]) -> Result<(), Failure> {
     let why = why_down(replies);
     if !why.is_empty() {
         output.line("")?;
@@ -24,8 +34,21 @@ pub(super) fn print_text(output: &mut Output, overview: &Overview<'_>, replies: 
     why.iter().try_for_each(|line| output.line(line))
 }
 
+pub(super) fn stages(replies: &[CoreStatusReply]) -> Table {
+    let mut table = plain_table(&["node", "core", "of", "until", "count", "mean", "p50", "p99", "p99.9"]);
+    let answered = replies.iter().filter_map(|reply| reply.status.as_ref().ok());
+    for status in answered {
+        for (named, latency) in status.measures.iter().flat_map(|measures| spans::measured(&measures.times)) {
+            let who = [status.node.to_string(), status.core.to_string()];
+            let what = [named.of, named.name].map(str::to_owned);
+            table.add_row(who.into_iter().chain(what).chain(latency.columns()));
+        }
+    }
+    table
+}
+
 pub(super) fn shards(overview: &Overview<'_>) -> Table {
-    let mut table = plain_table([
+    let mut table = plain_table(&[
         "shard", "from", "to", "leader", "node", "core", "replica", "role", "term", "commit", "applied", "last",
     ]);
     for view in &overview.shards {
@@ -68,7 +91,7 @@ fn unknown_columns((node, core): (NodeId, CoreId)) -> [String; 8] {
 }
 
 pub(super) fn cores(replies: &[CoreStatusReply]) -> Table {
-    let mut table = plain_table([
+    let mut table = plain_table(&[
         "node",
         "core",
         "address",
@@ -109,10 +132,4 @@ pub(super) fn why_down(replies: &[CoreStatusReply]) -> Vec<String> {
         Some(format!("node {}, core {}, no answer: {}", reply.node, reply.core, obstacle(error)))
     };
     replies.iter().filter_map(why).collect()
-}
-
-fn plain_table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    table
 }
