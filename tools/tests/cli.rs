@@ -36,7 +36,7 @@ fn help_and_version_are_data() {
     let (code, stdout, stderr) = parts(&margate(&["--version"]));
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(stdout.starts_with("margate "));
-    for command in ["dev", "node", "set", "get", "delete", "cas", "size", "list", "status"] {
+    for command in ["dev", "node", "set", "get", "delete", "cas", "size", "list", "status", "top"] {
         let (code, stdout, _) = parts(&margate(&[command, "--help"]));
         assert_eq!(code, Some(0));
         assert!(stdout.contains("Examples:"), "{command} has no examples");

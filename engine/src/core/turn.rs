@@ -54,8 +54,9 @@ impl Turn {
     }
 
     /// It began at this moment.
-    pub(super) const fn began(&mut self, now: Nanos) {
+    pub(super) fn began(&mut self, now: Nanos) {
         self.began = now;
+        self.proposed.clear();
     }
 
     /// It has proposed an entry.

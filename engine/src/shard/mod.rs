@@ -12,7 +12,7 @@
 //! - [`pending`]: effects proposed and not yet applied.
 //! - [`resolve`]: from an operation to effects, before it is proposed.
 //! - [`reads`]: reads waiting for proof that this replica still leads.
-//! - [`tally`]: what the replicas of a core count and measure.
+//! - `status`: what it says of itself. [`tally`]: what the replicas of a core count and measure.
 //! - [`replica`]: the machine that holds them together; [`propose`] and [`apply`] are its two longer duties.
 //!
 //! Not here, on purpose: disks and sockets, group commit over all replicas of a core (`core`).
@@ -28,4 +28,5 @@ pub mod reads;
 pub mod replica;
 pub mod resolve;
 pub mod state;
+mod status;
 pub mod tally;

@@ -12,10 +12,7 @@ use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, LogIndex, NodeId, ReplicaId, Space, Term, Version};
 use margate_net::limits::{LIST_BYTES_MAX, LIST_ROWS_MAX};
 use margate_net::measure::{ReadStage, Span};
-use margate_net::message::{
-    Consistency, Direction, Operation, Projection, ReadVersion, Readiness, ReplicaRole, ReplicaStatus, Request, Row as ListedRow, Success,
-    WritesTaken,
-};
+use margate_net::message::{Consistency, Direction, Operation, Projection, ReadVersion, Request, Row as ListedRow, Success, WritesTaken};
 use raft::eraftpb::Entry;
 
 use super::answer::{Answer, Fill, Place, Ticket};
@@ -89,17 +86,17 @@ pub struct Replica {
     pub(crate) version_next: Version,
     pub(crate) clock_next: Nanos,
     pub(crate) planted: Planted,
-    reads: ReadQueue,
+    pub(super) reads: ReadQueue,
     pub(crate) tenure: Tenure,
     led_term: Option<Term>,
     stopping: bool,
     /// Tries to hand over that found nobody: raft forgets who is active once per election timeout, for a moment.
     lonely_stops: u32,
     /// Which writes it takes, by the disks of its members, and the free bytes of the one that has least.
-    writes: (WritesTaken, u64),
+    pub(super) writes: (WritesTaken, u64),
     /// Writes refused because disks are full.
     pub(crate) disk_refused: u64,
-    caught_up: CaughtUp,
+    pub(super) caught_up: CaughtUp,
 }
 
 impl Replica {
@@ -157,46 +154,6 @@ impl Replica {
     #[must_use]
     pub fn state(&self) -> &ShardState {
         &self.state
-    }
-
-    /// What it tells `margate status`.
-    #[must_use]
-    pub fn status(&self) -> ReplicaStatus {
-        ReplicaStatus {
-            shard: self.name.shard,
-            replica: self.name.replica,
-            role: match self.group.role() {
-                Role::Follower => ReplicaRole::Follower,
-                Role::Candidate => ReplicaRole::Candidate,
-                Role::Leader => ReplicaRole::Leader,
-            },
-            leader: self.leader(),
-            term: self.group.term(),
-            commit: self.group.commit(),
-            applied: self.applied,
-            last: self.group.last(),
-            writes: self.writes.0,
-            readiness: self.readiness(),
-        }
-    }
-
-    fn readiness(&self) -> Readiness {
-        if !self.votes() {
-            Readiness::Voteless
-        } else if self.group.leader().is_none() {
-            Readiness::Leaderless
-        } else if self.caught_up.is_done() {
-            Readiness::Ready
-        } else {
-            Readiness::Behind
-        }
-    }
-
-    /// A message of this term's leader names a commit.
-    pub(crate) fn heard_commit(&mut self, term: Term, commit: LogIndex) {
-        if term == self.group.term() {
-            self.caught_up.heard(commit);
-        }
     }
 
     /// Takes a request: queues it, answers it or refuses it.
@@ -263,7 +220,7 @@ impl Replica {
         if let Some(progress) = &mut progress {
             let committed = std::mem::take(&mut progress.committed);
             if let Some(newest) = committed.last() {
-                self.passed(LogIndex(newest.index), |life| note(&mut life.committed, now));
+                self.passed(LogIndex(newest.index), |life| life.commits(now));
             }
             self.backlog.extend(committed);
         }
@@ -343,32 +300,6 @@ impl Replica {
         }
         confirmed.end(tally);
         Ok(())
-    }
-
-    /// Entries of this leader, up to one, have come further.
-    fn passed(&mut self, up_to: LogIndex, further: impl Fn(&mut Life)) {
-        let entries = self.in_flight.iter_mut().take_while(|entry| entry.index <= up_to);
-        entries.for_each(|entry| further(&mut entry.life));
-    }
-
-    /// The turn in which entries were proposed is over.
-    pub(crate) fn proposed(&mut self, now: Nanos) {
-        let newest = self.in_flight.iter_mut().rev();
-        let fresh = newest.take_while(|entry| entry.life.proposed == Nanos(0));
-        fresh.for_each(|entry| entry.life.proposed = now);
-    }
-
-    /// The write of a batch that holds entries up to this one has lasted so long.
-    pub(crate) fn written(&mut self, up_to: LogIndex, (began, ended): (Nanos, Nanos)) {
-        self.passed(up_to, |life| {
-            note(&mut life.appended, began);
-            note(&mut life.durable, ended);
-        });
-    }
-
-    /// Writes and reads that wait here, and entries that are under way.
-    pub(crate) fn waiting(&self) -> (usize, usize, usize) {
-        (self.queue.len(), self.reads.len(), self.in_flight.len())
     }
 
     /// An answer waits for its proof, and for the entry it rests on to be applied.
@@ -599,7 +530,7 @@ impl Replica {
         self.clock_next = self.state.clock;
     }
 
-    fn leader(&self) -> Option<NodeId> {
+    pub(super) fn leader(&self) -> Option<NodeId> {
         let leader = self.group.leader()?;
         let home = self.state.members.homes.iter().find(|home| home.replica == leader);
         if let Some(home) = home {
@@ -757,13 +688,6 @@ impl Replica {
             },
             page.fills,
         ))
-    }
-}
-
-/// A stage is reached once.
-fn note(stage: &mut Nanos, now: Nanos) {
-    if *stage == Nanos(0) {
-        *stage = now;
     }
 }
 

@@ -6,8 +6,10 @@
 //!
 //! Not here, on purpose: the stages themselves (`margate_net::measure`), clocks.
 
+use margate_net::ids::LogIndex;
 use margate_net::measure::{Span, Stage, Times};
 
+use super::replica::Replica;
 use crate::types::Nanos;
 
 /// See the module's text.
@@ -103,6 +105,11 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    /// It is committed.
+    pub(crate) fn commits(&mut self, now: Nanos) {
+        note(&mut self.committed, now);
+    }
+
     /// It is applied: counts its gaps for all its operations. A stage nobody told of counts as reached with the one before.
     pub(crate) fn end(self, applied: Nanos, operations: u64, tally: &mut Tally) {
         let stages = [
@@ -118,6 +125,36 @@ impl Life {
             tally.lasted(Span::Write(stage), (before, reached), operations);
             before = reached;
         }
+    }
+}
+
+impl Replica {
+    /// Entries of this leader, up to one, have come further.
+    pub(super) fn passed(&mut self, up_to: LogIndex, further: impl Fn(&mut Life)) {
+        let entries = self.in_flight.iter_mut().take_while(|entry| entry.index <= up_to);
+        entries.for_each(|entry| further(&mut entry.life));
+    }
+
+    /// The turn in which entries were proposed is over.
+    pub(crate) fn proposed(&mut self, now: Nanos) {
+        let newest = self.in_flight.iter_mut().rev();
+        let fresh = newest.take_while(|entry| entry.life.proposed == Nanos(0));
+        fresh.for_each(|entry| entry.life.proposed = now);
+    }
+
+    /// The write of a batch that holds entries up to this one has lasted so long.
+    pub(crate) fn written(&mut self, up_to: LogIndex, (began, ended): (Nanos, Nanos)) {
+        self.passed(up_to, |life| {
+            note(&mut life.appended, began);
+            note(&mut life.durable, ended);
+        });
+    }
+}
+
+/// A stage is reached once.
+fn note(stage: &mut Nanos, now: Nanos) {
+    if *stage == Nanos(0) {
+        *stage = now;
     }
 }
 

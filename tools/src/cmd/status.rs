@@ -107,7 +107,7 @@ fn leader(replicas: &[(&CoreStatus, &ReplicaStatus)]) -> Option<NodeId> {
 }
 
 /// What stood in the way of an answer; that nothing was executed goes without saying.
-fn obstacle(error: &Error) -> String {
+pub(crate) fn obstacle(error: &Error) -> String {
     match error {
         Error::Unavailable { last, .. } => last.to_string(),
         Error::Abandoned

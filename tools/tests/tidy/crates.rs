@@ -17,13 +17,16 @@ const DIRECTIONS: [(&str, &[&str]); 6] = [
 ];
 
 /// A library whose types must not spread, and the paths that may name it.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("crate::generated", &["net/src/codec/"]),
     ("flatbuffers::", &["net/src/codec/"]),
     ("glommio::", &["engine/src/runtime/", "net/src/runtime/"]),
     ("heed::", &["engine/src/index/error.rs", "engine/src/runtime/"]),
     ("indicatif::", &["perf/src/report/"]),
+    ("hyper::", &["tools/src/admin/"]),
     ("memmap2::", &["tools/src/cmd/"]),
+    ("prometheus_client::", &["tools/src/admin/"]),
+    ("ratatui::", &["tools/src/cmd/top/"]),
     ("raft::", &["engine/src/consensus/", "engine/src/core/", "engine/src/shard/"]),
     ("tonic::", &["perf/src/error.rs", "perf/src/peers/"]),
 ];

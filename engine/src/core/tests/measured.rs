@@ -112,6 +112,7 @@ fn the_gaps_of_reads_are_those_they_had() {
     let cached = core.request(1, get("a"));
     let missing = core.request(1, get("b"));
     core.wait(2);
+    core.take_replies();
     core.turn_after_answers([cached, missing]);
     assert_eq!((reads(&core), core.take_replies().len()), ([(2, 4), (2, 0), (2, 0)], 2));
     let (hits, misses) = (number(&core, Number::CacheHits), number(&core, Number::CacheMisses));

@@ -9,6 +9,7 @@ use margate_net::measure::{Histogram, Measures, Number, Span, Times, result_name
 use margate_net::message::{CoreStatus, DiskState, ReplicaRole};
 
 use crate::cmd::spans::{Latency, Named, measured};
+use crate::cmd::status::obstacle;
 
 /// All cores, at one moment.
 #[derive(Clone, Debug)]
@@ -89,7 +90,7 @@ impl Between {
         };
         let mut times = Times::default();
         let mut row = |reply: &CoreStatusReply| {
-            let did = reply.status.as_ref().map_err(ToString::to_string).map(|status| {
+            let did = reply.status.as_ref().map_err(obstacle).map(|status| {
                 let pair = measures_before(reply).zip(status.measures.as_ref());
                 let between = pair.map(|(before, now)| now.since(before));
                 between.iter().for_each(|between| times.add(&between.times));
