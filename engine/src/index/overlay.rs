@@ -2,28 +2,29 @@
 //!
 //! Not here, on purpose: a cap; the core watches [`Overlay::bytes`] and freezes, commits or refuses.
 
-use std::collections::{BTreeMap, btree_map};
-use std::ops::Bound;
+use std::collections::BTreeMap;
 
 use margate_net::ids::Space;
 
 use super::row::Slot;
+use slots::{Put, SlotRange, Slots};
+
+mod block;
+mod slots;
 
 /// Ordered map of (space, key) to slot. One inner map per space, so that a look-up borrows its key.
 ///
 /// Invariants: a key's version never goes back; no inner map is empty; `len` and `bytes` match the contents.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Overlay {
     spaces: BTreeMap<Space, Slots>,
     len: usize,
     bytes: usize,
 }
 
-type Slots = BTreeMap<Box<[u8]>, Slot>;
-
 /// The slots of one space between two bounds, from both ends.
 #[derive(Clone, Debug)]
-pub struct OverlayRange<'a>(Option<btree_map::Range<'a, Box<[u8]>, Slot>>);
+pub struct OverlayRange<'a>(Option<SlotRange<'a>>);
 
 impl Overlay {
     /// Nothing yet.
@@ -38,31 +39,13 @@ impl Overlay {
 
     /// Writes the slot if its version is greater than the one here. Says whether it was written.
     pub fn insert_newer(&mut self, space: Space, key: &[u8], slot: Slot) -> bool {
-        let slots = self.spaces.entry(space).or_default();
-        if let Some(old) = slots.get_mut(key) {
-            let newer = slot.version() > old.version();
-            if newer {
-                *old = slot;
-            }
-            return newer;
-        }
-        slots.insert(key.into(), slot);
-        self.len += 1;
-        self.bytes += key.len() + ENTRY_BYTES;
-        true
+        self.put(space, key, slot, |old| slot.version() > old.version())
     }
 
     /// Writes the slot unless another version stands here: an older one must go through [`Overlay::insert_newer`], a
     /// newer one wins. Says whether it was written.
     pub fn replace_equal(&mut self, space: Space, key: &[u8], slot: Slot) -> bool {
-        match self.spaces.get_mut(&space).and_then(|slots| slots.get_mut(key)) {
-            Some(old) if old.version() == slot.version() => {
-                *old = slot;
-                true
-            }
-            Some(_) => false,
-            None => self.insert_newer(space, key, slot),
-        }
+        self.put(space, key, slot, |old| slot.version() == old.version())
     }
 
     /// What is known of a key.
@@ -73,22 +56,17 @@ impl Overlay {
 
     /// The slots of `[low, high)` in key order, from either end; an empty `high` is the end of the space.
     #[must_use]
-    pub fn range(&self, space: Space, low: &[u8], high: &[u8]) -> OverlayRange<'_> {
+    pub fn range<'a>(&'a self, space: Space, low: &'a [u8], high: &'a [u8]) -> OverlayRange<'a> {
         if !high.is_empty() && low >= high {
             return OverlayRange(None);
         }
-        let end = if high.is_empty() { Bound::Unbounded } else { Bound::Excluded(high) };
-        OverlayRange(
-            self.spaces
-                .get(&space)
-                .map(|slots| slots.range::<[u8], _>((Bound::Included(low), end))),
-        )
+        OverlayRange(self.spaces.get(&space).map(|slots| slots.range(low, high)))
     }
 
     /// Everything, in index key order.
     pub fn iter(&self) -> impl Iterator<Item = (Space, &[u8], &Slot)> {
-        let of_space = |space: Space, slots| Slots::iter(slots).map(move |(key, slot)| (space, &**key, slot));
-        self.spaces.iter().flat_map(move |(space, slots)| of_space(*space, slots))
+        let spaces = self.spaces.iter().map(|(space, slots)| (*space, slots.range(&[], &[])));
+        spaces.flat_map(|(space, slots)| slots.map(move |(key, slot)| (space, key, slot)))
     }
 
     /// Number of slots.
@@ -103,10 +81,25 @@ impl Overlay {
         self.len == 0
     }
 
-    /// Bytes of memory in use, roughly: keys and a fixed amount for each slot.
+    /// Bytes of memory in use: keys, and blocks of slots.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn put(&mut self, space: Space, key: &[u8], slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> bool {
+        let slots = self.spaces.entry(space).or_default();
+        let before = slots.bytes();
+        let put = slots.put(key, slot, replaces);
+        match put {
+            Put::Added => {
+                self.len += 1;
+                self.bytes += slots.bytes() - before;
+                true
+            }
+            Put::Replaced => true,
+            Put::Kept => false,
+        }
     }
 }
 
@@ -114,18 +107,15 @@ impl<'a> Iterator for OverlayRange<'a> {
     type Item = (&'a [u8], &'a Slot);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.as_mut()?.next().map(|(key, slot)| (&**key, slot))
+        self.0.as_mut()?.next()
     }
 }
 
 impl DoubleEndedIterator for OverlayRange<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.as_mut()?.next_back().map(|(key, slot)| (&**key, slot))
+        self.0.as_mut()?.next_back()
     }
 }
-
-/// Bytes counted for a slot besides its key: key pointer and slot in a node two thirds full, the key's allocation.
-const ENTRY_BYTES: usize = (size_of::<Box<[u8]>>() + size_of::<Slot>()) * 3 / 2 + 16;
 
 #[cfg(test)]
 mod tests {

@@ -89,6 +89,16 @@ impl<R: IndexReader> Index<R> {
         self.active.insert_newer(owner.space, key, slot)
     }
 
+    /// Applies an effect that is newer than anything applied to its shard before, so that only the newest overlay need be asked.
+    ///
+    /// # Panics
+    /// As [`Index::apply`], and where the overlay knows that it is not newer: version order is log order.
+    pub fn apply_newest(&mut self, owner: &OwnedRange, key: &[u8], slot: Slot) {
+        owner.assert_may_hold(key);
+        let written = self.active.insert_newer(owner.space, key, slot);
+        assert!(written, "space {}: version {} is applied again", owner.space, slot.version());
+    }
+
     /// Points a key to another place of the same value, if it still has the row's version at the place `from`. Says
     /// whether it did; then the record at `from` is no longer needed once this is committed.
     ///
@@ -201,7 +211,7 @@ enum Shadow {
 }
 
 impl<'a> Layers<'a> {
-    fn new<R: IndexReader>(index: &'a Index<R>, space: Space, low: &[u8], high: &[u8], direction: Direction) -> Self {
+    fn new<R: IndexReader>(index: &'a Index<R>, space: Space, low: &'a [u8], high: &'a [u8], direction: Direction) -> Self {
         let frozen = index.frozen.as_ref().map(|frozen| frozen.range(space, low, high));
         Self {
             active: Walk::new(Some(index.active.range(space, low, high)), direction),

@@ -151,7 +151,7 @@ pub fn apply_entry<R: IndexReader>(
         if let (Slot::Put(row), Some(values)) = (slot, &mut values) {
             values.applied(row.position, effect.value);
         }
-        index.apply(owned, effect.key, slot);
+        index.apply_newest(owned, effect.key, slot);
     }
     state.clock = state.clock.max(entry.timestamp());
     Ok(deletes)

@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use margate_net::error::{Queue, Refusal};
+use margate_net::limits::OPERATIONS_PER_FRAME_MAX;
 use margate_net::measure::{Span, Stage};
 use margate_net::message::Operation;
 
@@ -65,8 +66,9 @@ impl Replica {
     ) -> Result<(EntryDataBuilder, Vec<Answer>), IndexError> {
         // The shard clock never goes back, whatever the wall clock does.
         self.clock_next = wall.max(Nanos(self.clock_next.0 + 1)).max(self.state.clock);
-        let mut builder = EntryDataBuilder::new(self.cluster, self.name.shard, self.clock_next);
-        let mut answers = Vec::new();
+        let room = self.queue.effect_bytes().min(ENTRY_DATA_BYTES_TARGET);
+        let mut builder = EntryDataBuilder::new(self.cluster, self.name.shard, self.clock_next).with_room(room);
+        let mut answers = Vec::with_capacity(self.queue.len().min(OPERATIONS_PER_FRAME_MAX));
         let mut resolved = Runs::ending(Span::Write(Stage::Resolved), now);
         while let Some(next) = self.queue.peek() {
             if !builder.is_empty() && builder.len() + record_bytes(&next.operation) > ENTRY_DATA_BYTES_TARGET {

@@ -7,6 +7,7 @@ use margate_net::message::Operation;
 
 use super::answer::Ticket;
 use crate::limits;
+use crate::log::effects::EFFECT_HEADER_BYTES;
 use crate::types::Nanos;
 
 /// An operation and how long its client waits.
@@ -90,15 +91,21 @@ impl OperationQueue {
         self.waiting.drain(..)
     }
 
+    /// How many operations wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Bytes that all of them would take in entries, at most.
+    #[must_use]
+    pub fn effect_bytes(&self) -> usize {
+        self.bytes + self.waiting.len() * EFFECT_HEADER_BYTES
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-
-    /// How many wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.waiting.len()
     }
 }

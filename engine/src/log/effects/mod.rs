@@ -100,6 +100,13 @@ impl EntryDataBuilder {
         }
     }
 
+    /// Makes room for this many bytes in all, so that a large entry is not moved while it grows.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.bytes.reserve(bytes.saturating_sub(self.bytes.len()));
+        self
+    }
+
     /// Bytes a put adds.
     #[must_use]
     pub const fn put_bytes(key_len: usize, value_len: usize) -> usize {

@@ -1,0 +1,209 @@
+//! A handful of slots in the order in which their keys came, found by fingerprints.
+
+use std::hash::BuildHasher;
+use std::ops::Range;
+
+use margate_net::ids::Version;
+
+use crate::index::row::Slot;
+
+/// Slots in one block: few enough to sort in some microseconds, enough that the lows of all blocks stay in the cache.
+pub(super) const BLOCK_SLOTS: usize = 64;
+/// Fingerprints compared at a time.
+const LANES: usize = size_of::<u64>();
+/// One in each lane.
+const ONES: u64 = u64::from_le_bytes([1; LANES]);
+/// The highest bit of each lane.
+const HIGHS: u64 = ONES << 7;
+
+/// Where a key stands in the buffer of keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KeyPlace {
+    at: u32,
+    length: u32,
+}
+
+/// A byte of a key's hash: keys of other fingerprints need not be compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fingerprint(u8);
+
+/// A key and its slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// The key.
+    pub(super) key: KeyPlace,
+    /// Its slot.
+    pub(super) slot: Slot,
+}
+
+/// See the module's text. Only the first `len` entries and fingerprints mean anything.
+#[derive(Debug)]
+pub(super) struct Block {
+    len: usize,
+    fingerprints: [u64; BLOCK_SLOTS / LANES],
+    entries: [Entry; BLOCK_SLOTS],
+}
+
+/// Ordinals of a block's entries.
+pub(super) type Order = [u8; BLOCK_SLOTS];
+
+/// Entries of a block in key order, from both ends.
+#[derive(Clone, Debug)]
+pub(super) struct InOrder<'a> {
+    block: &'a Block,
+    keys: &'a [u8],
+    order: Order,
+    left: Range<usize>,
+}
+
+impl KeyPlace {
+    /// Puts a key behind the others.
+    ///
+    /// # Panics
+    /// At 4 GiB of keys; an overlay is full long before.
+    pub(super) fn append(key: &[u8], keys: &mut Vec<u8>) -> Self {
+        let at = u32::try_from(keys.len()).expect("an overlay is full long before 4 GiB of keys");
+        keys.extend_from_slice(key);
+        let length = u32::try_from(key.len()).expect("keys are short");
+        Self { at, length }
+    }
+
+    /// The key.
+    pub(super) fn key(self, keys: &[u8]) -> &[u8] {
+        let at = self.at as usize;
+        &keys[at..at + self.length as usize]
+    }
+}
+
+impl Fingerprint {
+    /// Of a key.
+    pub(super) fn of(key: &[u8]) -> Self {
+        Self(rustc_hash::FxBuildHasher.hash_one(key).to_le_bytes()[7])
+    }
+}
+
+impl Block {
+    /// Nothing in it.
+    pub(super) fn new() -> Self {
+        let nothing = Entry {
+            key: KeyPlace::default(),
+            slot: Slot::Deleted(Version(0)),
+        };
+        Self {
+            len: 0,
+            fingerprints: [0; BLOCK_SLOTS / LANES],
+            entries: [nothing; BLOCK_SLOTS],
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Which entry is the key's.
+    pub(super) fn find(&self, key: &[u8], fingerprint: Fingerprint, keys: &[u8]) -> Option<usize> {
+        let wanted = ONES * u64::from(fingerprint.0);
+        for (word, fingerprints) in self.fingerprints.iter().enumerate() {
+            // Lanes that are equal become zero, and zero lanes get their highest bit set; a lane above one may get it too
+            // without being zero, which its key then tells.
+            let differing = fingerprints ^ wanted;
+            let mut zero = differing.wrapping_sub(ONES) & !differing & HIGHS;
+            while zero != 0 {
+                let at = word * LANES + zero.trailing_zeros() as usize / 8;
+                if at < self.len && self.entries[at].key.key(keys) == key {
+                    return Some(at);
+                }
+                zero &= zero - 1;
+            }
+        }
+        None
+    }
+
+    pub(super) fn slot(&self, at: usize) -> &Slot {
+        &self.entries[at].slot
+    }
+
+    pub(super) fn slot_mut(&mut self, at: usize) -> &mut Slot {
+        &mut self.entries[at].slot
+    }
+
+    pub(super) fn key(&self, ordinal: u8) -> KeyPlace {
+        self.entries[usize::from(ordinal)].key
+    }
+
+    /// Adds an entry whose key is not here.
+    ///
+    /// # Panics
+    /// When the block is full.
+    pub(super) fn push(&mut self, entry: Entry, fingerprint: Fingerprint) {
+        self.entries[self.len] = entry;
+        self.set_fingerprint(self.len, fingerprint);
+        self.len += 1;
+    }
+
+    /// The ordinals of all entries in key order, then zeros.
+    pub(super) fn order(&self, keys: &[u8]) -> Order {
+        let mut order = [0; BLOCK_SLOTS];
+        for (ordinal, place) in (0..).zip(&mut order[..self.len]) {
+            *place = ordinal;
+        }
+        order[..self.len].sort_unstable_by(|left, right| self.key(*left).key(keys).cmp(self.key(*right).key(keys)));
+        order
+    }
+
+    /// Gives away the upper half of a full block, and says which is its lowest key.
+    pub(super) fn take_upper_half(&mut self, order: &Order) -> (Self, KeyPlace) {
+        let all = std::mem::replace(self, Self::new());
+        let mut upper = Self::new();
+        let (lower_half, upper_half) = order.split_at(BLOCK_SLOTS / 2);
+        lower_half.iter().for_each(|ordinal| self.push_from(&all, *ordinal));
+        upper_half.iter().for_each(|ordinal| upper.push_from(&all, *ordinal));
+        (upper, all.key(upper_half[0]))
+    }
+
+    /// The entries of `[low, high)`; an empty `high` is the end.
+    pub(super) fn in_order<'a>(&'a self, keys: &'a [u8], low: &[u8], high: &[u8]) -> InOrder<'a> {
+        let order = self.order(keys);
+        let below = |bound: &[u8]| order[..self.len].partition_point(|ordinal| self.key(*ordinal).key(keys) < bound);
+        let end = if high.is_empty() { self.len } else { below(high) };
+        InOrder {
+            block: self,
+            keys,
+            order,
+            left: below(low)..end,
+        }
+    }
+
+    fn push_from(&mut self, from: &Self, ordinal: u8) {
+        let at = usize::from(ordinal);
+        let fingerprint = Fingerprint(from.fingerprints[at / LANES].to_le_bytes()[at % LANES]);
+        self.push(from.entries[at], fingerprint);
+    }
+
+    fn set_fingerprint(&mut self, at: usize, fingerprint: Fingerprint) {
+        let mut lanes = self.fingerprints[at / LANES].to_le_bytes();
+        lanes[at % LANES] = fingerprint.0;
+        self.fingerprints[at / LANES] = u64::from_le_bytes(lanes);
+    }
+}
+
+impl<'a> InOrder<'a> {
+    fn entry(&self, at: usize) -> (&'a [u8], &'a Slot) {
+        let ordinal = self.order[at];
+        (self.block.key(ordinal).key(self.keys), self.block.slot(usize::from(ordinal)))
+    }
+}
+
+impl<'a> Iterator for InOrder<'a> {
+    type Item = (&'a [u8], &'a Slot);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left.next().map(|at| self.entry(at))
+    }
+}
+
+impl DoubleEndedIterator for InOrder<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.left.next_back().map(|at| self.entry(at))
+    }
+}

@@ -1,0 +1,87 @@
+use std::collections::BTreeMap;
+
+use margate_net::ids::Version;
+use proptest::prelude::*;
+
+use super::*;
+
+fn slot(version: u64) -> Slot {
+    Slot::Deleted(Version(version))
+}
+
+fn filled(keys: impl IntoIterator<Item = u32>) -> Slots {
+    let mut slots = Slots::default();
+    for key in keys {
+        assert_eq!(slots.put(&key.to_be_bytes(), slot(u64::from(key)), |_| false), Put::Added);
+    }
+    slots
+}
+
+#[test]
+fn keys_that_only_rise_fill_their_blocks() {
+    let slots = filled(0..1_000);
+    assert_eq!(slots.blocks.len(), 1_000_usize.div_ceil(BLOCK_SLOTS));
+    assert!(slots.range(&[], &[]).map(|(key, _)| key.to_vec()).eq((0_u32..1_000).map(|key| key.to_be_bytes().to_vec())));
+}
+
+#[test]
+fn keys_that_only_fall_are_found_and_walked() {
+    let slots = filled((0..1_000).rev());
+    assert!((0_u32..1_000).all(|key| slots.get(&key.to_be_bytes()) == Some(&slot(u64::from(key)))));
+    assert!(slots.range(&[], &[]).rev().map(|(_, slot)| slot.version().0).eq((0..1_000).rev()));
+}
+
+#[test]
+fn the_beginning_of_the_space_belongs_to_the_first_block() {
+    let mut slots = filled(1..200);
+    assert_eq!(slots.put(&[], slot(7), |_| false), Put::Added);
+    assert_eq!(slots.get(&[]), Some(&slot(7)));
+    assert_eq!(slots.range(&[], &[]).next(), Some((&[][..], &slot(7))));
+}
+
+proptest! {
+    /// Few distinct bytes make long common beginnings, prefixes of one another and writes to the same key; a thousand keys many blocks.
+    #[test]
+    fn it_is_an_ordered_map(
+        writes in proptest::collection::vec((proptest::collection::vec(0u8..4, 0..7), 0u64..100), 0..1_000),
+        bounds in proptest::collection::vec((proptest::collection::vec(0u8..4, 0..4), proptest::collection::vec(0u8..4, 0..4)), 1..8),
+    ) {
+        let (mut slots, mut model) = (Slots::default(), BTreeMap::new());
+        for (key, version) in writes {
+            let put = slots.put(&key, slot(version), |old| old.version().0 < version);
+            let held: Option<u64> = model.get(&key).copied();
+            let expected = match held {
+                None => Put::Added,
+                Some(held) if held < version => Put::Replaced,
+                Some(_) => Put::Kept,
+            };
+            prop_assert_eq!(put, expected);
+            if put != Put::Kept {
+                model.insert(key, version);
+            }
+        }
+        for (key, version) in &model {
+            prop_assert_eq!(slots.get(key), Some(&slot(*version)));
+        }
+        for (low, high) in &bounds {
+            prop_assert_eq!(slots.get(low).is_some(), model.contains_key(low));
+            if !high.is_empty() && low >= high {
+                continue;
+            }
+            let mut expected: Vec<(Vec<u8>, Slot)> = model.iter().filter(|(key, _)| *key >= low && (high.is_empty() || *key < high)).map(|(key, version)| (key.clone(), slot(*version))).collect();
+            let owned = |(key, slot): (&[u8], &Slot)| (key.to_vec(), *slot);
+            prop_assert_eq!(slots.range(low, high).map(owned).collect::<Vec<_>>(), expected.clone());
+            // From both ends in turn.
+            let (mut walk, mut met) = (slots.range(low, high), Vec::new());
+            while let Some(front) = walk.next() {
+                met.push(owned(front));
+                met.extend(walk.next_back().map(owned));
+            }
+            let sort = |slots: &mut Vec<(Vec<u8>, Slot)>| slots.sort_by(|left, right| left.0.cmp(&right.0));
+            sort(&mut met);
+            prop_assert_eq!(met, expected.clone());
+            expected.reverse();
+            prop_assert_eq!(slots.range(low, high).rev().map(owned).collect::<Vec<_>>(), expected);
+        }
+    }
+}
