@@ -10,6 +10,7 @@ use super::row::Slot;
 use slots::{Put, SlotRange, Slots};
 
 mod block;
+mod row;
 mod slots;
 
 /// Ordered map of (space, key) to slot. One inner map per space, so that a look-up borrows its key.

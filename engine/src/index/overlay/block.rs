@@ -3,8 +3,6 @@
 use std::hash::BuildHasher;
 use std::ops::Range;
 
-use margate_net::ids::Version;
-
 use crate::index::row::Slot;
 
 /// Slots in one block: few enough to sort in some microseconds, enough that the lows of all blocks stay in the cache.
@@ -36,12 +34,11 @@ pub(super) struct Entry {
     pub(super) slot: Slot,
 }
 
-/// See the module's text. Only the first `len` entries and fingerprints mean anything.
+/// See the module's text. A fingerprint means something where there is an entry of the same ordinal.
 #[derive(Debug)]
 pub(super) struct Block {
-    len: usize,
     fingerprints: [u64; BLOCK_SLOTS / LANES],
-    entries: [Entry; BLOCK_SLOTS],
+    entries: Vec<Entry>,
 }
 
 /// Ordinals of a block's entries.
@@ -83,21 +80,19 @@ impl Fingerprint {
 }
 
 impl Block {
+    /// Bytes of memory that each block takes.
+    pub(super) const BYTES: usize = size_of::<Self>() + BLOCK_SLOTS * size_of::<Entry>();
+
     /// Nothing in it.
     pub(super) fn new() -> Self {
-        let nothing = Entry {
-            key: KeyPlace::default(),
-            slot: Slot::Deleted(Version(0)),
-        };
         Self {
-            len: 0,
             fingerprints: [0; BLOCK_SLOTS / LANES],
-            entries: [nothing; BLOCK_SLOTS],
+            entries: Vec::with_capacity(BLOCK_SLOTS),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// Which entry is the key's.
@@ -110,7 +105,7 @@ impl Block {
             let mut zero = differing.wrapping_sub(ONES) & !differing & HIGHS;
             while zero != 0 {
                 let at = word * LANES + zero.trailing_zeros() as usize / 8;
-                if at < self.len && self.entries[at].key.key(keys) == key {
+                if self.entries.get(at).is_some_and(|entry| entry.key.key(keys) == key) {
                     return Some(at);
                 }
                 zero &= zero - 1;
@@ -136,18 +131,17 @@ impl Block {
     /// # Panics
     /// When the block is full.
     pub(super) fn push(&mut self, entry: Entry, fingerprint: Fingerprint) {
-        self.entries[self.len] = entry;
-        self.set_fingerprint(self.len, fingerprint);
-        self.len += 1;
+        self.set_fingerprint(self.len(), fingerprint);
+        self.entries.push(entry);
     }
 
     /// The ordinals of all entries in key order, then zeros.
     pub(super) fn order(&self, keys: &[u8]) -> Order {
         let mut order = [0; BLOCK_SLOTS];
-        for (ordinal, place) in (0..).zip(&mut order[..self.len]) {
+        for (ordinal, place) in (0..).zip(&mut order[..self.len()]) {
             *place = ordinal;
         }
-        order[..self.len].sort_unstable_by(|left, right| self.key(*left).key(keys).cmp(self.key(*right).key(keys)));
+        order[..self.len()].sort_unstable_by(|left, right| self.key(*left).key(keys).cmp(self.key(*right).key(keys)));
         order
     }
 
@@ -164,8 +158,8 @@ impl Block {
     /// The entries of `[low, high)`; an empty `high` is the end.
     pub(super) fn in_order<'a>(&'a self, keys: &'a [u8], low: &[u8], high: &[u8]) -> InOrder<'a> {
         let order = self.order(keys);
-        let below = |bound: &[u8]| order[..self.len].partition_point(|ordinal| self.key(*ordinal).key(keys) < bound);
-        let end = if high.is_empty() { self.len } else { below(high) };
+        let below = |bound: &[u8]| order[..self.len()].partition_point(|ordinal| self.key(*ordinal).key(keys) < bound);
+        let end = if high.is_empty() { self.len() } else { below(high) };
         InOrder {
             block: self,
             keys,

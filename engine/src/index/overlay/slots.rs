@@ -4,25 +4,27 @@
 //!  lows    │ (none) │ "f" │ "m" │        a key belongs to the last block whose low is not above it
 //!  blocks  │ c a b  │ k f │ z m r │    found by fingerprint, in any order
 //! ```
-//! Writes come one by one and in no order, walks are rare: so a write costs a binary search over few, warm lows, one look at a
-//! block's fingerprints and one comparison with a key, while a walk sorts each block it comes to. Keys lie one behind the
+//! Writes come one by one and in no order, walks are rare: so a write costs a binary search over few, warm lows (`row`), one look at a
+//! block's fingerprints and one comparison with a key (`block`), while a walk sorts each block it comes to. Keys lie one behind the
 //! other in one buffer, so nothing is allocated per key and dropping everything is a matter of some thousand blocks.
 //!
-//! Invariants: keys are distinct; every key of block `i` is at or above `lows[i]` and below `lows[i + 1]`; no block is empty.
+//! Invariants: keys are distinct; every key of a block is at or above its low and below the low of the next one in the row; no block is empty.
 //!
 //! Not here, on purpose: removal. A deleted key is a slot too, and everything goes at once.
 
 use std::ops::Range;
 
 use super::block::{BLOCK_SLOTS, Block, Entry, Fingerprint, InOrder, KeyPlace};
+use super::row::Row;
 use crate::index::row::Slot;
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     keys: Vec<u8>,
-    lows: Vec<KeyPlace>,
-    blocks: Vec<Box<Block>>,
+    row: Row,
+    /// In the order in which they were made.
+    blocks: Vec<Block>,
 }
 
 /// What a write did.
@@ -50,41 +52,42 @@ pub(super) struct SlotRange<'a> {
 impl Slots {
     /// The slot of a key.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Slot> {
-        let block = self.blocks.get(self.block_of(key))?;
-        let at = block.find(key, Fingerprint::of(key), &self.keys)?;
-        Some(block.slot(at))
+        let block = self.row.block(self.row.position(key, &self.keys))?;
+        let at = self.blocks[block].find(key, Fingerprint::of(key), &self.keys)?;
+        Some(self.blocks[block].slot(at))
     }
 
     /// Writes a slot where there is none, or where the one that is there is to be replaced.
     pub(super) fn put(&mut self, key: &[u8], slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> Put {
-        let (at, fingerprint) = (self.block_of(key), Fingerprint::of(key));
-        let Some(block) = self.blocks.get_mut(at) else {
-            self.add_block(0, Block::new(), KeyPlace::default());
-            return self.add(0, key, fingerprint, slot);
+        let (position, fingerprint) = (self.row.position(key, &self.keys), Fingerprint::of(key));
+        let Some(block) = self.row.block(position) else {
+            let first = self.add_block(0, Block::new(), KeyPlace::default());
+            return self.add(first, key, fingerprint, slot);
         };
-        match block.find(key, fingerprint, &self.keys) {
+        match self.blocks[block].find(key, fingerprint, &self.keys) {
             Some(found) => {
-                let old = block.slot_mut(found);
+                let old = self.blocks[block].slot_mut(found);
                 if !replaces(old) {
                     return Put::Kept;
                 }
                 *old = slot;
                 Put::Replaced
             }
+            None if self.blocks[block].len() < BLOCK_SLOTS => self.add(block, key, fingerprint, slot),
             None => {
-                let at = if block.len() < BLOCK_SLOTS { at } else { self.split(at, key) };
-                self.add(at, key, fingerprint, slot)
+                let block = self.split(position, block, key);
+                self.add(block, key, fingerprint, slot)
             }
         }
     }
 
     /// The slots of `[low, high)`; an empty `high` is the end.
     pub(super) fn range<'a>(&'a self, low: &'a [u8], high: &'a [u8]) -> SlotRange<'a> {
-        let first = self.block_of(low);
+        let first = self.row.position(low, &self.keys);
         let end = if high.is_empty() {
-            self.blocks.len()
+            self.row.len()
         } else {
-            (self.block_of(high) + 1).min(self.blocks.len())
+            (self.row.position(high, &self.keys) + 1).min(self.row.len())
         };
         SlotRange {
             slots: self,
@@ -98,46 +101,40 @@ impl Slots {
 
     /// Bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
-        self.keys.len() + self.blocks.len() * (size_of::<Block>() + size_of::<KeyPlace>())
+        self.keys.len() + self.blocks.len() * (Block::BYTES + Row::BYTES)
     }
 
-    /// The block a key belongs to; that block is missing only where there is none at all.
-    fn block_of(&self, key: &[u8]) -> usize {
-        // The first low stands for the beginning of the space, whatever it holds.
-        let above = self.lows.get(1..).unwrap_or_default();
-        above.partition_point(|low| low.key(&self.keys) <= key)
-    }
-
-    fn add(&mut self, at: usize, key: &[u8], fingerprint: Fingerprint, slot: Slot) -> Put {
+    fn add(&mut self, block: usize, key: &[u8], fingerprint: Fingerprint, slot: Slot) -> Put {
         let key = KeyPlace::append(key, &mut self.keys);
-        self.blocks[at].push(Entry { key, slot }, fingerprint);
+        self.blocks[block].push(Entry { key, slot }, fingerprint);
         Put::Added
     }
 
     /// Makes room in a full block for a key that is not in it: says in which block the key belongs then.
-    fn split(&mut self, at: usize, key: &[u8]) -> usize {
-        let order = self.blocks[at].order(&self.keys);
-        let last = self.blocks[at].key(order[BLOCK_SLOTS - 1]);
-        if at + 1 == self.blocks.len() && last.key(&self.keys) < key {
+    fn split(&mut self, position: usize, block: usize, key: &[u8]) -> usize {
+        let order = self.blocks[block].order(&self.keys);
+        let last = self.blocks[block].key(order[BLOCK_SLOTS - 1]);
+        if position + 1 == self.row.len() && last.key(&self.keys) < key {
             // Keys that only rise fill their blocks to the brim.
             let low = KeyPlace::append(key, &mut self.keys);
-            self.add_block(at + 1, Block::new(), low);
-            return at + 1;
+            return self.add_block(position + 1, Block::new(), low);
         }
-        let (block, low) = self.blocks[at].take_upper_half(&order);
-        self.add_block(at + 1, block, low);
-        at + usize::from(low.key(&self.keys) <= key)
+        let (half, low) = self.blocks[block].take_upper_half(&order);
+        let upper = self.add_block(position + 1, half, low);
+        if low.key(&self.keys) <= key { upper } else { block }
     }
 
-    fn add_block(&mut self, at: usize, block: Block, low: KeyPlace) {
-        self.blocks.insert(at, Box::new(block));
-        self.lows.insert(at, low);
+    fn add_block(&mut self, position: usize, block: Block, low: KeyPlace) -> usize {
+        self.row.insert(position, low, self.blocks.len(), &self.keys);
+        self.blocks.push(block);
+        self.blocks.len() - 1
     }
 }
 
 impl<'a> SlotRange<'a> {
-    fn visit(&self, block: usize) -> InOrder<'a> {
-        self.slots.blocks[block].in_order(&self.slots.keys, self.low, self.high)
+    fn visit(&self, position: usize) -> Option<InOrder<'a>> {
+        let block = self.slots.row.block(position)?;
+        Some(self.slots.blocks[block].in_order(&self.slots.keys, self.low, self.high))
     }
 }
 
@@ -150,7 +147,7 @@ impl<'a> Iterator for SlotRange<'a> {
                 return Some(next);
             }
             match self.unvisited.next() {
-                Some(block) => self.front = Some(self.visit(block)),
+                Some(position) => self.front = self.visit(position),
                 None => return self.back.as_mut()?.next(),
             }
         }
@@ -164,7 +161,7 @@ impl DoubleEndedIterator for SlotRange<'_> {
                 return Some(next);
             }
             match self.unvisited.next_back() {
-                Some(block) => self.back = Some(self.visit(block)),
+                Some(position) => self.back = self.visit(position),
                 None => return self.front.as_mut()?.next_back(),
             }
         }
