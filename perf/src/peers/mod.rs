@@ -6,3 +6,4 @@
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
 pub(crate) mod etcd_members;
+pub(crate) mod raft_engine;

@@ -3,6 +3,7 @@
 pub(crate) mod line;
 #[cfg(feature = "peers")]
 pub(crate) mod ratio;
+pub(crate) mod versus;
 
 use std::fmt;
 use std::io::{self, Write};
