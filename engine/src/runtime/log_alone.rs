@@ -16,6 +16,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use glommio::Placement;
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
@@ -27,6 +29,7 @@ use super::node::{READY_SEGMENTS, core_executor};
 use super::preflight::{self, PreflightError};
 use super::pulse::Pulse;
 use super::segments::{self, Job, Pace, Prewriter, SegmentFiles};
+use super::vigil::Vigil;
 use crate::core::durability::Durability;
 use crate::core::event::Event;
 use crate::log::record::RecordBody;
@@ -102,7 +105,7 @@ impl LogAlone {
         preflight::check(1)?;
         let log = self.prewritten().map_err(self.files())?;
         let prewriter = Prewriter::start(self.folder.clone(), self.config(), "mgt-segm").map_err(self.files())?;
-        let pulse = Pulse::start("mgt-pulse").map_err(self.files())?;
+        let pulse = Pulse::start("mgt-pulse", Arc::<Vigil>::default(), Duration::ZERO).map_err(self.files())?;
         let executor = core_executor("mgt-log", Placement::Unbound).map_err(LogAloneError::Executor)?;
         let driver = Driver {
             log,
@@ -196,7 +199,7 @@ impl Driver {
     fn take_events(&mut self) -> Result<(), LogAloneError> {
         for event in self.shared.take() {
             match event {
-                Event::Flushed { sequence } => {
+                Event::Flushed { sequence, lasted: _ } => {
                     self.log.flushed(sequence, clock::monotonic());
                     self.durability.flushed(sequence);
                 }
