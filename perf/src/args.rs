@@ -14,12 +14,12 @@ use crate::cold_get::arguments::ColdGetArguments;
 use crate::failover::arguments::{FailoverArguments, ProbeArguments};
 use crate::history::arguments::{CheckArguments, HistoryArguments};
 use crate::hostile::arguments::HostileArguments;
-use crate::workload::keys::NUMBER_MAX;
-use run::{CompareArguments, LoadArguments, YcsbArguments, in_flight};
 use crate::log::arguments::LogArguments;
 use crate::overload::arguments::OverloadArguments;
 use crate::restart::arguments::RestartArguments;
 use crate::scale::arguments::ScaleArguments;
+use crate::workload::keys::NUMBER_MAX;
+use run::{CompareArguments, LoadArguments, YcsbArguments, in_flight};
 
 /// Keys whose numbers still fit their digits.
 const KEYS_MAX: u64 = NUMBER_MAX;

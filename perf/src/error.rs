@@ -266,9 +266,8 @@ impl PerfError {
             Self::Unordered { .. } => 2,
             #[cfg(feature = "peers")]
             Self::Etcd(_) | Self::Redis(_) => 4,
-            Self::RaftEngine(_) => 1,
             #[cfg(feature = "peers")]
-            Self::Etcd(_) => 4,
+            Self::RaftEngine(_) => 1,
         }
     }
 }

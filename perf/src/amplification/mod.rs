@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::target::{Failure, Target};
+use crate::target::{Failure, Row, Target};
 
 /// A target that counts what it acknowledges, exactly.
 pub(crate) struct Counted<T> {
@@ -50,5 +50,9 @@ impl<T: Target> Target for Counted<T> {
 
     async fn get(&self, worker: usize, key: Bytes) -> Result<Option<Bytes>, Failure> {
         self.inner.get(worker, key).await
+    }
+
+    async fn scan(&self, worker: usize, low: Bytes, rows: usize) -> Result<Vec<Row>, Failure> {
+        self.inner.scan(worker, low, rows).await
     }
 }

@@ -53,25 +53,15 @@ impl Spread {
 
 #[cfg(test)]
 mod tests {
-    use margate_net::ids::{LogIndex, ReplicaId, ShardId, Term};
-    use margate_net::message::{ReplicaStatus, WritesTaken};
+    use margate_net::ids::{ReplicaId, ShardId};
+    use margate_net::message::ReplicaStatus;
 
     use super::*;
     use crate::margate::cores::tests::core;
 
     #[test]
     fn the_core_that_leads_least_decides() {
-        let leader = |shard| ReplicaStatus {
-            shard: ShardId(shard),
-            replica: ReplicaId(1),
-            role: ReplicaRole::Leader,
-            leader: None,
-            term: Term(1),
-            commit: LogIndex(1),
-            applied: LogIndex(1),
-            last: LogIndex(1),
-            writes: WritesTaken::All,
-        };
+        let leader = |shard| ReplicaStatus::new(ShardId(shard), ReplicaId(1), ReplicaRole::Leader);
         let cores = [
             core(1, vec![leader(1), leader(2), leader(3)]),
             core(2, vec![leader(4)]),

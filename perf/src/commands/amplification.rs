@@ -12,7 +12,7 @@ use crate::amplification::Counted;
 use crate::amplification::arguments::AmplificationArguments;
 use crate::amplification::report::{AmplificationReport, REPLICAS, kind_of};
 use crate::amplification::turnover::Segments;
-use crate::driver::{Plan, drive};
+use crate::driver::{Pace, Plan, drive};
 use crate::error::PerfError;
 use crate::margate::room::Holdings;
 use crate::margate::sizes::Sizes;
@@ -21,7 +21,8 @@ use crate::margate::target::Margate;
 use crate::proc::disk::{Disk, DiskBytes};
 use crate::proc::written::{ByThread, bytes_by_thread, since};
 use crate::report::Output;
-use crate::workload::{Bench, Workload};
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
 
 /// Overwrites between two looks at how far the logs have come.
 const STRETCH: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ impl Run<'_> {
         let steady = self.look().await?;
         let mut puts = 0;
         while puts < self.arguments.keys {
-            puts += self.overwrite().await;
+            puts += self.overwrite().await?;
         }
         let ended = self.look().await?;
         self.report("steady", puts, (&steady, &ended)).await
@@ -124,7 +125,7 @@ impl Run<'_> {
         let mut puts = 0;
         let logs = self.started.nodes.logs();
         while !then.is_turned_over(&Segments::of(&logs)?) {
-            puts += self.overwrite().await;
+            puts += self.overwrite().await?;
             self.started.nodes.check_all()?;
             if puts > self.arguments.keys.max(1_000).saturating_mul(VALUES_PER_KEY_MAX) {
                 return Err(PerfError::NotReclaimed { puts });
@@ -136,21 +137,23 @@ impl Run<'_> {
     }
 
     /// A stretch of overwrites; says how many were acknowledged.
-    async fn overwrite(&mut self) -> u64 {
+    async fn overwrite(&mut self) -> Result<u64, PerfError> {
         self.phase += 1;
         let plan = Plan {
-            bench: Bench::Put,
-            in_flight: usize::from(self.arguments.in_flight),
+            recipe: Recipe::plain(Bench::Put),
+            pace: Pace::Closed {
+                in_flight: usize::from(self.arguments.in_flight),
+            },
             warmup: Duration::ZERO,
             window: STRETCH,
             phase: self.phase,
         };
-        let measured = drive(self.target.clone(), self.workload.clone(), plan).await;
+        let measured = drive(self.target.clone(), self.workload.clone(), plan).await?;
         if let Some(failure) = &measured.first_failure {
             eprintln!("  a write failed: {failure}");
             self.verdict = Verdict::Bad;
         }
-        self.target.take_puts()
+        Ok(self.target.take_puts())
     }
 
     /// Once nothing is under way any more.

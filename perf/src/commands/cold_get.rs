@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Verdict, scratch, turn};
 use crate::cold_get::Spread;
 use crate::cold_get::arguments::ColdGetArguments;
-use crate::driver::Plan;
+use crate::driver::{Pace, Plan};
 use crate::error::PerfError;
 use crate::fio::{Fio, FioLine, Job};
 use crate::margate::room::Holdings;
@@ -16,7 +16,8 @@ use crate::proc::disk::{Disk, DiskBytes};
 use crate::report::Output;
 use crate::report::versus::{Ratio, Versus};
 use crate::units::in_words;
-use crate::workload::{Bench, Workload};
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
 
 /// Bytes of the file that fio reads, at most: enough for no cache between it and the disk to matter.
 const FIO_FILE_BYTES_MAX: u64 = 2 << 30;
@@ -100,17 +101,19 @@ impl Run<'_> {
 
     async fn our_turn(&self, round: u64) -> Result<(f64, Verdict), PerfError> {
         let plan = Plan {
-            bench: Bench::Get,
-            in_flight: usize::from(self.arguments.in_flight),
+            recipe: Recipe::plain(Bench::Get),
+            pace: Pace::Closed {
+                in_flight: usize::from(self.arguments.in_flight),
+            },
             warmup: self.arguments.warmup,
             window: self.arguments.secs,
             phase: round,
         };
         let stretch = Stretch::start(&[self.started.processes.pids(), &[std::process::id()]].concat());
         let before = self.disk.bytes().unwrap_or_default();
-        let (line, verdict) = turn::margate(&self.started.target, &self.started.processes, &self.workload, plan).await;
+        let turn = turn::margate(&self.started.target, &self.started.processes, &self.workload, plan).await?;
         let DiskBytes { read, .. } = self.disk.bytes().unwrap_or_default().since(before);
-        Output::of(self.arguments.json).emit(&line)?;
+        turn.report(self.arguments.json, None)?;
         turn::talk_about_cpu(&stretch, &[("margate", self.started.processes.pids())]);
         let whole = (plan.warmup + plan.window).as_secs_f64();
         eprintln!(
@@ -118,6 +121,6 @@ impl Run<'_> {
             in_words((read as f64 / whole) as u64)
         );
         self.started.nodes.check_all()?;
-        Ok((line.ops_per_s, verdict))
+        Ok((turn.all.ops_per_s, turn.verdict))
     }
 }

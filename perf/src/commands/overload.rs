@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{Verdict, scratch, turn};
-use crate::driver::{Measured, Plan, drive};
+use crate::driver::measured::Measured;
+use crate::driver::{Pace, Plan, drive};
 use crate::error::PerfError;
 use crate::margate::started::{Shape, Started};
 use crate::margate::target::Margate;
@@ -22,7 +23,8 @@ use crate::proc::descriptors::durability;
 use crate::proc::memory::Held;
 use crate::report::Output;
 use crate::target::Target;
-use crate::workload::{Bench, Workload};
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
 
 /// Numbers of writes under way that the search tries.
 const SEARCHED: [usize; 6] = [64, 128, 256, 512, 1_024, 2_048];
@@ -55,7 +57,7 @@ async fn in_folder(arguments: &OverloadArguments, folder: &Path) -> Result<Verdi
         started,
         workload,
     };
-    let peak = run.peak(&all).await;
+    let peak = run.peak(&all).await?;
     // Half of them go: the other half of the connections is for those without patience.
     drop(all);
     let patient = Arc::new(Margate::connect(&endpoints, connections / 2).await?);
@@ -80,10 +82,10 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn drive<T: Target>(&self, target: &Arc<T>, in_flight: usize, window: Duration, phase: u64) -> Measured {
+    async fn drive<T: Target>(&self, target: &Arc<T>, in_flight: usize, window: Duration, phase: u64) -> Result<Measured, PerfError> {
         let plan = Plan {
-            bench: Bench::Put,
-            in_flight,
+            recipe: Recipe::plain(Bench::Put),
+            pace: Pace::Closed { in_flight },
             warmup: STEP_WARMUP.min(window),
             window,
             phase,
@@ -92,7 +94,7 @@ impl Run<'_> {
     }
 
     /// The number of writes under way that gives most, to one client and to all of them.
-    async fn peak(&self, all: &Arc<Margate>) -> Peak {
+    async fn peak(&self, all: &Arc<Margate>) -> Result<Peak, PerfError> {
         let step = self.arguments.step;
         let given = self.arguments.peak_in_flight.map(|given| given as usize);
         let mut best = Peak {
@@ -102,8 +104,8 @@ impl Run<'_> {
         };
         let searched = given.map_or_else(|| SEARCHED.to_vec(), |given| vec![given]);
         for (phase, in_flight) in (1..).zip(searched) {
-            let one_client = self.drive(&self.started.target, in_flight, step, phase).await.rate();
-            let all_clients = self.drive(all, in_flight, step, 100 + phase).await.rate();
+            let one_client = rate(&self.drive(&self.started.target, in_flight, step, phase).await?);
+            let all_clients = rate(&self.drive(all, in_flight, step, 100 + phase).await?);
             eprintln!(
                 "  {in_flight} in flight: one client {one_client:.0} ops/s, {} clients {all_clients:.0} ops/s",
                 all.clients()
@@ -116,13 +118,13 @@ impl Run<'_> {
                 };
             }
         }
-        best
+        Ok(best)
     }
 
     async fn overload(&self, peak: Peak, patient: Arc<Margate>, each_kind: usize) -> Result<OverloadReport, PerfError> {
         let ordinary = (peak.in_flight / 2).max(1);
         let before = Arc::new(Sliced::new(self.started.target.clone(), self.arguments.ordinary + STEP_WARMUP));
-        self.drive(&before, ordinary, self.arguments.ordinary, 200).await;
+        self.drive(&before, ordinary, self.arguments.ordinary, 200).await?;
         let mixed = Arc::new(Mixed {
             patient,
             impatient: self.impatient(each_kind).await?,
@@ -134,11 +136,12 @@ impl Run<'_> {
             let (held, open) = self.watch(until_its_end).await;
             turn::talk_about_cpu(&stretch, &[("margate", self.started.processes.pids())]);
             let after = Arc::new(Sliced::new(self.started.target.clone(), self.arguments.ordinary));
-            self.drive(&after, ordinary, self.arguments.ordinary, 202).await;
-            (held, open, after)
+            self.drive(&after, ordinary, self.arguments.ordinary, 202).await?;
+            Ok((held, open, after))
         };
         let overload = self.drive(&mixed, in_flight, self.arguments.secs, 201);
-        let (measured, (held_max, durability, after)) = tokio::join!(overload, afterwards);
+        let (measured, (held_max, durability, after)) = tokio::try_join!(overload, afterwards)?;
+        let (total, goodput) = (measured.total(), rate(&measured));
         if let Some(failure) = &measured.first_failure {
             eprintln!("  first failure: {failure}");
         }
@@ -153,12 +156,12 @@ impl Run<'_> {
             connections: 2 * each_kind,
             impatient: each_kind,
             secs: self.arguments.secs.as_secs_f64(),
-            goodput_per_s: rounded(measured.rate()),
-            goodput_ratio: (100.0 * measured.rate() / peak_per_s).round() / 100.0,
-            p99_us: rounded(measured.micros_at(0.99)),
+            goodput_per_s: rounded(goodput),
+            goodput_ratio: (100.0 * goodput / peak_per_s).round() / 100.0,
+            p99_us: rounded(total.micros_at(0.99)),
             hints_ignored: mixed.ignored(),
-            errors: measured.errors,
-            unknown: measured.unknown,
+            errors: total.errors,
+            unknown: total.unknown,
             held_max,
             ordinary_p99_us: rounded(ordinary_p99_us),
             calm_after_ms: calm_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
@@ -192,4 +195,9 @@ impl Run<'_> {
         }
         (most, durability(&self.started.processes.log_descriptors()))
     }
+}
+
+/// Writes acknowledged per second.
+fn rate(measured: &Measured) -> f64 {
+    measured.rate(&measured.total())
 }

@@ -11,7 +11,7 @@ use margate_net::message::CoreStatus;
 use tokio::time::sleep;
 
 use super::{Verdict, scratch, turn};
-use crate::driver::{Plan, drive};
+use crate::driver::{Pace, Plan, drive};
 use crate::error::PerfError;
 use crate::margate::cores::{answers, has_applied, highest_commits};
 use crate::margate::dev::{every_shard_led, late_after};
@@ -21,7 +21,8 @@ use crate::margate::started::{Shape, Started};
 use crate::report::Output;
 use crate::restart::arguments::RestartArguments;
 use crate::restart::report::{Back, End, RestartReport};
-use crate::workload::{Bench, Workload};
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
 
 /// How often a node is asked whether it is back.
 const POLL: Duration = Duration::from_millis(5);
@@ -86,16 +87,18 @@ impl Run<'_> {
     async fn after_kill(&mut self) -> Result<Back, PerfError> {
         self.phase += 1;
         let plan = Plan {
-            bench: Bench::Put,
-            in_flight: usize::from(self.arguments.in_flight),
+            recipe: Recipe::plain(Bench::Put),
+            pace: Pace::Closed {
+                in_flight: usize::from(self.arguments.in_flight),
+            },
             warmup: Duration::ZERO,
             window: LOAD,
             phase: self.phase,
         };
         let load = drive(self.started.target.clone(), self.workload.clone(), plan);
         let load = async {
-            load.await;
-            pending::<Infallible>().await
+            load.await?;
+            pending::<Result<Infallible, PerfError>>().await
         };
         let secs_before = self.arguments.secs_before;
         let restarting = async {
@@ -105,7 +108,7 @@ impl Run<'_> {
         };
         tokio::select! {
             back = restarting => back,
-            never = load => match never {},
+            never = load => match never? {},
         }
     }
 

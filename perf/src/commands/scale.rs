@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{Verdict, scratch, turn};
 use crate::args::StartArguments;
-use crate::driver::{Measured, Plan, drive};
+use crate::driver::measured::Measured;
+use crate::driver::{Pace, Plan, drive};
 use crate::error::PerfError;
 use crate::margate::room::Holdings;
 use crate::margate::sizes::Sizes;
@@ -19,7 +20,8 @@ use crate::scale::line::ScaleLine;
 use crate::scale::order::InOrder;
 use crate::scale::points::{Order, Point, points};
 use crate::target::Target;
-use crate::workload::{Bench, Workload};
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
 
 /// Load before the seconds that count.
 const WARMUP: Duration = Duration::from_secs(2);
@@ -67,8 +69,10 @@ async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines:
     let started = Started::start(&start, folder, shape).await?;
     let workload = Arc::new(Workload::new(point.keys, arguments.value_bytes, arguments.seed));
     let plan = Plan {
-        bench: Bench::Put,
-        in_flight: usize::from(arguments.in_flight),
+        recipe: Recipe::plain(Bench::Put),
+        pace: Pace::Closed {
+            in_flight: usize::from(arguments.in_flight),
+        },
         warmup: WARMUP,
         window: arguments.secs,
         phase: 0,
@@ -104,7 +108,7 @@ async fn overwrite<T: Target>(
         let mut commits = Commits::default();
         let stretch = Stretch::start(&watched);
         let measured = tokio::select! {
-            measured = drive(target.clone(), workload.clone(), plan) => measured,
+            measured = drive(target.clone(), workload.clone(), plan) => measured?,
             never = commits.watch(started.target.client(0)) => match never {},
         };
         turn::talk_about_cpu(&stretch, &[("margate", started.processes.pids())]);

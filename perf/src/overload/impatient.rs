@@ -152,7 +152,7 @@ fn set(shard: &MapShard, key: &Bytes, value: &Bytes) -> Request {
 
 #[cfg(test)]
 mod tests {
-    use margate_net::ids::{ClusterId, MapEpoch, RangeEpoch, ReplicaId};
+    use margate_net::ids::{ClusterId, MapEpoch, MemberEpoch, RangeEpoch, ReplicaId};
     use margate_net::map::{MapNode, MapReplica};
 
     use super::*;
@@ -172,6 +172,7 @@ mod tests {
             low: Bytes::new(),
             high: Bytes::new(),
             range_epoch: RangeEpoch(1),
+            member_epoch: MemberEpoch(1),
             replicas: vec![replica(1), replica(2), replica(3)],
         };
         Map::new(ClusterId(1), MapEpoch(1), vec![node(1), node(2), node(3)], vec![shard]).expect("it is a map")
@@ -186,7 +187,7 @@ mod tests {
             ignored: AtomicU64::new(0),
         };
         let shard = &client.map.shards()[0];
-        let mut told = |leader: Option<u64>| {
+        let told = |leader: Option<u64>| {
             let leader = leader.map(NodeId);
             client.look_elsewhere(shard, Refusal::NotLeader { leader });
             client.leaders()[&shard.id].0

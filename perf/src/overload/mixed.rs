@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::impatient::Impatient;
 use crate::margate::target::Margate;
-use crate::target::{Failure, Target};
+use crate::target::{Failure, Row, Target};
 
 /// Both kinds of clients.
 pub(crate) struct Mixed {
@@ -34,5 +34,9 @@ impl Target for Mixed {
 
     async fn get(&self, worker: usize, key: Bytes) -> Result<Option<Bytes>, Failure> {
         self.patient.get(worker, key).await
+    }
+
+    async fn scan(&self, worker: usize, low: Bytes, rows: usize) -> Result<Vec<Row>, Failure> {
+        self.patient.scan(worker, low, rows).await
     }
 }

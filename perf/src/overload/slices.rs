@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
-use crate::target::{Failure, Target};
+use crate::target::{Failure, Row, Target};
 
 /// Length of a slice.
 pub(crate) const SLICE: Duration = Duration::from_millis(100);
@@ -79,6 +79,10 @@ impl<T: Target> Target for Sliced<T> {
 
     async fn get(&self, worker: usize, key: Bytes) -> Result<Option<Bytes>, Failure> {
         self.inner.get(worker, key).await
+    }
+
+    async fn scan(&self, worker: usize, low: Bytes, rows: usize) -> Result<Vec<Row>, Failure> {
+        self.inner.scan(worker, low, rows).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::points::{Order, Point};
-use crate::driver::Measured;
+use crate::driver::measured::Measured;
 use crate::margate::sizes::Sizes;
 use crate::meter::rounded;
 use crate::units::in_words;
@@ -45,7 +45,8 @@ pub(crate) struct ScaleLine {
 impl ScaleLine {
     /// The line of a point, beside those measured before it.
     pub(crate) fn new(point: Point, measured: &Measured, commits: u32, sizes: Sizes, before: &[Self]) -> Self {
-        let ops_per_s = measured.rate();
+        let total = measured.total();
+        let ops_per_s = measured.rate(&total);
         let same_order = before.iter().find(|line| line.order == point.order);
         let base = same_order.map_or(ops_per_s, |line| line.ops_per_s);
         Self {
@@ -57,10 +58,10 @@ impl ScaleLine {
             secs: measured.window.as_secs_f64(),
             ops_per_s: rounded(ops_per_s),
             ratio: (1000.0 * ops_per_s / base).round() / 1000.0,
-            p50_us: rounded(measured.micros_at(0.5)),
-            p99_us: rounded(measured.micros_at(0.99)),
+            p50_us: rounded(total.micros_at(0.5)),
+            p99_us: rounded(total.micros_at(0.99)),
             commits,
-            failed: measured.errors + measured.unknown,
+            failed: total.errors + total.unknown,
             sizes,
         }
     }

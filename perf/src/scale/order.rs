@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::target::{Failure, Target};
+use crate::target::{Failure, Row, Target};
 use crate::workload::keys::KEY_BYTES;
 
 /// Stretches of the key space that are written in turn: more than shards, so that all of them are busy, and few enough that
@@ -38,6 +38,10 @@ impl<T: Target> Target for InOrder<T> {
 
     async fn get(&self, worker: usize, _any: Bytes) -> Result<Option<Bytes>, Failure> {
         self.inner.get(worker, self.next_key()).await
+    }
+
+    async fn scan(&self, worker: usize, _any: Bytes, rows: usize) -> Result<Vec<Row>, Failure> {
+        self.inner.scan(worker, self.next_key(), rows).await
     }
 }
 
