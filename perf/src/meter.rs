@@ -67,6 +67,7 @@ impl Meter {
     }
 
     /// What another one of the same window has seen, too.
+    #[cfg(any(test, feature = "peers"))]
     pub(crate) fn add(&mut self, other: &Self) {
         self.ops += other.ops;
         self.latency.add(&other.latency).expect("all histograms have the same bounds");

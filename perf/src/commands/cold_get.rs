@@ -115,10 +115,10 @@ impl Run<'_> {
         let DiskBytes { read, .. } = self.disk.bytes().unwrap_or_default().since(before);
         turn.report(self.arguments.json, None)?;
         turn::talk_about_cpu(&stretch, &[("margate", self.started.processes.pids())]);
-        let whole = (plan.warmup + plan.window).as_secs_f64();
+        let whole_ms = (plan.warmup + plan.window).as_millis().max(1);
         eprintln!(
             "  the disk read {}/s meanwhile, whoever asked",
-            in_words((read as f64 / whole) as u64)
+            in_words(u64::try_from(u128::from(read) * 1_000 / whole_ms).unwrap_or(u64::MAX))
         );
         self.started.nodes.check_all()?;
         Ok((turn.all.ops_per_s, turn.verdict))

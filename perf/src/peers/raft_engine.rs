@@ -98,9 +98,11 @@ fn write(log: &Log, region: u64, mut meter: Meter, mut values: ValuePool) -> Res
     while !over {
         let began = Instant::now();
         index += 1;
-        let mut entry = Entry::default();
-        entry.index = index;
-        entry.data = values.draw();
+        let entry = Entry {
+            index,
+            data: values.draw(),
+            ..Entry::default()
+        };
         let mut batch = LogBatch::default();
         batch.add_entries::<Entries>(region, &[entry])?;
         if index % COMPACTED_EVERY == 0 {
