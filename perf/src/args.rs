@@ -9,9 +9,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use margate_net::limits::VALUE_BYTES_MAX;
 
+use crate::amplification::arguments::AmplificationArguments;
+use crate::cold_get::arguments::ColdGetArguments;
 use crate::failover::arguments::{FailoverArguments, ProbeArguments};
 use crate::history::arguments::{CheckArguments, HistoryArguments};
 use crate::hostile::arguments::HostileArguments;
+use crate::log::arguments::LogArguments;
+use crate::overload::arguments::OverloadArguments;
+use crate::restart::arguments::RestartArguments;
+use crate::scale::arguments::ScaleArguments;
 use crate::workload::keys::NUMBER_MAX;
 use run::{CompareArguments, LoadArguments, YcsbArguments, in_flight};
 
@@ -39,7 +45,14 @@ const EXAMPLES: &str = "Examples:
   margate-perf failover --kills 10
   margate-perf history --out h.jsonl --secs 60 --kill-every 10 --pause-every 10 --proxy
   margate-perf check h.jsonl
-  margate-perf hostile --frames 100000";
+  margate-perf hostile --frames 100000
+  margate-perf log --writers 1,8,32
+  margate-perf log --batch 64KiB
+  margate-perf amplification --value-bytes 4096,256
+  margate-perf scale --keys 100000,1000000 --cores 1,2 --also-shards 1,16
+  margate-perf overload --secs 60
+  margate-perf restart --log-mib 2048
+  margate-perf cold-get --in-flight 64";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -62,6 +75,18 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Tells a deployment bad frames and checks that nobody else notices.
     Hostile(HostileArguments),
+    /// Appends to our log and to raft-engine, or to our log and a file with fio, in turn: A B A B.
+    Log(LogArguments),
+    /// Counts the bytes a disk takes for each byte of a value, on the first fill and later.
+    Amplification(AmplificationArguments),
+    /// Measures put throughput over numbers of keys, cores and shards.
+    Scale(ScaleArguments),
+    /// Asks for ten times what gives most, half of it impatiently, and prints what came of it and what it left behind.
+    Overload(OverloadArguments),
+    /// Restarts nodes with a long log, in good order and after a kill, and prints how long they take to serve.
+    Restart(RestartArguments),
+    /// Reads values that no cache holds, and blocks of a file with fio, in turn: A B A B.
+    ColdGet(ColdGetArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
 }
@@ -198,6 +223,13 @@ mod tests {
             "margate-perf history --out h --proxy --shards 2",
             "margate-perf history --out h --operations 1000000 --endpoints 127.0.0.1:1",
             "margate-perf check a b --allow-undecided --json",
+            "margate-perf log --writers 1,8,32 --value-bytes 256 --rounds 5 --file-mib 16 --data-root . --json",
+            "margate-perf log --batch 64KiB --secs 2",
+            "margate-perf amplification --value-bytes 4096,256 --keys 1000000 --segment-mib 4 --data-root . --json",
+            "margate-perf scale --keys 100000,20000000 --order sequential --cores 1,2 --also-shards 16 --secs 5 --json",
+            "margate-perf overload --peak-in-flight 768 --times 10 --connections 64 --secs 60 --ordinary 10 --json",
+            "margate-perf restart --log-mib 2048 --rounds 3 --graceful-max-ms 3000 --killed-max-ms 10000 --data-root . --json",
+            "margate-perf cold-get --times 4 --in-flight 64 --rounds 3 --secs 5 --json",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -219,11 +251,14 @@ mod tests {
             "margate-perf probe --rate 0",
             "margate-perf history --out h --clients 0",
             "margate-perf history --out h --kill-every 0",
+            "margate-perf log --writers 0",
+            "margate-perf log --batch 1000",
         ] {
             assert_eq!(parse(line).expect_err(line), ErrorKind::ValueValidation, "{line}");
         }
         for line in [
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x",
+            "margate-perf log --batch 64KiB --writers 1",
             "margate-perf history --out h --secs 1 --operations 1",
             "margate-perf history --out h --endpoints 127.0.0.1:1 --kill-every 1",
             "margate-perf history --out h --endpoints 127.0.0.1:1 --proxy",

@@ -6,11 +6,13 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use margate_client::ConnectError;
+use margate_engine::runtime::log_alone::LogAloneError;
 
 use crate::history::file::HistoryError;
 #[cfg(feature = "peers")]
 use crate::peers::redis_connection::RedisError;
 use crate::target::Failure;
+use crate::units::in_words;
 
 /// Everything that ends a command early.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +155,60 @@ pub(crate) enum PerfError {
         /// The peer.
         peer: &'static str,
     },
+    /// Our log alone could not go on.
+    #[error("the log could not be measured: {0}")]
+    Log(Box<LogAloneError>),
+    /// A log does not hold what it said was durable.
+    #[error("the log has lost durable appends: {writers} writers miss their last one, {gaps} are missing in between")]
+    LogLost {
+        /// Writers whose last append is not there.
+        writers: usize,
+        /// Appends that are missing before one that is there.
+        gaps: u64,
+    },
+    /// The peer's log could not go on.
+    #[cfg(feature = "peers")]
+    #[error("raft-engine failed: {0}")]
+    RaftEngine(#[from] raft_engine::Error),
+    /// The kernel counts no bytes for what the data lie on.
+    #[error("{} lies on no disk that /proc/diskstats counts; pass --data-root with a folder on a local disk", path.display())]
+    NoDisk {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is too little disk to begin.
+    #[error(
+        "{keys} keys need {}, which is 1.5 times what they will take, and {} has {} free; free some, ask for fewer keys, or pass --data-root",
+        in_words(*asked_bytes), path.display(), in_words(*free_bytes)
+    )]
+    NoRoom {
+        /// The folder.
+        path: PathBuf,
+        /// Keys that were to be written.
+        keys: u64,
+        /// Bytes that must be free.
+        asked_bytes: u64,
+        /// Bytes that are.
+        free_bytes: u64,
+    },
+    /// The logs only grow.
+    #[error("after {puts} overwrites the logs still hold segments of the first fill; run `margate status` and look for damaged replicas")]
+    NotReclaimed {
+        /// Writes acknowledged meanwhile.
+        puts: u64,
+    },
+    /// fio has failed.
+    #[error("fio failed ({status}); what it said is above")]
+    Fio {
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// fio says something else than we know.
+    #[error("fio's report is not what fio 3.33 writes: {0}")]
+    FioReport(serde_json::Error),
+    /// There is no thread left.
+    #[error("a thread could not be started: {0}")]
+    Thread(io::Error),
     /// The result could not be written.
     #[error("writing to stdout failed: {0}")]
     Stdout(io::Error),
@@ -166,6 +222,11 @@ impl PerfError {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         |source| Self::File { path, source }
+    }
+
+    /// For `map_err`: boxes what is larger than all others.
+    pub(crate) fn log(error: LogAloneError) -> Self {
+        Self::Log(Box::new(error))
     }
 
     /// The exit code.
@@ -188,6 +249,14 @@ impl PerfError {
             | Self::Unreadable { .. }
             | Self::Unanswered { .. }
             | Self::Timer(_)
+            | Self::Log(_)
+            | Self::LogLost { .. }
+            | Self::NoDisk { .. }
+            | Self::NoRoom { .. }
+            | Self::NotReclaimed { .. }
+            | Self::Fio { .. }
+            | Self::FioReport(_)
+            | Self::Thread(_)
             | Self::Stdout(_) => 1,
             #[cfg(not(feature = "peers"))]
             Self::PeersNotBuilt => 1,
@@ -197,6 +266,8 @@ impl PerfError {
             Self::Unordered { .. } => 2,
             #[cfg(feature = "peers")]
             Self::Etcd(_) | Self::Redis(_) => 4,
+            #[cfg(feature = "peers")]
+            Self::RaftEngine(_) => 1,
         }
     }
 }

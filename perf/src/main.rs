@@ -4,28 +4,38 @@
 //! `driver` runs them against a `target` in a closed or an open loop, `report` prints what came of it. `margate` and `peers`
 //! are the systems, `child`, `addresses` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
 //! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers
-//! say to them.
+//! say to them. `log` is our log alone beside others', `cold_get`, `amplification`, `scale`, `overload` and `restart` are what their
+//! commands need, `fio`, `meter` and `units` what several of them do.
 //!
-//! Not here, on purpose: anything inside a node. Systems are seen through their public clients and `/proc`.
+//! Not here, on purpose: anything inside a node, but for the log alone. Systems are seen through their public clients and `/proc`.
 
 mod addresses;
+mod amplification;
 mod args;
 mod child;
+mod cold_get;
 mod commands;
 mod dice;
 mod driver;
 mod error;
 mod failover;
+mod fio;
 mod history;
 mod hostile;
 mod kill;
+mod log;
 mod margate;
+mod meter;
+mod overload;
 #[cfg(feature = "peers")]
 mod peers;
 mod proc;
 mod proxy;
 mod report;
+mod restart;
+mod scale;
 mod target;
+mod units;
 mod workload;
 
 use std::process::ExitCode;
@@ -72,6 +82,12 @@ async fn run(command: &Command) -> Result<Verdict, PerfError> {
         Command::History(arguments) => commands::history::run(arguments).await,
         Command::Hostile(arguments) => commands::hostile::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Log(arguments) => commands::log::run(arguments).await,
+        Command::Amplification(arguments) => commands::amplification::run(arguments).await,
+        Command::Scale(arguments) => commands::scale::run(arguments).await,
+        Command::Overload(arguments) => commands::overload::run(arguments).await,
+        Command::Restart(arguments) => commands::restart::run(arguments).await,
+        Command::ColdGet(arguments) => commands::cold_get::run(arguments).await,
         Command::Flags(arguments) => commands::flags::run(arguments).await,
     }
 }
@@ -93,12 +109,18 @@ fn client_threads(command: &Command) -> u16 {
         Command::Load(arguments) => arguments.run.client_threads,
         Command::Ycsb(arguments) => arguments.run.client_threads,
         Command::Compare(arguments) => arguments.run.client_threads,
+        Command::Overload(arguments) => arguments.client_threads,
         Command::Kill(_)
         | Command::Failover(_)
         | Command::Probe(_)
         | Command::History(_)
         | Command::Hostile(_)
         | Command::Check(_)
+        | Command::Log(_)
+        | Command::Amplification(_)
+        | Command::Scale(_)
+        | Command::Restart(_)
+        | Command::ColdGet(_)
         | Command::Flags(_) => 1,
     }
 }

@@ -30,6 +30,7 @@ use crate::core::event::{Effect, Effects, Event, Halt, PeerName};
 use crate::core::machine::Core;
 use crate::core::turn::Stall;
 use crate::index::error::IndexError;
+use crate::log::flush::Flush;
 use crate::types::Nanos;
 
 /// Why a core stopped before it was told to.
@@ -104,6 +105,18 @@ impl Shared {
         std::mem::take(&mut *self.inbox.borrow_mut())
     }
 
+    /// Waits until something happens, and lets the executor's other tasks do theirs: one that always has something to do must not
+    /// keep them from it.
+    pub(super) async fn arrival(&self) {
+        self.arrived.wait().await;
+        glommio::executor().yield_task_queue_now().await;
+    }
+
+    /// Why it cannot go on, if it cannot; told once.
+    pub(super) fn take_failure(&self) -> Option<CoreFailure> {
+        self.failure.borrow_mut().take()
+    }
+
     /// The core is told to stop.
     pub fn stop(&self) {
         if !self.stopping.replace(true) {
@@ -151,7 +164,7 @@ pub async fn run(core: Rc<RefCell<Core<HeedReader>>>, hands: Hands, tick: Durati
     let mut stop_by = None;
     loop {
         turn(&core, &hands, &mut effects)?;
-        if let Some(failure) = shared.failure.borrow_mut().take() {
+        if let Some(failure) = shared.take_failure() {
             return Err(failure);
         }
         if shared.stopping.get() {
@@ -161,9 +174,7 @@ pub async fn run(core: Rc<RefCell<Core<HeedReader>>>, hands: Hands, tick: Durati
                 return Ok(());
             }
         }
-        shared.arrived.wait().await;
-        // A core that always has something to do lets others of its executor do theirs.
-        glommio::executor().yield_task_queue_now().await;
+        shared.arrival().await;
     }
 }
 
@@ -234,21 +245,24 @@ fn perform(hands: &Hands, now: Nanos, effects: &mut Effects) {
                     link.send_member(&message);
                 }
             }
-            Effect::Write(flush) => {
-                let (shared, disk) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk));
-                glommio::spawn_local(async move {
-                    match disk.write(&flush).await {
-                        Ok(began) => shared.push(Event::Flushed {
-                            sequence: flush.sequence,
-                            lasted: (began, clock::monotonic()),
-                        }),
-                        Err(error) => shared.fail(CoreFailure::LogWrite(error)),
-                    }
-                })
-                .detach();
-            }
+            Effect::Write(flush) => write(&hands.shared, &hands.disk, flush),
         }
     }
+}
+
+/// Writes a batch; its end comes back as an event.
+pub(super) fn write(shared: &Rc<Shared>, disk: &Rc<LogDisk>, flush: Flush) {
+    let (shared, disk) = (Rc::clone(shared), Rc::clone(disk));
+    glommio::spawn_local(async move {
+        match disk.write(&flush).await {
+            Ok(began) => shared.push(Event::Flushed {
+                sequence: flush.sequence,
+                lasted: (began, clock::monotonic()),
+            }),
+            Err(error) => shared.fail(CoreFailure::LogWrite(error)),
+        }
+    })
+    .detach();
 }
 
 /// Moves the timer forward if the machine wants a turn before it fires.
@@ -300,7 +314,12 @@ fn spawn_threads_results(hands: &Hands) {
         }
     })
     .detach();
-    let (shared, disk, done) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk), hands.prewriter.done());
+    spawn_segment_results(&hands.shared, &hands.disk, &hands.prewriter);
+}
+
+/// What became of segments comes back as events.
+pub(super) fn spawn_segment_results(shared: &Rc<Shared>, disk: &Rc<LogDisk>, prewriter: &Prewriter) {
+    let (shared, disk, done) = (Rc::clone(shared), Rc::clone(disk), prewriter.done());
     glommio::spawn_local(async move {
         while let Ok(result) = done.recv_async().await {
             let opened = match result {

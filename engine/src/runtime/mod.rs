@@ -6,6 +6,7 @@
 //! - [`core_loop`]: one core's executor: events in, effects carried out.
 //! - [`server`], [`links`]: connections accepted from clients and peers, connections dialled to peers.
 //! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
+//! - [`log_alone`]: a core's log without the core, for those who measure it.
 //! - [`planted_writes`]: a bug of `disk` that crash tests must find; only a build of its own has it.
 //! - [`index_store`] keeps the index in LMDB, read by [`index_reader`], its file grown by `index_growth`; [`index_thread`] commits
 //!   to it off the core,
@@ -30,6 +31,7 @@ pub mod index_thread;
 mod index_trials;
 mod index_verdict;
 pub mod links;
+pub mod log_alone;
 pub mod node;
 pub mod notify;
 mod panics;

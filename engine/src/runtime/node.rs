@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use margate_net::handshake::{Hello, Identity as Greeting, Role};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId};
 use margate_net::map::{Map, MapNode};
@@ -63,7 +63,7 @@ use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
 
 /// Segments kept prewritten beside the one in use; the last is there for reclaim when the disk is full.
-const READY_SEGMENTS: usize = 3;
+pub(super) const READY_SEGMENTS: usize = 3;
 /// Registered buffer memory per ring; three rings per core must fit a limit of 8 MiB for a few nodes of one user.
 const IO_MEMORY_BYTES: usize = 256 << 10;
 /// How late a busy executor may notice the ring and other threads.
@@ -517,16 +517,8 @@ impl CoreStart {
         let name = format!("mgt-pulse-{core_id}");
         let pulse = Pulse::start(&name, Arc::clone(&vigil), self.start.stall()).map_err(NodeError::Thread)?;
         // The threads above are started before the executor pins this one: they would inherit its CPU.
-        let placement = self.placement();
-        let executor = LocalExecutorBuilder::new(placement)
-            .name(&format!("mgt-core-{core_id}"))
-            .io_memory(IO_MEMORY_BYTES)
-            .preempt_timer(PREEMPT_EVERY)
-            .make()
-            .map_err(|error| NodeError::Executor {
-                core: core_id,
-                what: error.to_string(),
-            })?;
+        let executor = core_executor(&format!("mgt-core-{core_id}"), self.placement());
+        let executor = executor.map_err(|what| NodeError::Executor { core: core_id, what })?;
         pulse.run(&executor, self.serve(opened, witness, vigil))
     }
 
@@ -697,6 +689,16 @@ impl CoreStart {
             })
             .collect()
     }
+}
+
+/// Makes the executor of a core, to run on this thread.
+///
+/// # Errors
+/// What glommio says; it gives no facts beside its text.
+pub(super) fn core_executor(name: &str, placement: Placement) -> Result<LocalExecutor, String> {
+    let builder = LocalExecutorBuilder::new(placement).name(name);
+    let made = builder.io_memory(IO_MEMORY_BYTES).preempt_timer(PREEMPT_EVERY).make();
+    made.map_err(|error| error.to_string())
 }
 
 /// The cores that hold other replicas of this core's shards.

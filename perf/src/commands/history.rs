@@ -21,15 +21,12 @@ use crate::history::report::HistoryReport;
 use crate::history::worker::{Book, Crew, Ends, read_all, work};
 use crate::kill::value::Values;
 use crate::margate::behind::Behind;
-use crate::margate::dev::{self, DevOptions};
+use crate::margate::dev::{self, DevOptions, NODES};
 use crate::margate::nodes::Nodes;
 use crate::margate::target::config;
 use crate::proxy::Proxies;
 use crate::proxy::counts::FaultCounts;
 use crate::report::Output;
-
-/// Nodes of a deployment behind proxies, as many as `margate dev` starts.
-const NODES: usize = 3;
 
 /// Numbers of first keys: below the largest number of a key, and far apart.
 const FIRST_KEYS: u64 = 1_000_000_000;
@@ -66,6 +63,7 @@ async fn in_folder(arguments: &HistoryArguments, folder: &Path) -> Result<Verdic
         shards: arguments.start.shards,
         listens: &listens,
         reached: proxies.reached(),
+        segment_mib: None,
     })
     .await?;
     record(arguments, proxies.reached(), Some((&mut nodes, Some(&proxies)))).await

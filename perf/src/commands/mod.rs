@@ -1,6 +1,8 @@
 //! One file per command, and what they share: `turn.rs` measures one system once, `scratch.rs` is where data lie.
 
+pub(crate) mod amplification;
 pub(crate) mod check;
+pub(crate) mod cold_get;
 #[cfg(feature = "peers")]
 pub(crate) mod compare;
 pub(crate) mod failover;
@@ -9,7 +11,11 @@ pub(crate) mod history;
 pub(crate) mod hostile;
 pub(crate) mod kill;
 pub(crate) mod load;
+pub(crate) mod log;
+pub(crate) mod overload;
 pub(crate) mod probe;
+pub(crate) mod restart;
+pub(crate) mod scale;
 pub(crate) mod scratch;
 pub(crate) mod turn;
 

@@ -111,7 +111,10 @@ impl Victim {
 }
 
 /// Says hello and waits for one frame; `None` if the core hangs up.
-async fn greet(stream: &mut TcpStream, hello: &Hello) -> io::Result<Option<Frame>> {
+///
+/// # Errors
+/// The connection breaks, or says what is no frame.
+pub(crate) async fn greet(stream: &mut TcpStream, hello: &Hello) -> io::Result<Option<Frame>> {
     let mut out = Vec::new();
     FrameWriter::new().hello(&mut out, hello);
     stream.write_all(&out).await?;

@@ -23,6 +23,8 @@ pub(crate) struct Behind<'a> {
     pub(crate) listens: &'a [SocketAddr],
     /// Where everybody reaches them.
     pub(crate) reached: &'a [SocketAddr],
+    /// MiB in each segment of the log, unless as usual.
+    pub(crate) segment_mib: Option<u32>,
 }
 
 impl Behind<'_> {
@@ -46,11 +48,13 @@ impl Behind<'_> {
             .collect();
         // A string of JSON is one of TOML too.
         let data = serde_json::Value::from(folder.join("data").to_string_lossy().into_owned());
+        let segments = self.segment_mib.map(|mib| format!("\n[storage]\nsegment_size = \"{mib}MiB\"\n"));
         format!(
             "[node]\nid = {node}\ndata = {data}\npin = false\nlisten = [\"{listens}\"]\n\n\
-             [cluster]\nshards = {}\nnodes = [{}]\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"warn\"\n",
+             [cluster]\nshards = {}\nnodes = [{}]\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n[log]\nlevel = \"warn\"\n{}",
             self.shards,
-            nodes.join(", ")
+            nodes.join(", "),
+            segments.unwrap_or_default()
         )
     }
 }
@@ -91,6 +95,7 @@ mod tests {
             shards: 4,
             listens: &[address(1), address(2)],
             reached: &[address(3), address(4)],
+            segment_mib: Some(4),
         };
         let words = behind.prepare(2, address(2)).expect("the folder is writable");
         assert_eq!(words[..3], ["/x/margate", "node", "--config"]);
@@ -100,5 +105,6 @@ mod tests {
             text.contains("{ id = 1, cores = [\"127.0.0.1:3\"] }, { id = 2, cores = [\"127.0.0.1:4\"] }"),
             "{text}"
         );
+        assert!(text.ends_with("[storage]\nsegment_size = \"4MiB\"\n"), "{text}");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn has_applied(cores: &[CoreStatus], node: NodeId, committed: &BTreeM
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use margate_net::ids::{CoreId, ReplicaId, Term};
     use margate_net::message::ReplicaStatus;
@@ -52,7 +52,8 @@ mod tests {
         }
     }
 
-    fn core(node: u64, replicas: Vec<ReplicaStatus>) -> CoreStatus {
+    /// A core that says nothing but of its replicas.
+    pub(crate) fn core(node: u64, replicas: Vec<ReplicaStatus>) -> CoreStatus {
         CoreStatus {
             replicas,
             ..CoreStatus::new(NodeId(node), CoreId(0))

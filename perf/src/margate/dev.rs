@@ -18,6 +18,8 @@ use crate::args::StartArguments;
 use crate::child::Child;
 use crate::error::PerfError;
 
+/// Nodes of a deployment, and replicas of each shard.
+pub(crate) const NODES: usize = 3;
 /// Time for a deployment to start, replay included, and elect its leaders.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often we look whether something has come to pass.
@@ -37,11 +39,16 @@ pub(crate) struct DevOptions {
 impl DevOptions {
     /// Three nodes of one core each.
     pub(crate) fn new(program: PathBuf, data: PathBuf, start: &StartArguments) -> Self {
+        Self::shaped(program, data, start, 1)
+    }
+
+    /// Three nodes of so many cores each.
+    pub(crate) fn shaped(program: PathBuf, data: PathBuf, start: &StartArguments, cores: u16) -> Self {
         let flags = [
             "--nodes",
-            "3",
+            &NODES.to_string(),
             "--cores",
-            "1",
+            &cores.to_string(),
             "--shards",
             &start.shards.to_string(),
             "--port-base",

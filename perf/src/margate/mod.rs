@@ -7,4 +7,7 @@ pub(crate) mod dev;
 pub(crate) mod nodes;
 pub(crate) mod power;
 mod process;
+pub(crate) mod room;
+pub(crate) mod sizes;
+pub(crate) mod started;
 pub(crate) mod target;

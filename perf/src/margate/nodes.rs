@@ -1,6 +1,7 @@
 //! The nodes under test: who leads, killing them, starting them again, holding them up.
 
 use std::cell::RefCell;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -129,6 +130,16 @@ impl Nodes {
         self.nodes.iter().map(|process| process.pid)
     }
 
+    /// The folders of all their cores' logs.
+    pub(crate) fn logs(&self) -> Vec<PathBuf> {
+        let data = self
+            .nodes
+            .iter()
+            .filter_map(|process| fs::read_dir(process.folder.join("data")).ok());
+        let logs = data.flatten().flatten().map(|entry| entry.path().join("log"));
+        logs.filter(|log| log.is_dir()).collect()
+    }
+
     /// The file of what they say.
     pub(crate) fn talk(&self) -> &Path {
         &self.talk
@@ -190,16 +201,31 @@ impl Nodes {
         Ok(killed)
     }
 
+    /// Asks a node to stop in good order; returns when its process is gone.
+    ///
+    /// # Errors
+    /// It has ended by itself, or takes too long.
+    pub(crate) async fn stop(&self, chosen: &Chosen) -> Result<Killed, PerfError> {
+        self.send(vec![chosen.position], Signal::TERM).await
+    }
+
     async fn end(&self, positions: Vec<usize>) -> Result<Killed, PerfError> {
         let doomed = || positions.iter().map(|position| &self.nodes[*position]);
         doomed().try_for_each(|process| self.check(process))?;
         if let Some(power) = &self.power {
             power.cut(self.folders(&positions)).await?;
         }
+        self.send(positions, Signal::KILL).await
+    }
+
+    /// Sends nodes a signal that ends them, and waits until they are gone.
+    async fn send(&self, positions: Vec<usize>, end: Signal) -> Result<Killed, PerfError> {
+        let doomed = || positions.iter().map(|position| &self.nodes[*position]);
+        doomed().try_for_each(|process| self.check(process))?;
         let at = Instant::now();
-        doomed().for_each(|process| signal(process.pid, Signal::KILL));
+        doomed().for_each(|process| signal(process.pid, end));
         let gone = || async { !doomed().any(NodeProcess::runs) };
-        wait_until_polling(GONE_POLL, GONE_WITHIN, "a killed node to be gone", &self.talk, gone).await?;
+        wait_until_polling(GONE_POLL, GONE_WITHIN, "a node that was ended to be gone", &self.talk, gone).await?;
         Ok(Killed { positions, at })
     }
 
@@ -218,13 +244,22 @@ impl Nodes {
     /// # Errors
     /// A program cannot be started, or the deployment does not work although each of these nodes does.
     pub(crate) async fn try_start_again(&mut self, killed: Killed, client: &Client) -> Result<Vec<NodeId>, PerfError> {
+        self.begin_again(&killed).await?;
+        self.wait_until_back(&killed.positions, client).await
+    }
+
+    /// The same for those who wait themselves.
+    ///
+    /// # Errors
+    /// A program cannot be started.
+    pub(crate) async fn begin_again(&mut self, killed: &Killed) -> Result<(), PerfError> {
         if let Some(power) = &self.power {
             power.mount(self.folders(&killed.positions)).await?;
         }
         for position in &killed.positions {
             self.nodes[*position].start_again(&self.talk)?;
         }
-        self.wait_until_back(&killed.positions, client).await
+        Ok(())
     }
 
     async fn wait_until_back(&self, positions: &[usize], client: &Client) -> Result<Vec<NodeId>, PerfError> {

@@ -10,6 +10,7 @@
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
 pub(crate) mod etcd_members;
+pub(crate) mod raft_engine;
 pub(crate) mod redis;
 pub(crate) mod redis_connection;
 pub(crate) mod redis_node;

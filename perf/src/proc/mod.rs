@@ -7,5 +7,7 @@
 
 pub(crate) mod cpu;
 pub(crate) mod descriptors;
+pub(crate) mod disk;
 pub(crate) mod listeners;
 pub(crate) mod memory;
+pub(crate) mod written;

@@ -5,6 +5,7 @@ pub(crate) mod line;
 pub(crate) mod progress;
 #[cfg(feature = "peers")]
 pub(crate) mod ratio;
+pub(crate) mod versus;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::line::ResultLine;
+use super::versus::Ratio;
 
 /// Rounds of two systems, in the order they were run.
 #[derive(Default)]
@@ -13,34 +14,11 @@ pub(crate) struct Rounds {
     pub(crate) theirs: Vec<ResultLine>,
 }
 
-/// The medians of all rounds and the ratio between them, with the smallest and the largest of any round.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Ratio {
-    /// Margate's median.
-    pub(crate) ours: f64,
-    /// The peer's median.
-    pub(crate) theirs: f64,
-    /// Median over median.
-    pub(crate) ratio: f64,
-    /// The smallest ratio of one round.
-    pub(crate) min: f64,
-    /// The largest ratio of one round.
-    pub(crate) max: f64,
-}
-
 impl Rounds {
     /// Compares a number of the lines; `None` before both systems have one.
     pub(crate) fn ratio(&self, number: impl Fn(&ResultLine) -> f64) -> Option<Ratio> {
-        let ours = median(self.ours.iter().map(&number))?;
-        let theirs = median(self.theirs.iter().map(&number))?;
-        let by_round = || self.ours.iter().zip(&self.theirs).map(|(our, their)| number(our) / number(their));
-        Some(Ratio {
-            ours,
-            theirs,
-            ratio: ours / theirs,
-            min: by_round().fold(f64::INFINITY, f64::min),
-            max: by_round().fold(f64::NEG_INFINITY, f64::max),
-        })
+        let series = |lines: &[ResultLine]| lines.iter().map(&number).collect::<Vec<_>>();
+        Ratio::of(&series(&self.ours), &series(&self.theirs))
     }
 }
 
@@ -71,21 +49,6 @@ impl fmt::Display for Rounds {
     }
 }
 
-impl fmt::Display for Ratio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} (min {:.2}, max {:.2})", self.ratio, self.min, self.max)
-    }
-}
-
-/// The middle value, or the mean of the two in the middle.
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    let lower = *values.get((values.len() - 1) / 2)?;
-    Some(f64::midpoint(lower, upper))
-}
-
 /// A number of a result line.
 type OfLine = fn(&ResultLine) -> f64;
 
@@ -93,14 +56,6 @@ type OfLine = fn(&ResultLine) -> f64;
 mod tests {
     use super::super::line::tests::line;
     use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_two_in_the_middle() {
-        assert_eq!(median([].into_iter()), None);
-        assert_eq!(median([3.0].into_iter()), Some(3.0));
-        assert_eq!(median([9.0, 1.0, 2.0].into_iter()), Some(2.0));
-        assert_eq!(median([9.0, 1.0, 2.0, 4.0].into_iter()), Some(3.0));
-    }
 
     #[test]
     fn the_ratio_is_of_medians_and_its_bounds_are_of_rounds() {

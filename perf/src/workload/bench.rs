@@ -149,6 +149,11 @@ impl Recipe {
         }
     }
 
+    /// The bench as it is: keys drawn its own way, one half reads where that can be chosen.
+    pub(crate) fn plain(bench: Bench) -> Self {
+        Self::new(bench, 0.5, None)
+    }
+
     /// The bench.
     pub(crate) fn bench(&self) -> Bench {
         self.bench

@@ -1,0 +1,197 @@
+//! `amplification`: bytes on disk for each byte of a value.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::{Verdict, scratch, turn};
+use crate::amplification::Counted;
+use crate::amplification::arguments::AmplificationArguments;
+use crate::amplification::report::{AmplificationReport, REPLICAS, kind_of};
+use crate::amplification::turnover::Segments;
+use crate::driver::{Pace, Plan, drive};
+use crate::error::PerfError;
+use crate::margate::room::Holdings;
+use crate::margate::sizes::Sizes;
+use crate::margate::started::{Shape, Started};
+use crate::margate::target::Margate;
+use crate::proc::disk::{Disk, DiskBytes};
+use crate::proc::written::{ByThread, bytes_by_thread, since};
+use crate::report::Output;
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
+
+/// Overwrites between two looks at how far the logs have come.
+const STRETCH: Duration = Duration::from_secs(1);
+/// How long others are watched before the start.
+const WATCH_OTHERS: Duration = Duration::from_secs(2);
+/// A log that was not turned over after so many values for each key never will be.
+const VALUES_PER_KEY_MAX: u64 = 100;
+
+/// Measures each size of value in a deployment of its own. Good if every write was acknowledged.
+///
+/// # Errors
+/// There is too little room, the deployment does not start or does not take the load, or the disk cannot be told.
+pub(crate) async fn run(arguments: &AmplificationArguments) -> Result<Verdict, PerfError> {
+    eprintln!("nothing else should write to this disk meanwhile: the kernel counts its bytes whoever writes them");
+    let mut verdict = Verdict::Good;
+    for value_bytes in &arguments.value_bytes {
+        let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+        let result = in_folder(arguments, *value_bytes, folder.path()).await;
+        verdict = verdict.and(scratch::keep_if_bad(folder, result)?);
+    }
+    Ok(verdict)
+}
+
+async fn in_folder(arguments: &AmplificationArguments, value_bytes: usize, folder: &Path) -> Result<Verdict, PerfError> {
+    let holdings = Holdings {
+        keys: arguments.keys,
+        value_bytes,
+        cores: 1,
+    };
+    holdings.check_room(folder)?;
+    let disk = Disk::of(folder).map_err(PerfError::file(folder))?;
+    let unknown = || PerfError::NoDisk { path: folder.to_owned() };
+    let alone = disk.bytes_synced().ok_or_else(unknown)?;
+    sleep(WATCH_OTHERS).await;
+    let before = disk.bytes_synced().ok_or_else(unknown)?;
+    let others_bytes_per_s = before.since(alone).written / WATCH_OTHERS.as_secs();
+    let began = Look {
+        at: Instant::now(),
+        disk: before,
+        nodes: ByThread::new(),
+        segments: Segments::default(),
+    };
+    let shape = Shape {
+        segment_mib: arguments.segment_mib,
+        ..Shape::USUAL
+    };
+    let started = Started::start(&arguments.start, folder, shape).await?;
+    let mut run = Run {
+        arguments,
+        disk,
+        others_bytes_per_s,
+        target: Arc::new(Counted::new(started.target.clone())),
+        workload: Arc::new(Workload::new(arguments.keys, value_bytes, arguments.seed)),
+        started,
+        phase: 0,
+        verdict: Verdict::Good,
+    };
+    run.measure(began).await?;
+    Ok(run.verdict)
+}
+
+/// Everything that counts bytes, at one instant.
+#[derive(Clone)]
+struct Look {
+    at: Instant,
+    disk: DiskBytes,
+    nodes: ByThread,
+    segments: Segments,
+}
+
+struct Run<'a> {
+    arguments: &'a AmplificationArguments,
+    disk: Disk,
+    others_bytes_per_s: u64,
+    started: Started,
+    target: Arc<Counted<Margate>>,
+    workload: Arc<Workload>,
+    phase: u64,
+    verdict: Verdict,
+}
+
+impl Run<'_> {
+    async fn measure(&mut self, began: Look) -> Result<(), PerfError> {
+        turn::load_keys("margate", &self.target, &self.workload).await?;
+        let filled = self.look().await?;
+        let puts = self.target.take_puts();
+        self.report("fill", puts, (&began, &filled)).await?;
+        self.overwrite_until_turned_over(&filled.segments).await?;
+        let steady = self.look().await?;
+        let mut puts = 0;
+        while puts < self.arguments.keys {
+            puts += self.overwrite().await?;
+        }
+        let ended = self.look().await?;
+        self.report("steady", puts, (&steady, &ended)).await
+    }
+
+    /// Overwrites until nothing of what is there now is left.
+    async fn overwrite_until_turned_over(&mut self, then: &Segments) -> Result<(), PerfError> {
+        let mut puts = 0;
+        let logs = self.started.nodes.logs();
+        while !then.is_turned_over(&Segments::of(&logs)?) {
+            puts += self.overwrite().await?;
+            self.started.nodes.check_all()?;
+            if puts > self.arguments.keys.max(1_000).saturating_mul(VALUES_PER_KEY_MAX) {
+                return Err(PerfError::NotReclaimed { puts });
+            }
+        }
+        let size = self.workload.values.bytes();
+        eprintln!("{size} B: all that was there after the fill was reclaimed after {puts} overwrites");
+        Ok(())
+    }
+
+    /// A stretch of overwrites; says how many were acknowledged.
+    async fn overwrite(&mut self) -> Result<u64, PerfError> {
+        self.phase += 1;
+        let plan = Plan {
+            recipe: Recipe::plain(Bench::Put),
+            pace: Pace::Closed {
+                in_flight: usize::from(self.arguments.in_flight),
+            },
+            warmup: Duration::ZERO,
+            window: STRETCH,
+            phase: self.phase,
+        };
+        let measured = drive(self.target.clone(), self.workload.clone(), plan).await?;
+        if let Some(failure) = &measured.first_failure {
+            eprintln!("  a write failed: {failure}");
+            self.verdict = Verdict::Bad;
+        }
+        Ok(self.target.take_puts())
+    }
+
+    /// Once nothing is under way any more.
+    async fn look(&self) -> Result<Look, PerfError> {
+        self.started.rest().await?;
+        let path = || PerfError::NoDisk {
+            path: self.arguments.start.data_root.clone(),
+        };
+        Ok(Look {
+            at: Instant::now(),
+            disk: self.disk.bytes_synced().ok_or_else(path)?,
+            nodes: bytes_by_thread(self.started.processes.pids()),
+            segments: Segments::of(&self.started.nodes.logs())?,
+        })
+    }
+
+    async fn report(&self, phase: &'static str, puts: u64, (from, to): (&Look, &Look)) -> Result<(), PerfError> {
+        let mut nodes_bytes = BTreeMap::new();
+        for (thread, bytes) in since(&to.nodes, &from.nodes) {
+            *nodes_bytes.entry(kind_of(&thread).to_owned()).or_default() += bytes;
+        }
+        let report = AmplificationReport {
+            bench: "amplification",
+            phase,
+            value_bytes: self.workload.values.bytes(),
+            keys: self.workload.keys,
+            replicas: REPLICAS,
+            puts,
+            secs: (to.at - from.at).as_secs_f64(),
+            disk_per_byte: 0.0,
+            nodes_per_byte: 0.0,
+            disk_bytes: to.disk.since(from.disk).written,
+            nodes_bytes,
+            others_bytes_per_s: self.others_bytes_per_s,
+            segments_gone: from.segments.gone(&to.segments),
+            segments_recycled: to.segments.recycled(),
+            sizes: Sizes::of(&self.started.cores().await),
+        };
+        Output::of(self.arguments.json).emit(&report.with_ratios())
+    }
+}

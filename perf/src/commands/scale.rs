@@ -1,0 +1,124 @@
+//! `scale`: put throughput over numbers of keys, cores and shards.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Verdict, scratch, turn};
+use crate::args::StartArguments;
+use crate::driver::measured::Measured;
+use crate::driver::{Pace, Plan, drive};
+use crate::error::PerfError;
+use crate::margate::room::Holdings;
+use crate::margate::sizes::Sizes;
+use crate::margate::started::{Shape, Started};
+use crate::proc::cpu::Stretch;
+use crate::report::Output;
+use crate::scale::arguments::ScaleArguments;
+use crate::scale::commits::Commits;
+use crate::scale::line::ScaleLine;
+use crate::scale::order::InOrder;
+use crate::scale::points::{Order, Point, points};
+use crate::target::Target;
+use crate::workload::Workload;
+use crate::workload::bench::{Bench, Recipe};
+
+/// Load before the seconds that count.
+const WARMUP: Duration = Duration::from_secs(2);
+/// Seconds that count, at most, however seldom indexes commit.
+const WINDOW_MAX: Duration = Duration::from_secs(640);
+
+/// Measures every point. Good if every write was acknowledged and every index has committed often enough.
+///
+/// # Errors
+/// There is too little room for the largest, or a deployment does not start or does not take the keys.
+pub(crate) async fn run(arguments: &ScaleArguments) -> Result<Verdict, PerfError> {
+    let points = points(arguments);
+    let root = scratch::folder(&arguments.start.data_root, false)?;
+    let holdings = points.iter().map(|point| holdings(arguments, point));
+    if let Some(largest) = holdings.max_by_key(Holdings::disk_bytes) {
+        largest.check_room(root.path())?;
+    }
+    drop(root);
+    let (mut lines, mut verdict) = (Vec::new(), Verdict::Good);
+    for point in points {
+        let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+        let result = measure(arguments, point, folder.path(), &mut lines).await;
+        verdict = verdict.and(scratch::keep_if_bad(folder, result)?);
+    }
+    Ok(verdict)
+}
+
+fn holdings(arguments: &ScaleArguments, point: &Point) -> Holdings {
+    Holdings {
+        keys: point.keys,
+        value_bytes: arguments.value_bytes,
+        cores: point.cores,
+    }
+}
+
+async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines: &mut Vec<ScaleLine>) -> Result<Verdict, PerfError> {
+    let start = StartArguments {
+        shards: point.shards,
+        ..arguments.start.clone()
+    };
+    let shape = Shape {
+        cores: point.cores,
+        ..Shape::USUAL
+    };
+    let started = Started::start(&start, folder, shape).await?;
+    let workload = Arc::new(Workload::new(point.keys, arguments.value_bytes, arguments.seed));
+    let plan = Plan {
+        recipe: Recipe::plain(Bench::Put),
+        pace: Pace::Closed {
+            in_flight: usize::from(arguments.in_flight),
+        },
+        warmup: WARMUP,
+        window: arguments.secs,
+        phase: 0,
+    };
+    let (measured, commits) = match point.order {
+        Order::Uniform => overwrite(&started, &started.target, (&workload, plan), arguments.commits).await?,
+        Order::Sequential => {
+            let target = Arc::new(InOrder::new(started.target.clone(), point.keys));
+            overwrite(&started, &target, (&workload, plan), arguments.commits).await?
+        }
+    };
+    let sizes = Sizes::of(&started.cores().await);
+    let line = ScaleLine::new(point, &measured, commits, sizes, lines);
+    Output::of(arguments.json).emit(&line)?;
+    if let Some(failure) = &measured.first_failure {
+        eprintln!("  first failure: {failure}");
+    }
+    let verdict = Verdict::of(line.failed == 0 && commits >= arguments.commits);
+    lines.push(line);
+    Ok(verdict)
+}
+
+/// Loads the keys and overwrites them for as long as it takes. What was measured last, and how often every index committed in it.
+async fn overwrite<T: Target>(
+    started: &Started,
+    target: &Arc<T>,
+    (workload, mut plan): (&Arc<Workload>, Plan),
+    commits_min: u32,
+) -> Result<(Measured, u32), PerfError> {
+    turn::load_keys("margate", target, workload).await?;
+    let watched = [started.processes.pids(), &[std::process::id()]].concat();
+    loop {
+        let mut commits = Commits::default();
+        let stretch = Stretch::start(&watched);
+        let measured = tokio::select! {
+            measured = drive(target.clone(), workload.clone(), plan) => measured?,
+            never = commits.watch(started.target.client(0)) => match never {},
+        };
+        turn::talk_about_cpu(&stretch, &[("margate", started.processes.pids())]);
+        started.nodes.check_all()?;
+        let (commits, longer) = (commits.fewest(), plan.window * 2);
+        if commits >= commits_min || longer > WINDOW_MAX {
+            return Ok((measured, commits));
+        }
+        eprintln!("  an index has committed {commits} times only; again for {} s", longer.as_secs());
+        plan.window = longer;
+        plan.phase += 1;
+    }
+}

@@ -1,0 +1,41 @@
+//! The command line of `restart`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::args::{StartArguments, positive_seconds, unique_value_bytes};
+
+/// `restart`
+#[derive(Debug, Args)]
+pub(crate) struct RestartArguments {
+    /// MiB of log on each node that live.
+    #[arg(long, default_value_t = 2_048, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) log_mib: u32,
+    /// Times to restart a node in each of both ways.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub(crate) rounds: u16,
+    /// Seconds of load before each kill; longer than indexes take from one commit to the next.
+    #[arg(long, default_value = "8", value_parser = positive_seconds, value_name = "SECS")]
+    pub(crate) secs_before: Duration,
+    /// Writes under way at any instant.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    pub(crate) in_flight: u16,
+    /// Bytes in each value; they do not compress.
+    #[arg(long, default_value_t = 256, value_parser = unique_value_bytes)]
+    pub(crate) value_bytes: usize,
+    /// Seed of keys and values.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Exit with 1 if a node takes longer than this to serve after a graceful stop.
+    #[arg(long, value_name = "MILLISECONDS")]
+    pub(crate) graceful_max_ms: Option<u32>,
+    /// Exit with 1 if a node takes longer than this to serve after it was killed.
+    #[arg(long, value_name = "MILLISECONDS")]
+    pub(crate) killed_max_ms: Option<u32>,
+    /// Print result lines as JSON; stdout holds nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) start: StartArguments,
+}
