@@ -48,6 +48,10 @@ use args::{Arguments, Command};
 use commands::Verdict;
 use error::PerfError;
 
+/// Decision 31: what it loads has the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match runtime(client_threads(&arguments.command)) {

@@ -25,6 +25,10 @@ mod units;
 
 use std::process::ExitCode;
 
+/// Decision 31.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cmd::run(args::Args::read()).into()
 }

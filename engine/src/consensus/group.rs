@@ -131,7 +131,8 @@ impl Group {
             min_election_tick: election_ticks,
             max_election_tick: 2 * election_ticks,
             read_only_option: ReadOnlyOption::Safe,
-            skip_bcast_commit: false,
+            // A commit travels with the next append or heartbeat: decision 30.
+            skip_bcast_commit: true,
             batch_append: false,
             priority: 0,
             // Ours binds first and answers `Busy` before anything is resolved.
