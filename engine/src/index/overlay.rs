@@ -23,6 +23,9 @@ pub struct Overlay {
     bytes: usize,
 }
 
+/// Keys for [`Overlay::warm`]: as many as a core can wait for at a time, and some more.
+pub type WarmedKeys<'a> = [&'a [u8]; 16];
+
 /// The slots of one space between two bounds, from both ends.
 #[derive(Clone, Debug)]
 pub struct OverlayRange<'a>(Option<SlotRange<'a>>);
@@ -47,6 +50,13 @@ impl Overlay {
     /// newer one wins. Says whether it was written.
     pub fn replace_equal(&mut self, space: Space, key: &[u8], slot: Slot) -> bool {
         self.put(space, key, slot, |old| slot.version() == old.version())
+    }
+
+    /// Prepares for writes of these keys: they will not wait for memory one by one.
+    pub fn warm(&self, space: Space, keys: &WarmedKeys<'_>) {
+        if let Some(slots) = self.spaces.get(&space) {
+            slots.warm(keys);
+        }
     }
 
     /// What is known of a key.

@@ -16,7 +16,7 @@ use margate_net::limits::KEY_BYTES_MAX;
 use margate_net::message::Direction;
 
 use super::error::IndexError;
-use super::overlay::{Overlay, OverlayRange};
+use super::overlay::{Overlay, OverlayRange, WarmedKeys};
 use super::row::{Row, Slot};
 use super::store::{IndexReader, Visit};
 use crate::types::Position;
@@ -87,6 +87,11 @@ impl<R: IndexReader> Index<R> {
             return false;
         }
         self.active.insert_newer(owner.space, key, slot)
+    }
+
+    /// Prepares for [`Index::apply_newest`] of these keys.
+    pub fn warm(&self, owner: &OwnedRange, keys: &WarmedKeys<'_>) {
+        self.active.warm(owner.space, keys);
     }
 
     /// Applies an effect that is newer than anything applied to its shard before, so that only the newest overlay need be asked.

@@ -12,6 +12,7 @@ use super::replica::Replica;
 use super::state::ShardState;
 use super::tally::Tally;
 use crate::consensus::group::entry_parts;
+use crate::index::overlay::WarmedKeys;
 use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
@@ -144,7 +145,14 @@ pub fn apply_entry<R: IndexReader>(
     let entry = EntryData::parse(data)?;
     check_effects(&entry, state)?;
     let mut deletes = false;
-    for (offset, effect) in entry.effects() {
+    let mut next: WarmedKeys<'_> = Default::default();
+    let mut ahead = entry.effects().map(|(_, effect)| effect.key);
+    for (number, (offset, effect)) in entry.effects().enumerate() {
+        if number.is_multiple_of(next.len()) {
+            // At the end of an entry some keys of before are among them: that costs nothing.
+            next.iter_mut().zip(&mut ahead).for_each(|(next, key)| *next = key);
+            index.warm(owned, &next);
+        }
         state.version_high = effect.version;
         deletes |= effect.kind == EffectKind::Delete;
         let slot = slot_of(&effect, place, offset);

@@ -1,16 +1,19 @@
 //! Effects that this leader has proposed and not yet applied: what the next operation must see.
 //!
-//! One layer per entry. The layer being built is apart (`open`), so that a dropped proposal leaves no trace;
-//! applying an entry takes its layer away, for its effects are then in the overlay.
+//! One layer per entry. All of them share one map, in which the newest stands for each key. The layer being built keeps what it
+//! displaced (`open`), so that a dropped proposal leaves no trace; applying an entry takes its layer away, for its
+//! effects are then in the overlay.
 //!
 //! Not here, on purpose: entries of earlier terms. A leader resolves nothing until an entry of its own term is
 //! applied, and then all earlier ones are.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, Version};
 
+use crate::head::head_of;
 use crate::types::ValueHash;
 
 /// What a key will hold.
@@ -32,57 +35,83 @@ pub enum PendingSlot {
     },
 }
 
+/// A key in its order, which its head mostly tells.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Headed {
+    head: u64,
+    key: Bytes,
+}
+
+/// What a key will hold, and the layer that says so.
 #[derive(Clone, Debug)]
 struct Layered {
-    layer: LogIndex,
+    layer: u64,
     slot: PendingSlot,
 }
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct PendingOverlay {
-    open: BTreeMap<Bytes, PendingSlot>,
-    keys: BTreeMap<Bytes, Layered>,
-    layers: VecDeque<(LogIndex, Vec<Bytes>)>,
+    /// The newest layer's word for each key.
+    keys: BTreeMap<Headed, Layered>,
+    /// Effects of the layer being built, and what stood there before them.
+    open: Vec<(Headed, Option<Layered>)>,
+    layers: VecDeque<Layer>,
+    /// Which layer is being built; they are counted.
+    building: u64,
+}
+
+/// A proposed entry and its keys.
+#[derive(Debug)]
+struct Layer {
+    entry: LogIndex,
+    number: u64,
+    keys: Vec<Headed>,
 }
 
 impl PendingOverlay {
     /// What a key will hold once all that is proposed, and the layer being built, are applied.
     #[must_use]
-    pub fn get(&self, key: &[u8]) -> Option<&PendingSlot> {
-        self.open.get(key).or_else(|| self.keys.get(key).map(|layered| &layered.slot))
+    pub fn get(&self, key: &Bytes) -> Option<&PendingSlot> {
+        self.keys.get(&Headed::of(key.clone())).map(|layered| &layered.slot)
     }
 
     /// Adds an effect to the layer being built.
     pub fn add(&mut self, key: Bytes, slot: PendingSlot) {
-        self.open.insert(key, slot);
+        let (key, layer) = (Headed::of(key), self.building);
+        let before = self.keys.insert(key.clone(), Layered { layer, slot });
+        self.open.push((key, before));
     }
 
     /// The layer being built was proposed as this entry.
-    pub fn proposed(&mut self, index: LogIndex) {
-        assert!(self.layers.back().is_none_or(|(last, _)| *last < index), "layers rise with the log");
-        let open = std::mem::take(&mut self.open);
-        let mut names = Vec::with_capacity(open.len());
-        for (key, slot) in open {
-            names.push(key.clone());
-            self.keys.insert(key, Layered { layer: index, slot });
-        }
-        self.layers.push_back((index, names));
+    pub fn proposed(&mut self, entry: LogIndex) {
+        assert!(self.layers.back().is_none_or(|last| last.entry < entry), "layers rise with the log");
+        let keys = std::mem::take(&mut self.open).into_iter().map(|(key, _)| key).collect();
+        let number = self.building;
+        self.layers.push_back(Layer { entry, number, keys });
+        self.building += 1;
     }
 
     /// The layer being built was not proposed.
     pub fn dropped(&mut self) {
-        self.open.clear();
+        for (key, before) in self.open.drain(..).rev() {
+            match before {
+                Some(before) => self.keys.insert(key, before),
+                None => self.keys.remove(&key),
+            };
+        }
     }
 
     /// An entry was applied: its effects are in the overlay now.
-    pub fn applied(&mut self, index: LogIndex) {
-        while self.layers.front().is_some_and(|(layer, _)| *layer <= index) {
-            let Some((layer, names)) = self.layers.pop_front() else { break };
-            for key in names {
+    pub fn applied(&mut self, entry: LogIndex) {
+        while self.layers.front().is_some_and(|layer| layer.entry <= entry) {
+            let Some(layer) = self.layers.pop_front() else { break };
+            for key in layer.keys {
                 // A later layer may have taken the key over.
-                if self.keys.get(&key).is_some_and(|layered| layered.layer == layer) {
-                    self.keys.remove(&key);
+                if let Entry::Occupied(held) = self.keys.entry(key)
+                    && held.get().layer == layer.number
+                {
+                    held.remove();
                 }
             }
         }
@@ -97,6 +126,12 @@ impl PendingOverlay {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.layers.is_empty()
+    }
+}
+
+impl Headed {
+    fn of(key: Bytes) -> Self {
+        Self { head: head_of(&key), key }
     }
 }
 
@@ -118,9 +153,22 @@ mod tests {
         pending.add("k".into(), put(1));
         pending.proposed(LogIndex(5));
         pending.add("k".into(), put(2));
-        assert_eq!(pending.get(b"k"), Some(&put(2)));
+        assert_eq!(pending.get(&"k".into()), Some(&put(2)));
         pending.dropped();
-        assert_eq!(pending.get(b"k"), Some(&put(1)));
+        assert_eq!(pending.get(&"k".into()), Some(&put(1)));
+    }
+
+    #[test]
+    fn a_dropped_layer_that_wrote_a_key_twice_leaves_no_trace() {
+        let mut pending = PendingOverlay::default();
+        pending.add("k".into(), put(1));
+        pending.proposed(LogIndex(5));
+        (2..4).for_each(|version| pending.add("k".into(), put(version)));
+        pending.add("new".into(), put(4));
+        pending.dropped();
+        assert_eq!((pending.get(&"k".into()), pending.get(&"new".into())), (Some(&put(1)), None));
+        pending.applied(LogIndex(5));
+        assert!(pending.is_empty() && pending.get(&"k".into()).is_none());
     }
 
     #[test]
@@ -132,8 +180,8 @@ mod tests {
             pending.proposed(LogIndex(index));
         }
         pending.applied(LogIndex(5));
-        assert_eq!((pending.get(b"k"), pending.get(b"only 5")), (Some(&put(2)), None));
+        assert_eq!((pending.get(&"k".into()), pending.get(&"only 5".into())), (Some(&put(2)), None));
         pending.applied(LogIndex(6));
-        assert!(pending.is_empty() && pending.get(b"k").is_none());
+        assert!(pending.is_empty() && pending.get(&"k".into()).is_none());
     }
 }

@@ -202,7 +202,7 @@ impl<R: IndexReader> Resolver<'_, R> {
         })
     }
 
-    fn look_up(&self, key: &[u8]) -> Result<Option<Current>, IndexError> {
+    fn look_up(&self, key: &Bytes) -> Result<Option<Current>, IndexError> {
         let pending = if self.planted.resolve_ignores_pending() {
             None
         } else {

@@ -11,6 +11,8 @@ pub(super) const BLOCK_SLOTS: usize = 64;
 const LANES: usize = size_of::<u64>();
 /// One in each lane.
 const ONES: u64 = u64::from_le_bytes([1; LANES]);
+/// Brings the lowest bit of each lane into the highest lane, one beside the other.
+const GATHER: u64 = 0x0102_0408_1020_4080;
 /// The highest bit of each lane.
 const HIGHS: u64 = ONES << 7;
 
@@ -70,6 +72,11 @@ impl KeyPlace {
         let at = self.at as usize;
         &keys[at..at + self.length as usize]
     }
+
+    /// The first byte of the key, if it has one.
+    pub(super) fn begin(self, keys: &[u8]) -> u8 {
+        keys.get(self.at as usize).copied().unwrap_or_default()
+    }
 }
 
 impl Fingerprint {
@@ -97,21 +104,34 @@ impl Block {
 
     /// Which entry is the key's.
     pub(super) fn find(&self, key: &[u8], fingerprint: Fingerprint, keys: &[u8]) -> Option<usize> {
-        let wanted = ONES * u64::from(fingerprint.0);
-        for (word, fingerprints) in self.fingerprints.iter().enumerate() {
-            // Lanes that are equal become zero, and zero lanes get their highest bit set; a lane above one may get it too
-            // without being zero, which its key then tells.
-            let differing = fingerprints ^ wanted;
-            let mut zero = differing.wrapping_sub(ONES) & !differing & HIGHS;
-            while zero != 0 {
-                let at = word * LANES + zero.trailing_zeros() as usize / 8;
-                if self.entries.get(at).is_some_and(|entry| entry.key.key(keys) == key) {
-                    return Some(at);
-                }
-                zero &= zero - 1;
+        let mut alike = self.alike(fingerprint);
+        while alike != 0 {
+            let at = alike.trailing_zeros() as usize;
+            if self.entries.get(at).is_some_and(|entry| entry.key.key(keys) == key) {
+                return Some(at);
             }
+            alike &= alike - 1;
         }
         None
+    }
+
+    /// Where the first key lies that may be the one with this fingerprint.
+    pub(super) fn guess(&self, fingerprint: Fingerprint) -> KeyPlace {
+        let at = self.alike(fingerprint).trailing_zeros() as usize;
+        self.entries.get(at).map_or_else(KeyPlace::default, |entry| entry.key)
+    }
+
+    /// A bit for each fingerprint that is equal, and now and then for one that is not, which its key then tells.
+    fn alike(&self, fingerprint: Fingerprint) -> u64 {
+        let wanted = ONES * u64::from(fingerprint.0);
+        let words = self.fingerprints.iter().zip((0..).step_by(LANES));
+        let masks = words.map(|(fingerprints, first)| {
+            // Lanes that are equal become zero, and zero lanes get their highest bit set; a lane above one may get it too.
+            let differing = fingerprints ^ wanted;
+            let zero = differing.wrapping_sub(ONES) & !differing & HIGHS;
+            ((zero >> 7).wrapping_mul(GATHER) >> (u64::BITS - 8)) << first
+        });
+        masks.fold(0, |all, mask: u64| all | mask)
     }
 
     pub(super) fn slot(&self, at: usize) -> &Slot {

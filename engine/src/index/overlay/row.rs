@@ -10,6 +10,7 @@
 use std::cmp::Ordering;
 
 use super::block::KeyPlace;
+use crate::head::head_of;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -79,12 +80,4 @@ impl Row {
         self.places.insert(at, Place { low, block });
         self.heads.insert(at, head);
     }
-}
-
-/// The first bytes as a number of the same order: less means less, equal means that the rest must tell.
-fn head_of(bytes: &[u8]) -> u64 {
-    let mut head = [0; size_of::<u64>()];
-    let length = bytes.len().min(head.len());
-    head[..length].copy_from_slice(&bytes[..length]);
-    u64::from_be_bytes(head)
 }

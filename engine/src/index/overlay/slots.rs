@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+use super::WarmedKeys;
 use super::block::{BLOCK_SLOTS, Block, Entry, Fingerprint, InOrder, KeyPlace};
 use super::row::Row;
 use crate::index::row::Slot;
@@ -79,6 +80,17 @@ impl Slots {
                 self.add(block, key, fingerprint, slot)
             }
         }
+    }
+
+    /// Looks at what writes of these keys will look at, one step for all of them after the other: so what no cache holds is waited for
+    /// together and not key by key. Changes nothing.
+    pub(super) fn warm(&self, keys: &WarmedKeys<'_>) {
+        let searched = keys.map(|key| (self.row.position(key, &self.keys), Fingerprint::of(key)));
+        let guesses = searched.map(|(position, fingerprint)| {
+            let block = self.row.block(position).map(|block| &self.blocks[block]);
+            block.map_or_else(KeyPlace::default, |block| block.guess(fingerprint))
+        });
+        std::hint::black_box(guesses.map(|key| key.begin(&self.keys)));
     }
 
     /// The slots of `[low, high)`; an empty `high` is the end.

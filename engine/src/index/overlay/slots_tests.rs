@@ -21,7 +21,12 @@ fn filled(keys: impl IntoIterator<Item = u32>) -> Slots {
 fn keys_that_only_rise_fill_their_blocks() {
     let slots = filled(0..1_000);
     assert_eq!(slots.blocks.len(), 1_000_usize.div_ceil(BLOCK_SLOTS));
-    assert!(slots.range(&[], &[]).map(|(key, _)| key.to_vec()).eq((0_u32..1_000).map(|key| key.to_be_bytes().to_vec())));
+    assert!(
+        slots
+            .range(&[], &[])
+            .map(|(key, _)| key.to_vec())
+            .eq((0_u32..1_000).map(|key| key.to_be_bytes().to_vec()))
+    );
 }
 
 #[test]
