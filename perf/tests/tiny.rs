@@ -130,7 +130,7 @@ fn puts_are_measured_over_keys_and_orders() {
     let line = "scale --keys 100,200 --order uniform,sequential --secs 0.2 --commits 0 --in-flight 8 --shards 2";
     let lines = nodes_of(line, &[0]);
     let keys: Vec<f64> = lines.iter().map(|line| number(line, "keys")).collect();
-    assert_eq!(keys, [100.0, 200.0, 100.0, 200.0]);
+    assert_eq!(keys, [100.0, 200.0, 100.0, 100.0, 200.0, 100.0]);
     assert!(lines.iter().all(|line| number(line, "failed") == 0.0), "{lines:?}");
 }
 

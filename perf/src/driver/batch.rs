@@ -2,22 +2,30 @@
 //! awaits every receipt, in order.
 //!
 //! An operation is due when it was handed over, and ends when its receipt says so.
+//!
+//! Many keys are loaded the same way: each is written once, and none counts before its receipt says so.
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use margate_client::{BatchWriter, BatchWriterConfig, Client, Error, Receipt, Written};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
+use super::loading::LOAD_PHASE;
 use super::measured::{Measured, Tallies};
 use super::{Pace, Plan, Window};
 use crate::error::PerfError;
 use crate::margate::target::failure;
+use crate::report::progress::Progress;
+use crate::target::Failure;
 use crate::workload::bench::Kind;
 use crate::workload::keys::key;
 use crate::workload::{Step, Workload};
 
 /// Receipts taken from the channel at once.
 const RECEIPTS_PER_TURN: usize = 256;
+/// Receipts that wait for their turn while keys are loaded; more hold the producer back.
+const RECEIPTS_WAITING_MAX: usize = 1 << 16;
 
 /// Runs the plan, with its operations under way as the writer's bound, and returns once all are answered.
 ///
@@ -71,4 +79,41 @@ async fn consume(mut receipts: UnboundedReceiver<Begun>, tallies: &Tallies) {
             tallies.note(0, Kind::Update, began, Instant::now(), outcome.map(drop).map_err(failure));
         }
     }
+}
+
+/// Writes every key once, with the bytes that its number has.
+///
+/// # Errors
+/// The first that was not acknowledged; it ends the loading.
+pub(crate) async fn load(client: &Client, workload: &Workload, key_of: impl Fn(u64) -> Bytes, progress: &Progress) -> Result<(), Failure> {
+    let writer = client.batch_writer(BatchWriterConfig::default());
+    let (sender, receiver) = channel(RECEIPTS_WAITING_MAX);
+    let handing_over = hand_over(&writer, workload, key_of, sender);
+    let (handed_over, acknowledged) = tokio::join!(handing_over, await_all(receiver, progress));
+    acknowledged.and(handed_over)
+}
+
+async fn hand_over(
+    writer: &BatchWriter,
+    workload: &Workload,
+    key_of: impl Fn(u64) -> Bytes,
+    receipts: Sender<Receipt<Written>>,
+) -> Result<(), Failure> {
+    let mut written = workload.written(LOAD_PHASE, 0);
+    for number in 0..workload.keys {
+        let receipt = writer.set(key_of(number), written.value(number)).await.map_err(failure)?;
+        if receipts.send(receipt).await.is_err() {
+            // A write has failed, which its receipt says.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn await_all(mut receipts: Receiver<Receipt<Written>>, progress: &Progress) -> Result<(), Failure> {
+    while let Some(receipt) = receipts.recv().await {
+        receipt.await.map_err(failure)?;
+        progress.one_more();
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use crate::target::{Failure, Target};
 use crate::workload::{Step, Workload};
 
 /// The phase of loading; runs count from 0.
-const LOAD_PHASE: u64 = u32::MAX as u64;
+pub(super) const LOAD_PHASE: u64 = u32::MAX as u64;
 
 /// Writes every key once, `in_flight` at a time.
 ///
