@@ -19,6 +19,8 @@ pub(crate) struct ScaleLine {
     pub(crate) order: Order,
     /// Keys there are.
     pub(crate) keys: u64,
+    /// Bytes of each value.
+    pub(crate) value_bytes: usize,
     /// Cores of each node.
     pub(crate) cores: u16,
     /// Shards.
@@ -44,7 +46,7 @@ pub(crate) struct ScaleLine {
 
 impl ScaleLine {
     /// The line of a point, beside those measured before it.
-    pub(crate) fn new(point: Point, measured: &Measured, commits: u32, sizes: Sizes, before: &[Self]) -> Self {
+    pub(crate) fn new((point, value_bytes): (Point, usize), measured: &Measured, commits: u32, sizes: Sizes, before: &[Self]) -> Self {
         let total = measured.total();
         let ops_per_s = measured.rate(&total);
         let same_order = before.iter().find(|line| line.order == point.order);
@@ -53,6 +55,7 @@ impl ScaleLine {
             bench: "scale",
             order: point.order,
             keys: point.keys,
+            value_bytes,
             cores: point.cores,
             shards: point.shards,
             secs: measured.window.as_secs_f64(),
