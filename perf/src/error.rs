@@ -75,8 +75,8 @@ pub(crate) enum PerfError {
     /// There is no port or no thread for an echo, or its connection broke.
     #[error("an echo over the loopback failed: {0}; stop programs that hold ports or threads")]
     Echo(io::Error),
-    /// A sweep was begun with other arguments or another build.
-    #[error("{} holds parts of a sweep with {what}; go on as it was begun, pass another --out, or --fresh", path.display())]
+    /// A sweep was begun with another size or build.
+    #[error("{} holds parts of a sweep of another {what}; go on as it was begun, pass another --out, or --fresh", path.display())]
     OtherSweep {
         /// Its state.
         path: PathBuf,

@@ -85,8 +85,8 @@ impl State {
         };
         let what = match (state.key.quick == key.quick, state.key.build == key.build) {
             (true, true) => return Ok(Some(state)),
-            (false, true | false) => "and without --quick differently",
-            (true, false) => "another build",
+            (false, true | false) => "size (--quick)",
+            (true, false) => "build",
         };
         Err(PerfError::OtherSweep { path, what })
     }
