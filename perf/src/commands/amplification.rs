@@ -12,7 +12,7 @@ use crate::amplification::Counted;
 use crate::amplification::arguments::AmplificationArguments;
 use crate::amplification::report::{AmplificationReport, REPLICAS, kind_of};
 use crate::amplification::turnover::Segments;
-use crate::driver::{Pace, Plan, drive};
+use crate::driver::{Plan, drive};
 use crate::error::PerfError;
 use crate::margate::room::Holdings;
 use crate::margate::sizes::Sizes;
@@ -22,7 +22,6 @@ use crate::proc::disk::{Disk, DiskBytes};
 use crate::proc::written::{ByThread, bytes_by_thread, since};
 use crate::report::Output;
 use crate::workload::Workload;
-use crate::workload::bench::{Bench, Recipe};
 
 /// Overwrites between two looks at how far the logs have come.
 const STRETCH: Duration = Duration::from_secs(1);
@@ -142,15 +141,7 @@ impl Run<'_> {
     /// A stretch of overwrites; says how many were acknowledged.
     async fn overwrite(&mut self) -> Result<u64, PerfError> {
         self.phase += 1;
-        let plan = Plan {
-            recipe: Recipe::plain(Bench::Put),
-            pace: Pace::Closed {
-                in_flight: usize::from(self.arguments.in_flight),
-            },
-            warmup: Duration::ZERO,
-            window: STRETCH,
-            phase: self.phase,
-        };
+        let plan = Plan::puts(usize::from(self.arguments.in_flight), STRETCH, self.phase);
         let measured = drive(self.target.clone(), self.workload.clone(), plan).await?;
         if let Some(failure) = &measured.first_failure {
             eprintln!("  a write failed: {failure}");

@@ -11,7 +11,7 @@ use margate_net::message::CoreStatus;
 use tokio::time::sleep;
 
 use super::{Verdict, scratch, turn};
-use crate::driver::{Pace, Plan, drive};
+use crate::driver::{Plan, drive};
 use crate::error::PerfError;
 use crate::margate::cores::{answers, has_applied, highest_commits};
 use crate::margate::dev::{every_shard_led, late_after};
@@ -22,7 +22,6 @@ use crate::report::Output;
 use crate::restart::arguments::RestartArguments;
 use crate::restart::report::{Back, End, RestartReport};
 use crate::workload::Workload;
-use crate::workload::bench::{Bench, Recipe};
 use crate::workload::keys::{KEY_BYTES, key};
 
 /// How often a node is asked whether it is back.
@@ -88,15 +87,7 @@ impl Run<'_> {
 
     async fn after_kill(&mut self) -> Result<Back, PerfError> {
         self.phase += 1;
-        let plan = Plan {
-            recipe: Recipe::plain(Bench::Put),
-            pace: Pace::Closed {
-                in_flight: usize::from(self.arguments.in_flight),
-            },
-            warmup: Duration::ZERO,
-            window: LOAD,
-            phase: self.phase,
-        };
+        let plan = Plan::puts(usize::from(self.arguments.in_flight), LOAD, self.phase);
         let load = drive(self.started.target.clone(), self.workload.clone(), plan);
         let load = async {
             load.await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Verdict, scratch, turn};
 use crate::args::StartArguments;
 use crate::driver::measured::Measured;
-use crate::driver::{Pace, Plan, drive};
+use crate::driver::{Plan, drive};
 use crate::error::PerfError;
 use crate::margate::room::Holdings;
 use crate::margate::sizes::Sizes;
@@ -21,7 +21,6 @@ use crate::scale::order::{self, InOrder};
 use crate::scale::points::{Order, Point, points};
 use crate::target::Target;
 use crate::workload::Workload;
-use crate::workload::bench::{Bench, Recipe};
 use crate::workload::keys::key;
 
 /// Load before the seconds that count.
@@ -70,13 +69,8 @@ async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines:
     let started = Started::start(&start, folder, shape).await?;
     let workload = Arc::new(Workload::new(point.keys, arguments.value_bytes, arguments.seed));
     let plan = Plan {
-        recipe: Recipe::plain(Bench::Put),
-        pace: Pace::Closed {
-            in_flight: usize::from(arguments.in_flight),
-        },
         warmup: WARMUP,
-        window: arguments.secs,
-        phase: 0,
+        ..Plan::puts(usize::from(arguments.in_flight), arguments.secs, 0)
     };
     let (measured, commits) = match point.order {
         Order::Uniform => {

@@ -17,7 +17,7 @@ use super::{Pace, Plan, Window};
 use crate::error::PerfError;
 use crate::margate::target::failure;
 use crate::report::progress::Progress;
-use crate::target::Failure;
+use crate::target::{Effect, Failure};
 use crate::workload::bench::Kind;
 use crate::workload::keys::key;
 use crate::workload::{Step, Workload};
@@ -26,6 +26,8 @@ use crate::workload::{Step, Workload};
 const RECEIPTS_PER_TURN: usize = 256;
 /// Receipts that wait for their turn while keys are loaded; more hold the producer back.
 const RECEIPTS_WAITING_MAX: usize = 1 << 16;
+/// Keys of which it may be unknown whether they were loaded: what a few changes of leaders leave behind.
+const UNKNOWN_MAX: usize = 1 << 18;
 
 /// Runs the plan, with its operations under way as the writer's bound, and returns once all are answered.
 ///
@@ -81,39 +83,87 @@ async fn consume(mut receipts: UnboundedReceiver<Begun>, tallies: &Tallies) {
     }
 }
 
-/// Writes every key once, with the bytes that its number has.
+/// Writes every key once, with the bytes that its number has, and those again of which it is unknown whether they were written: nobody
+/// else writes here, so that does no harm. Returns how many those were.
 ///
 /// # Errors
-/// The first that was not acknowledged; it ends the loading.
-pub(crate) async fn load(client: &Client, workload: &Workload, key_of: impl Fn(u64) -> Bytes, progress: &Progress) -> Result<(), Failure> {
-    let writer = client.batch_writer(BatchWriterConfig::default());
-    let (sender, receiver) = channel(RECEIPTS_WAITING_MAX);
-    let handing_over = hand_over(&writer, workload, key_of, sender);
-    let (handed_over, acknowledged) = tokio::join!(handing_over, await_all(receiver, progress));
-    acknowledged.and(handed_over)
-}
-
-async fn hand_over(
-    writer: &BatchWriter,
+/// The first that failed otherwise, or was unknown again; it ends the loading.
+pub(crate) async fn load(
+    client: &Client,
     workload: &Workload,
     key_of: impl Fn(u64) -> Bytes,
-    receipts: Sender<Receipt<Written>>,
-) -> Result<(), Failure> {
-    let mut written = workload.written(LOAD_PHASE, 0);
-    for number in 0..workload.keys {
-        let receipt = writer.set(key_of(number), written.value(number)).await.map_err(failure)?;
-        if receipts.send(receipt).await.is_err() {
-            // A write has failed, which its receipt says.
-            return Ok(());
-        }
+    progress: &Progress,
+) -> Result<usize, Failure> {
+    let loader = Loader {
+        writer: client.batch_writer(BatchWriterConfig::default()),
+        workload,
+        key_of,
+        progress,
+    };
+    let mut unknown = loader.write(LOAD_PHASE, 0..workload.keys).await?;
+    let count = unknown.len();
+    match loader
+        .write(LOAD_PHASE + 1, unknown.drain(..).map(|unknown| unknown.number))
+        .await?
+        .pop()
+    {
+        None => Ok(count),
+        Some(again) => Err(again.failure),
     }
-    Ok(())
 }
 
-async fn await_all(mut receipts: Receiver<Receipt<Written>>, progress: &Progress) -> Result<(), Failure> {
-    while let Some(receipt) = receipts.recv().await {
-        receipt.await.map_err(failure)?;
-        progress.one_more();
+/// A write that may have happened.
+struct Unknown {
+    number: u64,
+    failure: Failure,
+}
+
+struct Loader<'a, K> {
+    writer: BatchWriter,
+    workload: &'a Workload,
+    key_of: K,
+    progress: &'a Progress,
+}
+
+impl<K: Fn(u64) -> Bytes> Loader<'_, K> {
+    /// Writes these; returns those that are unknown.
+    async fn write(&self, phase: u64, numbers: impl Iterator<Item = u64>) -> Result<Vec<Unknown>, Failure> {
+        let (sender, receiver) = channel(RECEIPTS_WAITING_MAX);
+        let (handed_over, ended) = tokio::join!(self.hand_over(phase, numbers, sender), self.await_all(receiver));
+        let unknown = ended?;
+        handed_over?;
+        Ok(unknown)
     }
-    Ok(())
+
+    async fn hand_over(
+        &self,
+        phase: u64,
+        numbers: impl Iterator<Item = u64>,
+        receipts: Sender<(u64, Receipt<Written>)>,
+    ) -> Result<(), Failure> {
+        let mut written = self.workload.written(phase, 0);
+        for number in numbers {
+            let value = written.value(number);
+            let receipt = self.writer.set((self.key_of)(number), value).await.map_err(failure)?;
+            if receipts.send((number, receipt)).await.is_err() {
+                // A write has failed, which its receipt says.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn await_all(&self, mut receipts: Receiver<(u64, Receipt<Written>)>) -> Result<Vec<Unknown>, Failure> {
+        let mut unknown = Vec::new();
+        while let Some((number, receipt)) = receipts.recv().await {
+            match receipt.await.map_err(failure) {
+                Ok(_) => self.progress.one_more(),
+                Err(failure) if failure.effect == Effect::Unknown && unknown.len() < UNKNOWN_MAX => {
+                    unknown.push(Unknown { number, failure })
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(unknown)
+    }
 }
