@@ -84,7 +84,7 @@ async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines:
         }
     };
     let sizes = Sizes::of(&started.cores().await);
-    let line = ScaleLine::new((point, arguments.value_bytes), &measured, commits, sizes, lines);
+    let line = ScaleLine::new(point, arguments, &measured, commits, sizes, lines);
     Output::of(arguments.json).emit(&line)?;
     if let Some(failure) = &measured.first_failure {
         eprintln!("  first failure: {failure}");

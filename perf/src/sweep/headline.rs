@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::limit::{Limits, Share};
+use super::limit::{Limits, Rate, Share};
 use super::lines::{Lines, number, word};
 use super::state::State;
 use crate::report::versus::Ratio;
@@ -59,12 +59,13 @@ impl Found<'_> {
     fn rate(&self, part: &str, bench: &str, write_share: f64) -> Option<Headline> {
         let lines = self.state.lines(part).with("bench", bench).about_all();
         let ours = lines.with("system", "margate");
-        let (rate, value_bytes) = (ours.median("ops_per_s")?, ours.median("value_bytes")?);
+        let ops_per_s = ours.median("ops_per_s")?;
+        let rate = rate_of(&ours, ops_per_s, write_share)?;
         Some(Headline {
             what: what(&ours)?,
-            measured: format!("{rate:.0} ops/s"),
+            measured: format!("{ops_per_s:.0} ops/s"),
             beside: beside(&lines, "ops_per_s"),
-            share: self.limits.map(|limits| limits.share_of_rate(rate, write_share, value_bytes)),
+            share: self.limits.map(|limits| limits.share_of_rate(rate)),
         })
     }
 
@@ -90,13 +91,14 @@ impl Found<'_> {
         let lines = self.state.lines("own");
         let batch = lines.with("bench", "batch");
         let puts = lines.with("bench", "put").closed().at("in_flight", 768.0);
-        let (rate, value_bytes) = (batch.median("ops_per_s")?, batch.median("value_bytes")?);
+        let (ops_per_s, value_bytes) = (batch.median("ops_per_s")?, batch.median("value_bytes")?);
+        let rate = rate_of(&batch, ops_per_s, 1.0)?;
         let ratio = Ratio::of(&batch.all("ops_per_s"), &puts.all("ops_per_s"));
         Some(Headline {
             what: format!("batch writer, {}", in_bytes(value_bytes)),
-            measured: format!("{rate:.0} ops/s"),
+            measured: format!("{ops_per_s:.0} ops/s"),
             beside: ratio.map(|ratio| ("puts with 768 in flight".to_owned(), ratio)),
-            share: self.limits.map(|limits| limits.share_of_rate(rate, 1.0, value_bytes)),
+            share: self.limits.map(|limits| limits.share_of_rate(rate)),
         })
     }
 
@@ -174,19 +176,16 @@ impl Found<'_> {
             let lines = all.with("order", order);
             let most = lines.all("keys").into_iter().fold(0.0, f64::max);
             let largest = lines.at("keys", most);
-            let (rate, ratio, value_bytes) = (
-                largest.median("ops_per_s")?,
-                largest.median("ratio")?,
-                largest.median("value_bytes")?,
-            );
+            let (ops_per_s, ratio) = (largest.median("ops_per_s")?, largest.median("ratio")?);
+            let rate = rate_of(&largest, ops_per_s, 1.0)?;
             Some(Headline {
                 what: format!(
                     "put with {most:.0} keys, {order}, at least {:.0} index commits",
                     largest.median("commits")?
                 ),
-                measured: format!("{rate:.0} ops/s, {ratio:.2} times that of the fewest keys"),
+                measured: format!("{ops_per_s:.0} ops/s, {ratio:.2} times that of the fewest keys"),
                 beside: None,
-                share: self.limits.map(|limits| limits.share_of_rate(rate, 1.0, value_bytes)),
+                share: self.limits.map(|limits| limits.share_of_rate(rate)),
             })
         };
         ["uniform", "sequential"].iter().filter_map(of_order).collect()
@@ -256,6 +255,16 @@ fn what(lines: &Lines<'_>) -> Option<String> {
         "{bench} {}, {in_flight:.0} in flight",
         in_bytes(number(line, "value_bytes")?)
     ))
+}
+
+/// A rate of what these lines are about.
+fn rate_of(lines: &Lines<'_>, ops_per_s: f64, write_share: f64) -> Option<Rate> {
+    Some(Rate {
+        ops_per_s,
+        in_flight: lines.median("in_flight")?,
+        write_share,
+        value_bytes: lines.median("value_bytes")?,
+    })
 }
 
 /// The peer among these lines and the ratio to it.
@@ -354,8 +363,7 @@ mod tests {
 
     #[test]
     fn without_limits_there_are_numbers_and_no_shares_and_without_parts_nothing() {
-        let scale =
-            json!({"bench": "scale", "order": "uniform", "keys": 20, "value_bytes": 256, "ops_per_s": 5.0, "ratio": 0.5, "commits": 3});
+        let scale = json!({"bench": "scale", "order": "uniform", "keys": 20, "value_bytes": 256, "in_flight": 768, "ops_per_s": 5.0, "ratio": 0.5, "commits": 3});
         let headlines_of = |parts: &[(&str, Vec<Value>)]| headlines(&state(parts));
         let found = headlines_of(&[("scale", vec![scale])]);
         assert!(matches!(found.as_slice(), [headline] if headline.share.is_none()), "{found:?}");

@@ -15,7 +15,7 @@ const PUT_MESSAGES: f64 = 3.0;
 const PUT_HOPS: f64 = 2.0;
 
 /// What the machine does without us.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Limits {
     /// Microseconds of a small flush, the median.
     pub(crate) flush_us: f64,
@@ -25,8 +25,21 @@ pub(crate) struct Limits {
     pub(crate) written_per_s: f64,
     /// Microseconds of a message there and back, the median.
     pub(crate) message_us: f64,
-    /// Messages there and back per second, many under way.
-    pub(crate) messages_per_s: f64,
+    /// Messages there and back per second, by how many are under way, fewest first.
+    pub(crate) messages_per_s: Vec<(f64, f64)>,
+}
+
+/// How fast, and what of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// Operations per second.
+    pub(crate) ops_per_s: f64,
+    /// Operations under way.
+    pub(crate) in_flight: f64,
+    /// Share of writes.
+    pub(crate) write_share: f64,
+    /// Bytes of each value.
+    pub(crate) value_bytes: f64,
 }
 
 /// A share of a limit, and which.
@@ -49,14 +62,29 @@ impl Limits {
             flushes_per_s: flush.median("ops_per_s")?,
             written_per_s: written.median("ops_per_s")? * written.median("block_bytes")?,
             message_us: echo.at("in_flight", 1.0).median("p50_us")?,
-            messages_per_s: echo.at("in_flight", 768.0).median("ops_per_s")?,
+            messages_per_s: messages_per_s(&echo)?,
         })
     }
 
-    /// Of so many operations per second, of which a share are writes of so many bytes: of the limit that is lower.
-    pub(crate) fn share_of_rate(&self, ops_per_s: f64, write_share: f64, value_bytes: f64) -> Share {
+    /// What an echo gives with so many messages under way, or as many as were tried that are not more.
+    fn messages_per_s(&self, in_flight: f64) -> f64 {
+        let tried = self.messages_per_s.iter().take_while(|(tried, _)| *tried <= in_flight);
+        tried
+            .last()
+            .or(self.messages_per_s.first())
+            .map_or(f64::INFINITY, |(_, per_s)| *per_s)
+    }
+
+    /// Of a rate: of the limit that is lower.
+    pub(crate) fn share_of_rate(&self, rate: Rate) -> Share {
+        let Rate {
+            ops_per_s,
+            in_flight,
+            write_share,
+            value_bytes,
+        } = rate;
         let messages = (1.0 - write_share) + write_share * PUT_MESSAGES;
-        let loopback = self.messages_per_s / messages;
+        let loopback = self.messages_per_s(in_flight) / messages;
         let disk = self.written_per_s / (REPLICAS * value_bytes * write_share);
         let (limit, of) = if disk < loopback {
             (disk, "the disk's bandwidth: each value on it three times")
@@ -98,6 +126,16 @@ impl Limits {
     }
 }
 
+/// Of each number of messages under way; `None` where none was tried.
+fn messages_per_s(echo: &Lines<'_>) -> Option<Vec<(f64, f64)>> {
+    let mut tried = echo.all("in_flight");
+    tried.sort_by(f64::total_cmp);
+    tried.dedup();
+    let rate = |in_flight: f64| Some((in_flight, echo.at("in_flight", in_flight).median("ops_per_s")?));
+    let rates: Vec<_> = tried.into_iter().filter_map(rate).collect();
+    (!rates.is_empty()).then_some(rates)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use serde_json::{Value, json};
@@ -118,14 +156,26 @@ pub(crate) mod tests {
     fn the_lower_limit_binds() {
         let lines = limit_lines();
         let limits = Limits::of(&Lines::new(&lines)).expect("all are there");
-        let small = limits.share_of_rate(100_000.0, 1.0, 256.0);
+        let share = |ops_per_s, in_flight, write_share, value_bytes| {
+            limits.share_of_rate(Rate {
+                ops_per_s,
+                in_flight,
+                write_share,
+                value_bytes,
+            })
+        };
+        let small = share(100_000.0, 768.0, 1.0, 256.0);
         assert!(
             (small.share - 0.1).abs() < 1e-9 && small.of.starts_with("the loopback's"),
             "{small:?}"
         );
-        let large = limits.share_of_rate(10_000.0, 1.0, 65_536.0);
+        let large = share(10_000.0, 768.0, 1.0, 65_536.0);
         assert!(large.of.starts_with("the disk's") && large.share > 1.0, "{large:?}");
-        let get = limits.share_of_rate(300_000.0, 0.0, 256.0);
+        let get = share(300_000.0, 2_048.0, 0.0, 256.0);
+        assert!(
+            (share(2_000.0, 64.0, 0.0, 256.0).share - 0.1).abs() < 1e-9,
+            "no more than 1 was tried below 64"
+        );
         assert!((get.share - 0.1).abs() < 1e-9 && get.of.contains("each get"), "{get:?}");
         assert!((limits.share_of_put_time(400.0).share - 0.5).abs() < 1e-9);
         assert!((limits.share_of_get_time(100.0).share - 0.5).abs() < 1e-9);

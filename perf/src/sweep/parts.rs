@@ -216,7 +216,10 @@ fn benches(size: &Size) -> Vec<Part> {
             Surroundings::Program,
             vec![format!(
                 "scale {}",
-                size.or("--keys 10000,200000 --order uniform --secs 4 --commits 1", "--secs 20")
+                size.or(
+                    "--keys 10000,200000 --order uniform --secs 4 --commits 1",
+                    "--secs 20 --cores 1,2 --also-shards 1,16"
+                )
             )],
         ),
     ]

@@ -66,9 +66,7 @@ fn summary(headlines: &[Headline]) -> String {
         let (share, of) = headline
             .share
             .as_ref()
-            .map_or((String::new(), "a choice of waiting times, no limit of the machine"), |share| {
-                (format!("{:.2}", share.share), share.of.as_str())
-            });
+            .map_or((String::new(), ""), |share| (format!("{:.2}", share.share), share.of.as_str()));
         row(&[
             cell(&headline.what),
             cell(&headline.measured),
