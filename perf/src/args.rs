@@ -14,10 +14,12 @@ use crate::cold_get::arguments::ColdGetArguments;
 use crate::failover::arguments::{FailoverArguments, ProbeArguments};
 use crate::history::arguments::{CheckArguments, HistoryArguments};
 use crate::hostile::arguments::HostileArguments;
+use crate::limits::arguments::LimitsArguments;
 use crate::log::arguments::LogArguments;
 use crate::overload::arguments::OverloadArguments;
 use crate::restart::arguments::RestartArguments;
 use crate::scale::arguments::ScaleArguments;
+use crate::sweep::arguments::SweepArguments;
 use crate::workload::keys::NUMBER_MAX;
 use run::{CompareArguments, LoadArguments, YcsbArguments, in_flight};
 
@@ -52,7 +54,9 @@ const EXAMPLES: &str = "Examples:
   margate-perf scale --keys 100000,1000000 --cores 1,2 --also-shards 1,16
   margate-perf overload --secs 60
   margate-perf restart --log-mib 2048
-  margate-perf cold-get --in-flight 64";
+  margate-perf cold-get --in-flight 64
+  margate-perf limits
+  margate-perf sweep --quick                               (needs a build with --features peers)";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -77,6 +81,10 @@ pub(crate) enum Command {
     Hostile(HostileArguments),
     /// Appends to our log and to raft-engine, or to our log and a file with fio, in turn: A B A B.
     Log(LogArguments),
+    /// Measures what the disk does, with fio, and the loopback, with an echo: what no deployment here can exceed.
+    Limits(LimitsArguments),
+    /// Runs all that measures, part by part, and writes a page about it; goes on where it was interrupted.
+    Sweep(SweepArguments),
     /// Counts the bytes a disk takes for each byte of a value, on the first fill and later.
     Amplification(AmplificationArguments),
     /// Measures put throughput over numbers of keys, cores and shards.
@@ -229,6 +237,8 @@ mod tests {
             "margate-perf scale --keys 100000,20000000 --order sequential --cores 1,2 --also-shards 16 --secs 5 --json",
             "margate-perf overload --peak-in-flight 768 --times 10 --connections 64 --secs 60 --ordinary 10 --json",
             "margate-perf restart --log-mib 2048 --rounds 3 --graceful-max-ms 3000 --killed-max-ms 10000 --data-root . --json",
+            "margate-perf limits --secs 1 --message-bytes 320 --data-root . --json",
+            "margate-perf sweep --quick --out perf-report --data-root . --only limits,log",
             "margate-perf cold-get --times 4 --in-flight 64 --rounds 3 --secs 5 --json",
         ] {
             assert!(parse(line).is_ok(), "{line}");

@@ -31,7 +31,15 @@ impl Child {
     /// The program or the file cannot be opened.
     pub(crate) fn spawn(command: &mut Command, talk: &Path) -> io::Result<Self> {
         let talk: File = OpenOptions::new().create(true).append(true).open(talk)?;
-        let command = command.stdin(Stdio::null()).stdout(talk.try_clone()?).stderr(talk);
+        Self::spawn_said(command.stdout(talk.try_clone()?).stderr(talk))
+    }
+
+    /// Starts the command with its output where it was told to leave it. Must be called from the main thread, too.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub(crate) fn spawn_said(command: &mut Command) -> io::Result<Self> {
+        command.stdin(Stdio::null());
         // SAFETY: between fork and exec the closure makes one system call, which is async-signal-safe.
         unsafe {
             command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?));

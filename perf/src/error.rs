@@ -72,6 +72,33 @@ pub(crate) enum PerfError {
     /// A history cannot be written or read.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// There is no port or no thread for an echo, or its connection broke.
+    #[error("an echo over the loopback failed: {0}; stop programs that hold ports or threads")]
+    Echo(io::Error),
+    /// A sweep was begun with another size or build.
+    #[error("{} holds parts of a sweep of another {what}; go on as it was begun, pass another --out, or --fresh", path.display())]
+    OtherSweep {
+        /// Its state.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The state of a sweep is not what a sweep writes.
+    #[error("{}: {source}; pass --fresh to begin again", path.display())]
+    SweepState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// There is no part of that name.
+    #[error("a sweep has no part {name}; it has {known}")]
+    NoPart {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
     /// There is no port or no thread for a proxy.
     #[error("cannot start the proxies: {0}; stop programs that hold ports or threads")]
     Proxy(io::Error),
@@ -234,13 +261,15 @@ impl PerfError {
         match self {
             Self::Interrupted => 130,
             Self::Connect(_) | Self::NoLeader => 4,
-            Self::BatchByTheClock => 2,
+            Self::BatchByTheClock | Self::NoPart { .. } | Self::OtherSweep { .. } => 2,
             Self::File { .. }
             | Self::InMemory { .. }
             | Self::Start { .. }
             | Self::Ended { .. }
             | Self::Late { .. }
             | Self::DevFile { .. }
+            | Self::Echo(_)
+            | Self::SweepState { .. }
             | Self::History(_)
             | Self::Load(_)
             | Self::NodeGone { .. }

@@ -26,6 +26,13 @@ pub(crate) enum Job {
         /// Bytes of a block.
         block_bytes: usize,
     },
+    /// Overwrite a file from its beginning to its end and again, directly, durable whenever the disk likes: the most it takes.
+    Write {
+        /// Bytes of a block.
+        block_bytes: usize,
+        /// Blocks under way at any instant.
+        depth: usize,
+    },
     /// Read blocks of a file at random places, directly.
     RandomRead {
         /// Bytes of a block.
@@ -88,6 +95,9 @@ impl Fio {
         ];
         let job = match job {
             Job::Append { block_bytes } => format!("--rw=write --sync=dsync --overwrite=1 --ioengine=psync --bs={block_bytes}"),
+            Job::Write { block_bytes, depth } => {
+                format!("--rw=write --overwrite=1 --ioengine=io_uring --bs={block_bytes} --iodepth={depth}")
+            }
             Job::RandomRead { block_bytes, depth } => {
                 format!("--rw=randread --norandommap --ioengine=io_uring --bs={block_bytes} --iodepth={depth}")
             }
@@ -103,7 +113,7 @@ impl Fio {
 pub(crate) struct FioLine {
     /// Always `fio`.
     system: &'static str,
-    /// `append` or `random-read`.
+    /// `append`, `write` or `random-read`.
     bench: &'static str,
     /// Bytes of each block.
     block_bytes: usize,
@@ -119,6 +129,7 @@ impl FioLine {
     pub(crate) fn new(job: Job, reading: Reading) -> Self {
         let (bench, block_bytes, in_flight) = match job {
             Job::Append { block_bytes } => ("append", block_bytes, 1),
+            Job::Write { block_bytes, depth } => ("write", block_bytes, depth),
             Job::RandomRead { block_bytes, depth } => ("random-read", block_bytes, depth),
         };
         Self {
@@ -183,7 +194,7 @@ struct Latency {
 impl Report {
     fn reading(self, job: Job) -> Reading {
         let side = self.jobs.into_iter().next().map(|report| match job {
-            Job::Append { .. } => report.write,
+            Job::Append { .. } | Job::Write { .. } => report.write,
             Job::RandomRead { .. } => report.read,
         });
         let Some(side) = side else { return Reading::default() };

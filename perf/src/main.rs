@@ -5,7 +5,7 @@
 //! are the systems, `child`, `addresses` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
 //! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers
 //! say to them. `log` is our log alone beside others', `cold_get`, `amplification`, `scale`, `overload` and `restart` are what their
-//! commands need, `fio`, `meter` and `units` what several of them do.
+//! commands need, `limits` what the machine does without us, `sweep` all of it on one page, `fio`, `meter` and `units` what several of them do.
 //!
 //! Not here, on purpose: anything inside a node, but for the log alone. Systems are seen through their public clients and `/proc`.
 
@@ -23,6 +23,7 @@ mod fio;
 mod history;
 mod hostile;
 mod kill;
+mod limits;
 mod log;
 mod margate;
 mod meter;
@@ -34,6 +35,7 @@ mod proxy;
 mod report;
 mod restart;
 mod scale;
+mod sweep;
 mod target;
 mod units;
 mod workload;
@@ -86,6 +88,8 @@ async fn run(command: &Command) -> Result<Verdict, PerfError> {
         Command::History(arguments) => commands::history::run(arguments).await,
         Command::Hostile(arguments) => commands::hostile::run(arguments).await,
         Command::Check(arguments) => commands::check::run(arguments),
+        Command::Limits(arguments) => commands::limits::run(arguments).await,
+        Command::Sweep(arguments) => commands::sweep::run(arguments).await,
         Command::Log(arguments) => commands::log::run(arguments).await,
         Command::Amplification(arguments) => commands::amplification::run(arguments).await,
         Command::Scale(arguments) => commands::scale::run(arguments).await,
@@ -120,6 +124,8 @@ fn client_threads(command: &Command) -> u16 {
         | Command::History(_)
         | Command::Hostile(_)
         | Command::Check(_)
+        | Command::Limits(_)
+        | Command::Sweep(_)
         | Command::Log(_)
         | Command::Amplification(_)
         | Command::Scale(_)

@@ -55,10 +55,17 @@ impl Meter {
 
     /// An operation has ended.
     pub(crate) fn record(&mut self, began: Instant, ended: Instant) {
-        self.ops += u64::from(self.holds(ended));
+        self.record_all(began, ended, 1);
+    }
+
+    /// So many operations that began together have ended together.
+    pub(crate) fn record_all(&mut self, began: Instant, ended: Instant, ops: u64) {
+        if self.holds(ended) {
+            self.ops += ops;
+        }
         if self.holds(began) {
             let nanos = u64::try_from((ended - began).as_nanos()).unwrap_or(u64::MAX);
-            self.latency.saturating_record(nanos);
+            self.latency.saturating_record_n(nanos, ops);
         }
     }
 
@@ -67,7 +74,6 @@ impl Meter {
     }
 
     /// What another one of the same window has seen, too.
-    #[cfg(any(test, feature = "peers"))]
     pub(crate) fn add(&mut self, other: &Self) {
         self.ops += other.ops;
         self.latency.add(&other.latency).expect("all histograms have the same bounds");

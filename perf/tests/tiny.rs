@@ -102,6 +102,34 @@ fn a_log_is_measured_beside_raft_engine() {
     assert_eq!(lines.iter().filter(|line| line["peer"] == "raft-engine").count(), 2);
 }
 
+#[cfg(feature = "peers")]
+#[test]
+fn a_sweep_goes_on_behind_what_is_finished_and_writes_a_page() {
+    let _alone = alone();
+    let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for tests");
+    let out = root.path().join("report");
+    let sweep = |words: &str| {
+        let (root, margate) = (root.path().display(), margate());
+        run(&format!(
+            "sweep {words} --only limits --out {} --data-root {root} --margate {}",
+            out.display(),
+            margate.display()
+        ))
+    };
+    let (first, again) = (sweep("--quick"), sweep("--quick"));
+    let page = std::fs::read_to_string(out.join("report.html")).expect("the page is there");
+    assert!(page.contains("margate-perf limits") && page.ends_with("</html>\n"));
+    let repeated = !String::from_utf8_lossy(&again.stderr).contains("limits: finished before");
+    let code = i32::from(!has_fio());
+    assert_eq!(
+        (first.status.code(), again.status.code(), repeated),
+        (Some(code), Some(code), !has_fio())
+    );
+    let other = sweep("");
+    assert_eq!(other.status.code(), Some(2), "{}", String::from_utf8_lossy(&other.stderr));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("state.json"));
+}
+
 #[cfg(not(feature = "peers"))]
 #[test]
 fn a_build_without_peers_says_how_to_get_the_other_log() {
@@ -130,7 +158,7 @@ fn puts_are_measured_over_keys_and_orders() {
     let line = "scale --keys 100,200 --order uniform,sequential --secs 0.2 --commits 0 --in-flight 8 --shards 2";
     let lines = nodes_of(line, &[0]);
     let keys: Vec<f64> = lines.iter().map(|line| number(line, "keys")).collect();
-    assert_eq!(keys, [100.0, 200.0, 100.0, 200.0]);
+    assert_eq!(keys, [100.0, 200.0, 100.0, 100.0, 200.0, 100.0]);
     assert!(lines.iter().all(|line| number(line, "failed") == 0.0), "{lines:?}");
 }
 

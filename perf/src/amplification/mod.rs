@@ -1,9 +1,11 @@
 //! How many bytes a disk takes for each byte of a value, on each replica.
 //!
 //! ```text
-//!   start ── fill: every key once ── rest ── overwrites until all that the fill wrote was reclaimed ── rest ── overwrites ── rest
-//!   └────────────── first fill ─────────┘                                                              └────── steady ──────┘
+//!   start ── fill: every key once ── rest ── overwrites until all that was there is reclaimed, twice ── rest ── overwrites ── rest
+//!   └────────────── first fill ─────────┘                                                             └────── steady ──────┘
 //! ```
+//! The first time makes the log as large as it gets, the second leaves it in recycled files only.
+//!
 //! At both ends of a phase nothing is under way, every row is in the index, and all file systems are synced: padding, index commits,
 //! reclaim's copies and what the file system writes for itself are in the count, prewriting where it happens.
 //!

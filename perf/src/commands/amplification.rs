@@ -12,7 +12,7 @@ use crate::amplification::Counted;
 use crate::amplification::arguments::AmplificationArguments;
 use crate::amplification::report::{AmplificationReport, REPLICAS, kind_of};
 use crate::amplification::turnover::Segments;
-use crate::driver::{Pace, Plan, drive};
+use crate::driver::{Plan, drive};
 use crate::error::PerfError;
 use crate::margate::room::Holdings;
 use crate::margate::sizes::Sizes;
@@ -22,7 +22,6 @@ use crate::proc::disk::{Disk, DiskBytes};
 use crate::proc::written::{ByThread, bytes_by_thread, since};
 use crate::report::Output;
 use crate::workload::Workload;
-use crate::workload::bench::{Bench, Recipe};
 
 /// Overwrites between two looks at how far the logs have come.
 const STRETCH: Duration = Duration::from_secs(1);
@@ -111,6 +110,9 @@ impl Run<'_> {
         let puts = self.target.take_puts();
         self.report("fill", puts, (&began, &filled)).await?;
         self.overwrite_until_turned_over(&filled.segments).await?;
+        // What was written meanwhile lies in new files still; the log has its size now and recycles from here on.
+        let grown = Segments::of(&self.started.nodes.logs())?;
+        self.overwrite_until_turned_over(&grown).await?;
         let steady = self.look().await?;
         let mut puts = 0;
         while puts < self.arguments.keys {
@@ -132,22 +134,14 @@ impl Run<'_> {
             }
         }
         let size = self.workload.values.bytes();
-        eprintln!("{size} B: all that was there after the fill was reclaimed after {puts} overwrites");
+        eprintln!("{size} B: all that was there was reclaimed after {puts} overwrites");
         Ok(())
     }
 
     /// A stretch of overwrites; says how many were acknowledged.
     async fn overwrite(&mut self) -> Result<u64, PerfError> {
         self.phase += 1;
-        let plan = Plan {
-            recipe: Recipe::plain(Bench::Put),
-            pace: Pace::Closed {
-                in_flight: usize::from(self.arguments.in_flight),
-            },
-            warmup: Duration::ZERO,
-            window: STRETCH,
-            phase: self.phase,
-        };
+        let plan = Plan::puts(usize::from(self.arguments.in_flight), STRETCH, self.phase);
         let measured = drive(self.target.clone(), self.workload.clone(), plan).await?;
         if let Some(failure) = &measured.first_failure {
             eprintln!("  a write failed: {failure}");

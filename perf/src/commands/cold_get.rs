@@ -18,6 +18,7 @@ use crate::report::versus::{Ratio, Versus};
 use crate::units::in_words;
 use crate::workload::Workload;
 use crate::workload::bench::{Bench, Recipe};
+use crate::workload::keys::key;
 
 /// Bytes of the file that fio reads, at most: enough for no cache between it and the disk to matter.
 const FIO_FILE_BYTES_MAX: u64 = 2 << 30;
@@ -44,7 +45,7 @@ async fn in_folder(arguments: &ColdGetArguments, folder: &Path) -> Result<Verdic
     };
     holdings.check_room(folder)?;
     let workload = Arc::new(Workload::new(keys, value_bytes, arguments.seed));
-    turn::load_keys("margate", &started.target, &workload).await?;
+    turn::load_many(&started.target, &workload, key).await?;
     started.rest().await?;
     let times = Spread::of(&started.cores().await).times(keys, value_bytes);
     eprintln!(

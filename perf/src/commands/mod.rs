@@ -10,6 +10,7 @@ pub(crate) mod flags;
 pub(crate) mod history;
 pub(crate) mod hostile;
 pub(crate) mod kill;
+pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod overload;
@@ -17,6 +18,7 @@ pub(crate) mod probe;
 pub(crate) mod restart;
 pub(crate) mod scale;
 pub(crate) mod scratch;
+pub(crate) mod sweep;
 pub(crate) mod turn;
 
 /// What a command found, once it could do its work.

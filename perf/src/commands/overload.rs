@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{Verdict, scratch, turn};
 use crate::driver::measured::Measured;
-use crate::driver::{Pace, Plan, drive};
+use crate::driver::{Plan, drive};
 use crate::error::PerfError;
 use crate::margate::started::{Shape, Started};
 use crate::margate::target::Margate;
@@ -24,7 +24,6 @@ use crate::proc::memory::Held;
 use crate::report::Output;
 use crate::target::Target;
 use crate::workload::Workload;
-use crate::workload::bench::{Bench, Recipe};
 
 /// Numbers of writes under way that the search tries.
 const SEARCHED: [usize; 6] = [64, 128, 256, 512, 1_024, 2_048];
@@ -84,11 +83,8 @@ struct Run<'a> {
 impl Run<'_> {
     async fn drive<T: Target>(&self, target: &Arc<T>, in_flight: usize, window: Duration, phase: u64) -> Result<Measured, PerfError> {
         let plan = Plan {
-            recipe: Recipe::plain(Bench::Put),
-            pace: Pace::Closed { in_flight },
             warmup: STEP_WARMUP.min(window),
-            window,
-            phase,
+            ..Plan::puts(in_flight, window, phase)
         };
         drive(target.clone(), self.workload.clone(), plan).await
     }

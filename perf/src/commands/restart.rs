@@ -11,18 +11,18 @@ use margate_net::message::CoreStatus;
 use tokio::time::sleep;
 
 use super::{Verdict, scratch, turn};
-use crate::driver::{Pace, Plan, drive};
+use crate::driver::{Plan, drive};
 use crate::error::PerfError;
 use crate::margate::cores::{answers, has_applied, highest_commits};
 use crate::margate::dev::{every_shard_led, late_after};
 use crate::margate::nodes::Chosen;
-use crate::margate::room::{Holdings, log_bytes_of};
+use crate::margate::room::Holdings;
 use crate::margate::started::{Shape, Started};
 use crate::report::Output;
 use crate::restart::arguments::RestartArguments;
 use crate::restart::report::{Back, End, RestartReport};
 use crate::workload::Workload;
-use crate::workload::bench::{Bench, Recipe};
+use crate::workload::keys::{KEY_BYTES, key};
 
 /// How often a node is asked whether it is back.
 const POLL: Duration = Duration::from_millis(5);
@@ -44,14 +44,15 @@ pub(crate) async fn run(arguments: &RestartArguments) -> Result<Verdict, PerfErr
 async fn in_folder(arguments: &RestartArguments, folder: &Path) -> Result<Verdict, PerfError> {
     let log_bytes = u64::from(arguments.log_mib) << 20;
     let holdings = Holdings {
-        keys: log_bytes.div_ceil(log_bytes_of(arguments.value_bytes)),
+        // All of them live; what records take beside keys and values comes on top.
+        keys: log_bytes.div_ceil((arguments.value_bytes + KEY_BYTES) as u64),
         value_bytes: arguments.value_bytes,
         cores: 1,
     };
     holdings.check_room(folder)?;
     let started = Started::start(&arguments.start, folder, Shape::USUAL).await?;
     let workload = Arc::new(Workload::new(holdings.keys, arguments.value_bytes, arguments.seed));
-    turn::load_keys("margate", &started.target, &workload).await?;
+    turn::load_many(&started.target, &workload, key).await?;
     let mut run = Run {
         arguments,
         started,
@@ -86,15 +87,7 @@ impl Run<'_> {
 
     async fn after_kill(&mut self) -> Result<Back, PerfError> {
         self.phase += 1;
-        let plan = Plan {
-            recipe: Recipe::plain(Bench::Put),
-            pace: Pace::Closed {
-                in_flight: usize::from(self.arguments.in_flight),
-            },
-            warmup: Duration::ZERO,
-            window: LOAD,
-            phase: self.phase,
-        };
+        let plan = Plan::puts(usize::from(self.arguments.in_flight), LOAD, self.phase);
         let load = drive(self.started.target.clone(), self.workload.clone(), plan);
         let load = async {
             load.await?;

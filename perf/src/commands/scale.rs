@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Verdict, scratch, turn};
 use crate::args::StartArguments;
 use crate::driver::measured::Measured;
-use crate::driver::{Pace, Plan, drive};
+use crate::driver::{Plan, drive};
 use crate::error::PerfError;
 use crate::margate::room::Holdings;
 use crate::margate::sizes::Sizes;
@@ -17,11 +17,11 @@ use crate::report::Output;
 use crate::scale::arguments::ScaleArguments;
 use crate::scale::commits::Commits;
 use crate::scale::line::ScaleLine;
-use crate::scale::order::InOrder;
+use crate::scale::order::{self, InOrder};
 use crate::scale::points::{Order, Point, points};
 use crate::target::Target;
 use crate::workload::Workload;
-use crate::workload::bench::{Bench, Recipe};
+use crate::workload::keys::key;
 
 /// Load before the seconds that count.
 const WARMUP: Duration = Duration::from_secs(2);
@@ -69,23 +69,22 @@ async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines:
     let started = Started::start(&start, folder, shape).await?;
     let workload = Arc::new(Workload::new(point.keys, arguments.value_bytes, arguments.seed));
     let plan = Plan {
-        recipe: Recipe::plain(Bench::Put),
-        pace: Pace::Closed {
-            in_flight: usize::from(arguments.in_flight),
-        },
         warmup: WARMUP,
-        window: arguments.secs,
-        phase: 0,
+        ..Plan::puts(usize::from(arguments.in_flight), arguments.secs, 0)
     };
     let (measured, commits) = match point.order {
-        Order::Uniform => overwrite(&started, &started.target, (&workload, plan), arguments.commits).await?,
+        Order::Uniform => {
+            turn::load_many(&started.target, &workload, key).await?;
+            overwrite(&started, &started.target, (&workload, plan), arguments.commits).await?
+        }
         Order::Sequential => {
+            turn::load_many(&started.target, &workload, |number| order::key(number, point.keys)).await?;
             let target = Arc::new(InOrder::new(started.target.clone(), point.keys));
             overwrite(&started, &target, (&workload, plan), arguments.commits).await?
         }
     };
     let sizes = Sizes::of(&started.cores().await);
-    let line = ScaleLine::new(point, &measured, commits, sizes, lines);
+    let line = ScaleLine::new(point, arguments, &measured, commits, sizes, lines);
     Output::of(arguments.json).emit(&line)?;
     if let Some(failure) = &measured.first_failure {
         eprintln!("  first failure: {failure}");
@@ -95,21 +94,20 @@ async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines:
     Ok(verdict)
 }
 
-/// Loads the keys and overwrites them for as long as it takes. What was measured last, and how often every index committed in it.
+/// Overwrites the keys for as long as it takes. What was measured last, and how often every index committed in it.
 async fn overwrite<T: Target>(
     started: &Started,
     target: &Arc<T>,
     (workload, mut plan): (&Arc<Workload>, Plan),
     commits_min: u32,
 ) -> Result<(Measured, u32), PerfError> {
-    turn::load_keys("margate", target, workload).await?;
     let watched = [started.processes.pids(), &[std::process::id()]].concat();
     loop {
         let mut commits = Commits::default();
         let stretch = Stretch::start(&watched);
         let measured = tokio::select! {
             measured = drive(target.clone(), workload.clone(), plan) => measured?,
-            never = commits.watch(started.target.client(0)) => match never {},
+            never = commits.watch_after(plan.warmup, started.target.client(0)) => match never {},
         };
         turn::talk_about_cpu(&stretch, &[("margate", started.processes.pids())]);
         started.nodes.check_all()?;

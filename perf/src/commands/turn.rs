@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::Verdict;
 use crate::args::run::RunArguments;
 use crate::driver::measured::Measured;
@@ -16,7 +18,7 @@ use crate::report::Output;
 use crate::report::hdr::HdrLog;
 use crate::report::line::{ResultLine, SystemFacts};
 use crate::report::progress::Progress;
-use crate::target::Target;
+use crate::target::{Failure, Target};
 use crate::workload::Workload;
 use crate::workload::bench::{Bench, Recipe};
 
@@ -129,12 +131,34 @@ pub(crate) fn talk_about_cpu(stretch: &Stretch, systems: &[(&str, &[u32])]) {
 /// # Errors
 /// A key could not be written.
 pub(crate) async fn load_keys<T: Target>(name: &str, target: &Arc<T>, workload: &Arc<Workload>) -> Result<(), PerfError> {
+    told(name, workload.keys, async |progress| {
+        load(target.clone(), workload.clone(), LOAD_IN_FLIGHT, progress).await
+    })
+    .await
+}
+
+/// Loads many keys into margate with its batch writer, and says so as [`load_keys`] does; `key_of` makes them.
+///
+/// # Errors
+/// A key could not be written.
+pub(crate) async fn load_many(target: &Margate, workload: &Workload, key_of: impl Fn(u64) -> Bytes) -> Result<(), PerfError> {
+    told("margate", workload.keys, async |progress| {
+        let unknown = batch::load(target.client(0), workload, key_of, progress).await?;
+        if unknown > 0 {
+            eprintln!("  {unknown} keys were loaded twice, since a leader that changed could not tell whether they were written");
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn told(name: &str, keys: u64, load: impl AsyncFnOnce(&Progress) -> Result<(), Failure>) -> Result<(), PerfError> {
     let began = Instant::now();
-    let progress = Progress::of_keys(name, workload.keys);
-    let loaded = load(target.clone(), workload.clone(), LOAD_IN_FLIGHT, &progress).await;
+    let progress = Progress::of_keys(name, keys);
+    let loaded = load(&progress).await;
     progress.clear();
     loaded.map_err(PerfError::Load)?;
-    eprintln!("{name}: {} keys loaded in {:.1} s", workload.keys, began.elapsed().as_secs_f64());
+    eprintln!("{name}: {keys} keys loaded in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -2,22 +2,32 @@
 //! awaits every receipt, in order.
 //!
 //! An operation is due when it was handed over, and ends when its receipt says so.
+//!
+//! Many keys are loaded the same way: each is written once, and none counts before its receipt says so.
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use margate_client::{BatchWriter, BatchWriterConfig, Client, Error, Receipt, Written};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
+use super::loading::LOAD_PHASE;
 use super::measured::{Measured, Tallies};
 use super::{Pace, Plan, Window};
 use crate::error::PerfError;
 use crate::margate::target::failure;
+use crate::report::progress::Progress;
+use crate::target::{Effect, Failure};
 use crate::workload::bench::Kind;
 use crate::workload::keys::key;
 use crate::workload::{Step, Workload};
 
 /// Receipts taken from the channel at once.
 const RECEIPTS_PER_TURN: usize = 256;
+/// Receipts that wait for their turn while keys are loaded; more hold the producer back.
+const RECEIPTS_WAITING_MAX: usize = 1 << 16;
+/// Keys of which it may be unknown whether they were loaded: what a few changes of leaders leave behind.
+const UNKNOWN_MAX: usize = 1 << 18;
 
 /// Runs the plan, with its operations under way as the writer's bound, and returns once all are answered.
 ///
@@ -70,5 +80,90 @@ async fn consume(mut receipts: UnboundedReceiver<Begun>, tallies: &Tallies) {
             let outcome = receipt.await;
             tallies.note(0, Kind::Update, began, Instant::now(), outcome.map(drop).map_err(failure));
         }
+    }
+}
+
+/// Writes every key once, with the bytes that its number has, and those again of which it is unknown whether they were written: nobody
+/// else writes here, so that does no harm. Returns how many those were.
+///
+/// # Errors
+/// The first that failed otherwise, or was unknown again; it ends the loading.
+pub(crate) async fn load(
+    client: &Client,
+    workload: &Workload,
+    key_of: impl Fn(u64) -> Bytes,
+    progress: &Progress,
+) -> Result<usize, Failure> {
+    let loader = Loader {
+        writer: client.batch_writer(BatchWriterConfig::default()),
+        workload,
+        key_of,
+        progress,
+    };
+    let mut unknown = loader.write(LOAD_PHASE, 0..workload.keys).await?;
+    let count = unknown.len();
+    match loader
+        .write(LOAD_PHASE + 1, unknown.drain(..).map(|unknown| unknown.number))
+        .await?
+        .pop()
+    {
+        None => Ok(count),
+        Some(again) => Err(again.failure),
+    }
+}
+
+/// A write that may have happened.
+struct Unknown {
+    number: u64,
+    failure: Failure,
+}
+
+struct Loader<'a, K> {
+    writer: BatchWriter,
+    workload: &'a Workload,
+    key_of: K,
+    progress: &'a Progress,
+}
+
+impl<K: Fn(u64) -> Bytes> Loader<'_, K> {
+    /// Writes these; returns those that are unknown.
+    async fn write(&self, phase: u64, numbers: impl Iterator<Item = u64>) -> Result<Vec<Unknown>, Failure> {
+        let (sender, receiver) = channel(RECEIPTS_WAITING_MAX);
+        let (handed_over, ended) = tokio::join!(self.hand_over(phase, numbers, sender), self.await_all(receiver));
+        let unknown = ended?;
+        handed_over?;
+        Ok(unknown)
+    }
+
+    async fn hand_over(
+        &self,
+        phase: u64,
+        numbers: impl Iterator<Item = u64>,
+        receipts: Sender<(u64, Receipt<Written>)>,
+    ) -> Result<(), Failure> {
+        let mut written = self.workload.written(phase, 0);
+        for number in numbers {
+            let value = written.value(number);
+            let receipt = self.writer.set((self.key_of)(number), value).await.map_err(failure)?;
+            if receipts.send((number, receipt)).await.is_err() {
+                // A write has failed, which its receipt says.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn await_all(&self, mut receipts: Receiver<(u64, Receipt<Written>)>) -> Result<Vec<Unknown>, Failure> {
+        let mut unknown = Vec::new();
+        while let Some((number, receipt)) = receipts.recv().await {
+            match receipt.await.map_err(failure) {
+                Ok(_) => self.progress.one_more(),
+                Err(failure) if failure.effect == Effect::Unknown && unknown.len() < UNKNOWN_MAX => {
+                    unknown.push(Unknown { number, failure })
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(unknown)
     }
 }

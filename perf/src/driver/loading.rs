@@ -10,8 +10,8 @@ use crate::report::progress::Progress;
 use crate::target::{Failure, Target};
 use crate::workload::{Step, Workload};
 
-/// The phase of loading; runs count from 0.
-const LOAD_PHASE: u64 = u32::MAX as u64;
+/// The phase of loading, and the one after it of what is loaded again; runs count from 0.
+pub(super) const LOAD_PHASE: u64 = u32::MAX as u64 - 1;
 
 /// Writes every key once, `in_flight` at a time.
 ///

@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 
 use crate::error::PerfError;
 use crate::target::Target;
-use crate::workload::bench::Recipe;
+use crate::workload::bench::{Bench, Recipe};
 use crate::workload::{Step, Workload};
 
 pub(crate) use loading::load;
@@ -52,6 +52,19 @@ pub(crate) struct Plan {
     pub(crate) window: Duration,
     /// Told apart from other runs of one seed.
     pub(crate) phase: u64,
+}
+
+impl Plan {
+    /// Overwrites in a closed loop, which count from the start on.
+    pub(crate) fn puts(in_flight: usize, window: Duration, phase: u64) -> Self {
+        Self {
+            recipe: Recipe::plain(Bench::Put),
+            pace: Pace::Closed { in_flight },
+            warmup: Duration::ZERO,
+            window,
+            phase,
+        }
+    }
 }
 
 /// What an operation waits for.

@@ -27,16 +27,12 @@ pub(crate) struct Holdings {
     pub(crate) cores: u16,
 }
 
-/// Bytes of log that one key and its value take, about.
-pub(crate) fn log_bytes_of(value_bytes: usize) -> u64 {
-    (value_bytes + KEY_BYTES) as u64 + LOG_BYTES_BESIDE
-}
-
 impl Holdings {
     /// Bytes it takes on disk once values have been overwritten for long, all nodes together.
     pub(crate) fn disk_bytes(&self) -> u64 {
         let cores = u64::from(self.cores);
-        let log = (self.keys * log_bytes_of(self.value_bytes) / 1_000 * RECLAIM_PER_MILLE).max(RECLAIM_SPARE_BYTES * cores);
+        let log_bytes = (self.value_bytes + KEY_BYTES) as u64 + LOG_BYTES_BESIDE;
+        let log = (self.keys * log_bytes / 1_000 * RECLAIM_PER_MILLE).max(RECLAIM_SPARE_BYTES * cores);
         let segments = SEGMENTS_BESIDE * u64::from(SEGMENT_BYTES_DEFAULT) * cores;
         (log + segments + self.keys * INDEX_BYTES_PER_KEY) * NODES as u64
     }

@@ -42,10 +42,10 @@ impl<T> Sliced<T> {
         p99_us(&slices)
     }
 
-    /// Time from the beginning to the first slice from which on, for a while, the tail is no longer than this.
+    /// Time from the beginning to the first slice from which on, for a while, writes begin all the time and the tail is no longer than this.
     pub(crate) fn calm_after(&self, p99_us_max: f64) -> Option<Duration> {
         let slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
-        let calm = |together: &[Histogram<u64>]| together.iter().any(|slice| !slice.is_empty()) && p99_us(together) <= p99_us_max;
+        let calm = |together: &[Histogram<u64>]| together.iter().all(|slice| !slice.is_empty()) && p99_us(together) <= p99_us_max;
         let first = slices.windows(TOGETHER.min(slices.len()).max(1)).position(calm)?;
         Some(SLICE * u32::try_from(first).unwrap_or(u32::MAX))
     }
@@ -113,6 +113,12 @@ mod tests {
     #[test]
     fn silence_is_not_calm_and_what_begins_late_is_not_noted() {
         assert_eq!(sliced(&[]).calm_after(1.0), None);
+        let stalled = sliced(&[900]);
+        for slice in 9..40 {
+            let began = stalled.began + SLICE * slice;
+            stalled.note(began, began + Duration::from_millis(2));
+        }
+        assert_eq!(stalled.calm_after(5_000.0), Some(SLICE * 9), "nobody was answered before");
         let full = sliced(&[7; 60]);
         assert_eq!(full.slices.lock().expect("nobody panicked").len(), 40);
     }

@@ -25,8 +25,9 @@ struct Seen {
 }
 
 impl Commits {
-    /// Watches until it is dropped.
-    pub(crate) async fn watch(&mut self, client: &Client) -> Infallible {
+    /// Watches from the end of the warm-up until it is dropped.
+    pub(crate) async fn watch_after(&mut self, warmup: Duration, client: &Client) -> Infallible {
+        sleep(warmup).await;
         loop {
             self.look(&answers(client).await);
             sleep(ASKED_EVERY).await;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::arguments::ScaleArguments;
 use super::points::{Order, Point};
 use crate::driver::measured::Measured;
 use crate::margate::sizes::Sizes;
@@ -19,6 +20,10 @@ pub(crate) struct ScaleLine {
     pub(crate) order: Order,
     /// Keys there are.
     pub(crate) keys: u64,
+    /// Bytes of each value.
+    pub(crate) value_bytes: usize,
+    /// Writes under way at any instant.
+    pub(crate) in_flight: u16,
     /// Cores of each node.
     pub(crate) cores: u16,
     /// Shards.
@@ -44,7 +49,7 @@ pub(crate) struct ScaleLine {
 
 impl ScaleLine {
     /// The line of a point, beside those measured before it.
-    pub(crate) fn new(point: Point, measured: &Measured, commits: u32, sizes: Sizes, before: &[Self]) -> Self {
+    pub(crate) fn new(point: Point, arguments: &ScaleArguments, measured: &Measured, commits: u32, sizes: Sizes, before: &[Self]) -> Self {
         let total = measured.total();
         let ops_per_s = measured.rate(&total);
         let same_order = before.iter().find(|line| line.order == point.order);
@@ -53,6 +58,8 @@ impl ScaleLine {
             bench: "scale",
             order: point.order,
             keys: point.keys,
+            value_bytes: arguments.value_bytes,
+            in_flight: arguments.in_flight,
             cores: point.cores,
             shards: point.shards,
             secs: measured.window.as_secs_f64(),

@@ -46,7 +46,7 @@ impl<T: Target> Target for InOrder<T> {
 }
 
 /// The key of a number: ascending in each stretch, of as many bytes as any other key.
-fn key(number: u64, keys: u64) -> Bytes {
+pub(crate) fn key(number: u64, keys: u64) -> Bytes {
     let in_stretch = keys.div_ceil(STRETCHES).max(1);
     let (stretch, place) = (number % STRETCHES, number / STRETCHES);
     let width = u64::MAX / STRETCHES;

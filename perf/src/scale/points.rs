@@ -38,7 +38,8 @@ pub(crate) struct Point {
     pub(crate) shards: u16,
 }
 
-/// All points, in the order they are measured; each after the one that its ratio is to.
+/// All points, in the order they are measured; each after the one that its ratio is to. The first of an order is measured again after
+/// its last, so that it shows whether the machine has changed meanwhile.
 pub(crate) fn points(arguments: &ScaleArguments) -> Vec<Point> {
     let (shards, cores) = (arguments.start.shards, arguments.cores[0]);
     let (first_keys, first_order) = (arguments.keys[0], arguments.order[0]);
@@ -49,7 +50,15 @@ pub(crate) fn points(arguments: &ScaleArguments) -> Vec<Point> {
         shards,
     };
     let first = point(first_keys, first_order);
-    let of_order = |order: &Order| arguments.keys.iter().map(move |keys| point(*keys, *order)).collect::<Vec<_>>();
+    let again = arguments.keys.first().filter(|_| arguments.keys.len() > 1);
+    let of_order = |order: &Order| {
+        arguments
+            .keys
+            .iter()
+            .chain(again)
+            .map(move |keys| point(*keys, *order))
+            .collect::<Vec<_>>()
+    };
     let of_keys = arguments.order.iter().flat_map(of_order);
     let of_cores = arguments.cores.iter().skip(1).map(|cores| Point { cores: *cores, ..first });
     let of_shards = arguments.also_shards.iter().map(|shards| Point { shards: *shards, ..first });
@@ -78,8 +87,10 @@ mod tests {
             [
                 "uniform 10 1 4",
                 "uniform 20 1 4",
+                "uniform 10 1 4",
                 "sequential 10 1 4",
                 "sequential 20 1 4",
+                "sequential 10 1 4",
                 "uniform 10 2 4",
                 "uniform 10 1 1",
                 "uniform 10 1 16"

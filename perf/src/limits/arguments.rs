@@ -1,0 +1,31 @@
+//! The command line of `limits`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::args::positive_seconds;
+
+/// `limits`
+#[derive(Debug, Args)]
+pub(crate) struct LimitsArguments {
+    /// Seconds that count, of each measurement.
+    #[arg(long, default_value = "3", value_parser = positive_seconds, value_name = "SECS")]
+    pub(crate) secs: Duration,
+    /// Bytes of each message of the echo, in each direction: about what an operation on a small value takes.
+    #[arg(long, default_value_t = 320, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) message_bytes: u32,
+    /// MiB of the file that fio works on.
+    #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub(crate) file_mib: u32,
+    /// Folder in which the file is put, in a new folder that is deleted at the end; not on tmpfs.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) data_root: PathBuf,
+    /// Do not delete the file at the end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print result lines as JSON; stdout holds nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
