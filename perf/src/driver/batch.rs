@@ -1,13 +1,16 @@
 //! Margate's batch writer under load: one producer that is held back by the writer's bound alone, and one consumer that
-//! awaits every receipt, in order.
+//! awaits all receipts at once.
 //!
-//! An operation is due when it was handed over, and ends when its receipt says so.
+//! An operation is due when it was handed over, and ends when its receipt says so, whatever became of those before it:
+//! awaited in order, those of a fast shard would be counted with the time of a slow one.
 //!
 //! Many keys are loaded the same way: each is written once, and none counts before its receipt says so.
 
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use margate_client::{BatchWriter, BatchWriterConfig, Client, Error, Receipt, Written};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
@@ -45,7 +48,10 @@ pub(crate) async fn drive(client: &Client, workload: &Workload, plan: Plan) -> R
     });
     // Bounded by the writer: what has ended is taken out at once.
     let (sender, receiver) = unbounded_channel();
-    let (refused, ()) = tokio::join!(produce(&writer, workload, plan, window, sender), consume(receiver, &tallies));
+    // A task of its own: its turn comes when receipts are ready, and not when the producer's does.
+    let consumer = tokio::spawn(consume(receiver, tallies));
+    let refused = produce(&writer, workload, plan, window, sender).await;
+    let tallies = consumer.await.expect("it ends with the producer, and nobody aborts it");
     if let Err(error) = refused {
         let now = Instant::now();
         tallies.note(0, Kind::Update, now, now, Err(failure(error)));
@@ -73,14 +79,22 @@ async fn produce(
     }
 }
 
-async fn consume(mut receipts: UnboundedReceiver<Begun>, tallies: &Tallies) {
+async fn consume(mut receipts: UnboundedReceiver<Begun>, tallies: Tallies) -> Tallies {
+    let mut under_way = FuturesUnordered::new();
     let mut begun = Vec::with_capacity(RECEIPTS_PER_TURN);
-    while receipts.recv_many(&mut begun, RECEIPTS_PER_TURN).await > 0 {
-        for (began, receipt) in begun.drain(..) {
-            let outcome = receipt.await;
-            tallies.note(0, Kind::Update, began, Instant::now(), outcome.map(drop).map_err(failure));
+    let mut producing = true;
+    while producing || !under_way.is_empty() {
+        tokio::select! {
+            count = receipts.recv_many(&mut begun, RECEIPTS_PER_TURN), if producing => {
+                producing = count > 0;
+                under_way.extend(begun.drain(..).map(|(began, receipt)| async move { (began, receipt.await) }));
+            }
+            Some((began, outcome)) = under_way.next() => {
+                tallies.note(0, Kind::Update, began, Instant::now(), outcome.map(drop).map_err(failure));
+            }
         }
     }
+    tallies
 }
 
 /// Writes every key once, with the bytes that its number has, and those again of which it is unknown whether they were written: nobody
