@@ -119,6 +119,17 @@ pub(crate) struct StartArguments {
     pub(crate) keep: bool,
 }
 
+/// Where what starts no nodes puts its files.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScratchArguments {
+    /// Folder in which all data are put, in a new folder that is deleted at the end; not on tmpfs.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) data_root: PathBuf,
+    /// Do not delete the data at the end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
 /// `kill`
 #[derive(Debug, Args)]
 pub(crate) struct KillArguments {

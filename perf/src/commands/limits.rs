@@ -37,7 +37,7 @@ const IN_FLIGHT: [usize; 4] = [1, 64, 256, 768];
 /// # Errors
 /// fio is not installed or fails, or there is no port.
 pub(crate) async fn run(arguments: &LimitsArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.data_root, arguments.keep)?;
+    let folder = scratch::folder(&arguments.scratch.data_root, arguments.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }

@@ -25,7 +25,7 @@ const FIO_FILE_BYTES: u64 = 512 << 20;
 /// # Errors
 /// A log cannot be made or written, or has lost something.
 pub(crate) async fn run(arguments: &LogArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.data_root, arguments.keep)?;
+    let folder = scratch::folder(&arguments.scratch.data_root, arguments.scratch.keep)?;
     let result = in_folder(arguments, &folder).await;
     scratch::keep_if_bad(folder, result)
 }

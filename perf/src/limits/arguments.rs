@@ -1,11 +1,10 @@
 //! The command line of `limits`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::positive_seconds;
+use crate::args::{ScratchArguments, positive_seconds};
 
 /// `limits`
 #[derive(Debug, Args)]
@@ -19,12 +18,8 @@ pub(crate) struct LimitsArguments {
     /// MiB of the file that fio works on.
     #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=65_536))]
     pub(crate) file_mib: u32,
-    /// Folder in which the file is put, in a new folder that is deleted at the end; not on tmpfs.
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub(crate) data_root: PathBuf,
-    /// Do not delete the file at the end.
-    #[arg(long)]
-    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) scratch: ScratchArguments,
     /// Print result lines as JSON; stdout holds nothing else.
     #[arg(long)]
     pub(crate) json: bool,

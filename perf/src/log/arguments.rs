@@ -1,6 +1,5 @@
 //! The command line of `log`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +7,7 @@ use margate_engine::log::batch::{BATCH_HEADER_BYTES, HELD_BYTES};
 use margate_engine::log::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 use margate_engine::log::record::ENTRY_HEADER_BYTES;
 
-use crate::args::{positive_seconds, seconds};
+use crate::args::{ScratchArguments, positive_seconds, seconds};
 use crate::units::byte_count;
 
 /// Writers of one turn, at most: raft-engine gets a thread for each.
@@ -41,12 +40,8 @@ pub(crate) struct LogArguments {
     /// MiB in each file of both logs.
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(4..=1_024))]
     pub(crate) file_mib: u32,
-    /// Folder in which all data are put, in a new folder that is deleted at the end; not on tmpfs.
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub(crate) data_root: PathBuf,
-    /// Do not delete the data at the end.
-    #[arg(long)]
-    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) scratch: ScratchArguments,
     /// Print result lines as JSON; stdout holds nothing else.
     #[arg(long)]
     pub(crate) json: bool,
