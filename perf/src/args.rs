@@ -16,6 +16,7 @@ use crate::history::arguments::{CheckArguments, HistoryArguments};
 use crate::hostile::arguments::HostileArguments;
 use crate::log::arguments::LogArguments;
 use crate::overload::arguments::OverloadArguments;
+use crate::parts::arguments::PartsArguments;
 use crate::restart::arguments::RestartArguments;
 use crate::scale::arguments::ScaleArguments;
 use crate::workload::keys::NUMBER_MAX;
@@ -52,7 +53,8 @@ const EXAMPLES: &str = "Examples:
   margate-perf scale --keys 100000,1000000 --cores 1,2 --also-shards 1,16
   margate-perf overload --secs 60
   margate-perf restart --log-mib 2048
-  margate-perf cold-get --in-flight 64";
+  margate-perf cold-get --in-flight 64
+  margate-perf parts --count";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     Restart(RestartArguments),
     /// Reads values that no cache holds, and blocks of a file with fio, in turn: A B A B.
     ColdGet(ColdGetArguments),
+    /// Runs parts of the data path by themselves and prints how long they take, or counts their instructions.
+    Parts(PartsArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
 }
@@ -230,6 +234,9 @@ mod tests {
             "margate-perf overload --peak-in-flight 768 --times 10 --connections 64 --secs 60 --ordinary 10 --json",
             "margate-perf restart --log-mib 2048 --rounds 3 --graceful-max-ms 3000 --killed-max-ms 10000 --data-root . --json",
             "margate-perf cold-get --times 4 --in-flight 64 --rounds 3 --secs 5 --json",
+            "margate-perf parts --secs 0.5 --data-root . --json",
+            "margate-perf parts frame,raft --count --recorded perf/parts.toml",
+            "margate-perf parts --record",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -260,6 +267,7 @@ mod tests {
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x",
             "margate-perf log --batch 64KiB --writers 1",
             "margate-perf history --out h --secs 1 --operations 1",
+            "margate-perf parts frame --record",
             "margate-perf history --out h --endpoints 127.0.0.1:1 --kill-every 1",
             "margate-perf history --out h --endpoints 127.0.0.1:1 --proxy",
         ] {
