@@ -9,6 +9,10 @@
 //! refused did not happen; a write whose answer never came is [`Error::OutcomeUnknown`], and is not sent
 //! a second time.
 //!
+//! For many writes there is [`BatchWriter`], with its own promises: order by key, a result for each write,
+//! back-pressure. Its text says them whole, the README in short (`README.md`, "Many writes"), and
+//! `client/examples/batch.rs` uses all of it.
+//!
 //! Not here, on purpose: what operations do (`margate_engine`), how bytes lie on the wire
 //! (`margate_net`), transactions and sessions (to come).
 

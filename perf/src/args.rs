@@ -17,6 +17,7 @@ use crate::hostile::arguments::HostileArguments;
 use crate::limits::arguments::LimitsArguments;
 use crate::log::arguments::LogArguments;
 use crate::overload::arguments::OverloadArguments;
+use crate::parts::arguments::PartsArguments;
 use crate::restart::arguments::RestartArguments;
 use crate::scale::arguments::ScaleArguments;
 use crate::sweep::arguments::SweepArguments;
@@ -56,7 +57,8 @@ const EXAMPLES: &str = "Examples:
   margate-perf restart --log-mib 2048
   margate-perf cold-get --in-flight 64
   margate-perf limits
-  margate-perf sweep --quick                               (needs a build with --features peers)";
+  margate-perf sweep --quick                               (needs a build with --features peers)
+  margate-perf parts --count";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     Restart(RestartArguments),
     /// Reads values that no cache holds, and blocks of a file with fio, in turn: A B A B.
     ColdGet(ColdGetArguments),
+    /// Runs parts of the data path by themselves and prints how long they take, or counts their instructions.
+    Parts(PartsArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
 }
@@ -251,6 +255,9 @@ mod tests {
             "margate-perf limits --secs 1 --message-bytes 320 --data-root . --json",
             "margate-perf sweep --quick --out perf-report --data-root . --only limits,log",
             "margate-perf cold-get --times 4 --in-flight 64 --rounds 3 --secs 5 --json",
+            "margate-perf parts --secs 0.5 --data-root . --json",
+            "margate-perf parts frame,raft --count --recorded perf/parts.toml",
+            "margate-perf parts --record",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -281,6 +288,7 @@ mod tests {
             "margate-perf compare --peer etcd --endpoints 127.0.0.1:1 --margate x",
             "margate-perf log --batch 64KiB --writers 1",
             "margate-perf history --out h --secs 1 --operations 1",
+            "margate-perf parts frame --record",
             "margate-perf history --out h --endpoints 127.0.0.1:1 --kill-every 1",
             "margate-perf history --out h --endpoints 127.0.0.1:1 --proxy",
         ] {

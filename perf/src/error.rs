@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use margate_client::ConnectError;
+use margate_engine::index::IndexError;
 use margate_engine::runtime::log_alone::LogAloneError;
 
 use crate::history::file::HistoryError;
@@ -233,6 +234,25 @@ pub(crate) enum PerfError {
     /// fio says something else than we know.
     #[error("fio's report is not what fio 3.33 writes: {0}")]
     FioReport(serde_json::Error),
+    /// The index of a part could not go on.
+    #[error("the index of a part failed: {0}")]
+    Part(#[from] IndexError),
+    /// callgrind has failed, or has not found what to count.
+    #[error("{part} could not be counted: valgrind ended with {status}; what it said is above")]
+    NotCounted {
+        /// Which part.
+        part: &'static str,
+        /// How valgrind ended.
+        status: ExitStatus,
+    },
+    /// The record of counts is not what this program writes.
+    #[error("{}: {source}; write it anew with `margate-perf parts --record`", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<toml::de::Error>,
+    },
     /// There is no thread left.
     #[error("a thread could not be started: {0}")]
     Thread(io::Error),
@@ -285,6 +305,9 @@ impl PerfError {
             | Self::NotReclaimed { .. }
             | Self::Fio { .. }
             | Self::FioReport(_)
+            | Self::Part(_)
+            | Self::NotCounted { .. }
+            | Self::Record { .. }
             | Self::Thread(_)
             | Self::Stdout(_) => 1,
             #[cfg(not(feature = "peers"))]

@@ -5,9 +5,10 @@
 //! are the systems, `child`, `addresses` and `proc` the processes they run in, `kill` the book of the kill test, `failover` what
 //! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers
 //! say to them. `log` is our log alone beside others', `cold_get`, `amplification`, `scale`, `overload` and `restart` are what their
-//! commands need, `limits` what the machine does without us, `sweep` all of it on one page, `fio`, `meter` and `units` what several of them do.
+//! commands need, `parts` the parts of the data path by themselves, `limits` what the machine does without us, `sweep` all of it on one page, `fio`,
+//! `meter` and `units` what several of them do.
 //!
-//! Not here, on purpose: anything inside a node, but for the log alone. Systems are seen through their public clients and `/proc`.
+//! Not here, on purpose: anything inside a node, but for the log alone and the parts. Systems are seen through their public clients and `/proc`.
 
 mod addresses;
 mod amplification;
@@ -28,6 +29,7 @@ mod log;
 mod margate;
 mod meter;
 mod overload;
+mod parts;
 #[cfg(feature = "peers")]
 mod peers;
 mod proc;
@@ -96,6 +98,7 @@ async fn run(command: &Command) -> Result<Verdict, PerfError> {
         Command::Overload(arguments) => commands::overload::run(arguments).await,
         Command::Restart(arguments) => commands::restart::run(arguments).await,
         Command::ColdGet(arguments) => commands::cold_get::run(arguments).await,
+        Command::Parts(arguments) => commands::parts::run(arguments),
         Command::Flags(arguments) => commands::flags::run(arguments).await,
     }
 }
@@ -131,6 +134,7 @@ fn client_threads(command: &Command) -> u16 {
         | Command::Scale(_)
         | Command::Restart(_)
         | Command::ColdGet(_)
+        | Command::Parts(_)
         | Command::Flags(_) => 1,
     }
 }

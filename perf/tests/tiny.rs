@@ -139,6 +139,27 @@ fn a_build_without_peers_says_how_to_get_the_other_log() {
 }
 
 #[test]
+fn parts_are_measured_without_nodes() {
+    let lines = json_of("parts frame,index-commit --secs 0.01", &[0]);
+    let [frame, commit] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(
+        (frame["part"].as_str(), commit["part"].as_str()),
+        (Some("frame"), Some("index-commit"))
+    );
+    for part in [frame, commit] {
+        assert!(
+            number(part, "runs") >= 1.0 && number(part, "median_ns") >= number(part, "least_ns"),
+            "{part}"
+        );
+    }
+}
+
+#[test]
+fn what_is_counted_under_valgrind_runs_without_it_too() {
+    assert_eq!(json_of("parts raft --counted", &[0]), Vec::<serde_json::Value>::new());
+}
+
+#[test]
 fn bytes_on_disk_are_counted_for_the_fill_and_for_overwrites() {
     let lines = nodes_of("amplification --value-bytes 60000 --keys 100 --in-flight 16 --segment-mib 4", &[0]);
     let [fill, steady] = lines.as_slice() else { panic!("{lines:?}") };

@@ -14,6 +14,7 @@ pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod overload;
+pub(crate) mod parts;
 pub(crate) mod probe;
 pub(crate) mod restart;
 pub(crate) mod scale;

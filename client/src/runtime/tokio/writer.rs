@@ -7,7 +7,7 @@
 //! let client = Client::connect(ClientConfig::default()).await?;
 //! let writer = client.batch_writer(BatchWriterConfig::default());
 //! for number in 0..1_000_000 {
-//!     writer.set(format!("row/{number:07}"), "value").await?;
+//!     drop(writer.set(format!("row/{number:07}"), "value").await?);
 //! }
 //! let summary = writer.flush().await;
 //! println!("{} written, {} failed, {} unknown", summary.acknowledged, summary.failed, summary.unknown);
