@@ -1,25 +1,27 @@
 //! `parts`: how long each part of the data path takes, or how many instructions.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use super::{Verdict, scratch};
 use crate::error::PerfError;
 use crate::parts::arguments::PartsArguments;
 use crate::parts::recorded::{CountedLine, Record};
-use crate::parts::{Named, PARTS, counted, timed};
+use crate::parts::{counted, timed};
 use crate::report::Output;
 
-/// Prints a line for each part, or rewrites the record.
+/// Prints a line for each part; rewrites the record if that is asked for.
 ///
 /// # Errors
 /// The folder or the record cannot be used, or valgrind is not there.
 pub(crate) fn run(arguments: &PartsArguments) -> Result<Verdict, PerfError> {
     if arguments.record {
-        return record(arguments);
+        // What cannot be read is about to be replaced; there is nothing to compare with then.
+        let before = Record::read(&arguments.recorded).unwrap_or_else(|_| Record::of(&[]));
+        let lines = count(arguments, &before)?;
+        Record::of(&lines).write(&arguments.recorded)?;
+        return Ok(Verdict::Good);
     }
     if arguments.count {
-        return compare(arguments);
+        let record = Record::read(&arguments.recorded)?;
+        return Ok(judge(&record, &count(arguments, &record)?));
     }
     for named in arguments.parts() {
         let folder = scratch::folder(&arguments.data_root, false)?;
@@ -32,40 +34,26 @@ pub(crate) fn run(arguments: &PartsArguments) -> Result<Verdict, PerfError> {
     Ok(Verdict::Good)
 }
 
-fn record(arguments: &PartsArguments) -> Result<Verdict, PerfError> {
-    let mut instructions = BTreeMap::new();
-    for named in &PARTS {
-        instructions.insert(named.name.to_owned(), count(named, &arguments.data_root)?);
-    }
-    let record = Record::new(instructions);
-    record.write(&arguments.recorded)?;
-    for (named, instructions) in PARTS
-        .iter()
-        .zip(PARTS.iter().filter_map(|named| record.instructions.get(named.name)))
-    {
-        println!("{}", record.compare(named.name, *instructions));
-    }
-    Ok(Verdict::Good)
-}
-
-fn compare(arguments: &PartsArguments) -> Result<Verdict, PerfError> {
-    let record = Record::read(&arguments.recorded)?;
+fn count(arguments: &PartsArguments, record: &Record) -> Result<Vec<CountedLine>, PerfError> {
     let mut lines = Vec::new();
     for named in arguments.parts() {
-        let line = record.compare(named.name, count(named, &arguments.data_root)?);
+        let instructions = counted::instructions(named, &arguments.data_root)?;
+        let line = record.compare(named.name, instructions);
         Output::of(arguments.json).emit(&line)?;
         lines.push(line);
     }
+    Ok(lines)
+}
+
+fn judge(record: &Record, lines: &[CountedLine]) -> Verdict {
     let kept = lines.iter().all(CountedLine::is_kept);
     if !kept {
         let why = record.differs().unwrap_or_else(|| "the code has changed".to_owned());
-        eprintln!("more instructions than recorded: {why}. Mend it, or if it must be so, `margate-perf parts --record`");
+        eprintln!(
+            "more instructions than recorded, or a part without a record: {why}. Mend it, or if it must be so, `margate-perf parts --record`"
+        );
     } else if lines.iter().any(CountedLine::is_fallen) {
         eprintln!("fewer instructions than recorded: keep that with `margate-perf parts --record`");
     }
-    Ok(Verdict::of(kept))
-}
-
-fn count(named: &Named, data_root: &Path) -> Result<u64, PerfError> {
-    counted::instructions(named, data_root)
+    Verdict::of(kept)
 }

@@ -59,14 +59,15 @@ pub(crate) async fn drive(client: &Client, workload: &Workload, plan: Plan) -> R
     Ok(tallies.total(None))
 }
 
-type Begun = (Instant, Receipt<Written>);
+/// When it was handed over, and what says how it ended.
+type Begun<R> = (Instant, R);
 
 async fn produce(
     writer: &BatchWriter,
     workload: &Workload,
     plan: Plan,
     window: Window,
-    receipts: UnboundedSender<Begun>,
+    receipts: UnboundedSender<Begun<Receipt<Written>>>,
 ) -> Result<(), Error> {
     let mut drawer = workload.drawer(plan.recipe, plan.phase, 0);
     loop {
@@ -79,7 +80,10 @@ async fn produce(
     }
 }
 
-async fn consume(mut receipts: UnboundedReceiver<Begun>, tallies: Tallies) -> Tallies {
+async fn consume<R, T>(mut receipts: UnboundedReceiver<Begun<R>>, tallies: Tallies) -> Tallies
+where
+    R: Future<Output = Result<T, Error>>,
+{
     let mut under_way = FuturesUnordered::new();
     let mut begun = Vec::with_capacity(RECEIPTS_PER_TURN);
     let mut producing = true;
@@ -179,5 +183,41 @@ impl<K: Fn(u64) -> Bytes> Loader<'_, K> {
             }
         }
         Ok(unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_receipt_is_noted_before_those_that_were_handed_over_earlier() {
+        type Receipt = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+        let opens = Instant::now();
+        let closes = opens + Duration::from_secs(3_600);
+        let (later_ended, later) = oneshot::channel();
+        // The first ends once the second has: awaited in order, neither would.
+        let first: Receipt = Box::pin(async { later.await.map_err(|_| Error::Closed) });
+        let second: Receipt = Box::pin(async {
+            later_ended.send(()).expect("the first waits for it");
+            Ok(())
+        });
+        let (sender, receiver) = unbounded_channel();
+        for receipt in [first, second] {
+            assert!(sender.send((opens, receipt)).is_ok());
+        }
+        drop(sender);
+        let consumer = tokio::spawn(consume(receiver, Tallies::new(Window { opens, closes })));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(consumer.is_finished(), "it waits for the first alone");
+        let total = consumer.await.expect("it is finished").total(None).total();
+        assert_eq!((total.ops, total.errors), (2, 0));
     }
 }

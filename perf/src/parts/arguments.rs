@@ -31,7 +31,7 @@ pub(crate) struct PartsArguments {
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(crate) data_root: PathBuf,
     /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long, conflicts_with = "record")]
+    #[arg(long)]
     pub(crate) json: bool,
     /// Run one part as often as is counted, and print nothing: what `--count` starts under valgrind.
     #[arg(long, hide = true, conflicts_with_all = ["count", "record"])]

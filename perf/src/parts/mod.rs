@@ -60,8 +60,11 @@ pub(crate) trait Part {
 pub(crate) struct Named {
     /// Its name on the command line and in the record.
     pub(crate) name: &'static str,
-    make: fn(Scale, &Path) -> Result<Box<dyn Part>, IndexError>,
+    make: Make,
 }
+
+/// Makes a part; a folder is there for what it keeps on disk.
+type Make = fn(Scale, &Path) -> Result<Box<dyn Part>, IndexError>;
 
 /// All of them, in the order of a put's way, then that of a get.
 pub(crate) const PARTS: [Named; 8] = [

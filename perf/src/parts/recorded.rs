@@ -30,12 +30,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A record by this program.
-    pub(crate) fn new(instructions: BTreeMap<String, u64>) -> Self {
+    /// What this program has counted.
+    pub(crate) fn of(lines: &[CountedLine]) -> Self {
+        let counts = lines.iter().map(|line| (line.part.to_owned(), line.instructions));
         Self {
             rustc: RUSTC.to_owned(),
             processor: std::env::consts::ARCH.to_owned(),
-            instructions,
+            instructions: counts.collect(),
         }
     }
 
@@ -74,7 +75,7 @@ impl Record {
 
     /// Whether the counts of this program may be expected to be the recorded ones, or why not.
     pub(crate) fn differs(&self) -> Option<String> {
-        let here = Self::new(BTreeMap::new());
+        let here = Self::of(&[]);
         let same = (&self.rustc, &self.processor) == (&here.rustc, &here.processor);
         (!same).then(|| {
             format!(
@@ -131,8 +132,10 @@ mod tests {
     use super::super::PARTS;
     use super::*;
 
-    fn record(instructions: &[(&str, u64)]) -> Record {
-        Record::new(instructions.iter().map(|(part, count)| ((*part).to_owned(), *count)).collect())
+    fn record(counts: &[(&'static str, u64)]) -> Record {
+        let nothing = Record::of(&[]);
+        let lines: Vec<CountedLine> = counts.iter().map(|(part, count)| nothing.compare(part, *count)).collect();
+        Record::of(&lines)
     }
 
     #[test]
