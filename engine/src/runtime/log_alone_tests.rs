@@ -13,7 +13,7 @@ use crate::types::Nanos;
 
 const SEGMENT_BYTES: u32 = 1 << 20;
 const VALUE: Bytes = Bytes::from_static(&[7; 60_000]);
-const WRITERS: u64 = 3;
+const WRITERS: usize = 3;
 
 fn log() -> (TempDir, LogAlone) {
     // Temporary folders may be in memory, which takes no direct writes.
@@ -45,9 +45,9 @@ fn entry(writer: u64, index: u64) -> Record {
 #[test]
 fn what_is_durable_is_read_back_but_for_what_was_recycled() {
     let (_folder, log) = log();
-    let (mut waiting, mut done, mut next) = (VecDeque::new(), 0, [1; WRITERS as usize]);
+    let (mut waiting, mut done, mut next) = (VecDeque::new(), 0, [1; WRITERS]);
     let mut acknowledged = BTreeMap::new();
-    let mut free: Vec<u64> = (0..WRITERS).collect();
+    let mut free: Vec<u64> = (0..).take(WRITERS).collect();
     let counts = log.run(|durable, log| {
         while done < durable {
             let (writer, index) = waiting.pop_front().expect("what is durable was pushed");
