@@ -69,7 +69,7 @@ impl Record {
             operations: Scale::MEASURED.operations,
             instructions,
             recorded,
-            change: recorded.map(|recorded| instructions as f64 / recorded as f64 - 1.0),
+            change: recorded.map(|recorded| (instructions as f64 - recorded as f64) / recorded as f64),
         }
     }
 
