@@ -9,7 +9,7 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::cli::{Cli, assert_failed};
-use support::node::{Single, node};
+use support::node::{Single, node_answering_at};
 use support::terminal::Terminal;
 use support::{Process, SOON, eventually, free_address, listed, ready, scratch};
 
@@ -51,8 +51,8 @@ fn sample(metrics: &str, series: &str) -> Option<f64> {
 fn single() -> (Single, String) {
     let (single, admin) = (scratch(), free_address());
     let address = free_address();
-    let mut command = node(&single.path().join("data"), 1, &[(1, &address)]);
-    command.args(["--bootstrap", "--admin", &admin]);
+    let mut command = node_answering_at(&admin, &single.path().join("data"), 1, &[(1, &address)]);
+    command.arg("--bootstrap");
     let single = Single {
         scratch: single,
         address,
@@ -137,20 +137,21 @@ fn an_address_that_is_taken_is_named_and_off_is_nowhere() {
     let admin = taken.local_addr().expect("bound").to_string();
     let data = scratch();
     let address = free_address();
-    let mut command = node(&data.path().join("data"), 1, &[(1, &address)]);
-    command.args(["--bootstrap", "--admin", &admin]);
+    let mut command = node_answering_at(&admin, &data.path().join("data"), 1, &[(1, &address)]);
+    command.arg("--bootstrap");
     let message = format!("cannot listen on {admin} for metrics: ");
     Process::start(command).expect_failure(1, &message);
     assert!(!data.path().join("data").exists(), "nothing was touched");
-    let mut command = node(&data.path().join("data"), 1, &[(1, &address)]);
-    command.args(["--bootstrap", "--admin", "off"]);
+    let mut command = node_answering_at("off", &data.path().join("data"), 1, &[(1, &address)]);
+    command.arg("--bootstrap");
     let _node = Process::start(command);
     let cli = Cli::at(&address).within("1s");
     eventually("the node serves", support::READY, || {
         cli.run(&["status"]).status.success().then_some(())
     });
-    let mut others = node(data.path(), 1, &[(1, &address)]);
-    let refused = others.args(["--admin", "0.0.0.0:0"]).output().expect("the binary runs");
+    let refused = node_answering_at("0.0.0.0:0", data.path(), 1, &[(1, &address)])
+        .output()
+        .expect("the binary runs");
     assert_failed(&refused, 2, "--insecure");
 }
 
@@ -158,8 +159,8 @@ fn an_address_that_is_taken_is_named_and_off_is_nowhere() {
 fn a_node_that_waits_for_others_lives_and_is_not_ready() {
     let (data, admin) = (scratch(), free_address());
     let (here, there) = (free_address(), free_address());
-    let mut command = node(&data.path().join("data"), 1, &[(1, &here), (2, &there)]);
-    command.args(["--bootstrap", "--admin", &admin]);
+    let mut command = node_answering_at(&admin, &data.path().join("data"), 1, &[(1, &here), (2, &there)]);
+    command.arg("--bootstrap");
     let _node = Process::start(command);
     eventually("it answers", SOON, || TcpStream::connect(&admin).ok());
     assert_eq!(page(&admin, "/livez").status, 200);

@@ -73,13 +73,18 @@ impl Single {
 
 /// `margate node` with this id on `data`, in a deployment of these nodes.
 pub(crate) fn node(data: &Path, id: u64, nodes: &[(u64, &str)]) -> Command {
+    // Any free port, which nobody has to know.
+    node_answering_at("127.0.0.1:0", data, id, nodes)
+}
+
+/// The same, which answers over HTTP there.
+pub(crate) fn node_answering_at(admin: &str, data: &Path, id: u64, nodes: &[(u64, &str)]) -> Command {
     let nodes: Vec<String> = nodes.iter().map(|(id, address)| format!("{id}={address}")).collect();
     let mut command = margate();
     command.args(["node", "--id", &id.to_string(), "--nodes", &nodes.join(","), "--data"]);
     command.arg(data);
     command.args(["--pin=false", "--shards", "2", "--segment-size", "8MiB"]);
     command.args(["--tick", "20ms", "--election", "200ms"]);
-    // Any free port, which nobody has to know.
-    command.args(["--admin", "127.0.0.1:0"]);
+    command.args(["--admin", admin]);
     command
 }

@@ -1,3 +1,5 @@
+//! The slots of one space beside an ordered map.
+
 use std::collections::BTreeMap;
 
 use margate_net::ids::Version;
