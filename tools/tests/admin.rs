@@ -85,7 +85,7 @@ fn a_node_says_over_http_how_it_is() {
         (r#"margate_stage_seconds_count{core="0",op="read",stage="confirmed"}"#, 2.0),
         (r#"margate_core_up{core="0"}"#, 1.0),
         (r#"margate_replicas{core="0",role="leader"}"#, 2.0),
-        ("margate_member", 1.0),
+        ("margate_member{}", 1.0),
     ] {
         assert_eq!(sample(&metrics.body, series), Some(value), "{series} in\n{}", metrics.body);
     }
@@ -167,7 +167,7 @@ fn a_node_that_waits_for_others_lives_and_is_not_ready() {
     let ready = page(&admin, "/readyz");
     assert_eq!(ready.status, 503);
     assert_eq!(ready.body, "not ready\nit is not a member of a deployment yet\n");
-    assert_eq!(sample(&page(&admin, "/metrics").body, "margate_member"), Some(0.0));
+    assert_eq!(sample(&page(&admin, "/metrics").body, "margate_member{}"), Some(0.0));
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn live(single: &Single) -> Terminal {
     let mut command = support::margate();
     command.args(["top", "--interval", "200ms", "--endpoints", &single.address]);
     let mut terminal = Terminal::start(command, (170, 40));
-    terminal.expect(&[ENTERED, "writes/s", "flush", "q ends"]);
+    terminal.expect(&[ENTERED, "writes/s", "flushes/s", "ends"]);
     terminal
 }
 
