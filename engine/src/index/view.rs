@@ -89,19 +89,9 @@ impl<R: IndexReader> Index<R> {
         self.active.insert_newer(owner.space, key, slot)
     }
 
-    /// Prepares for [`Index::apply_newest`] of these keys.
+    /// Prepares for [`Index::apply`] of these keys.
     pub fn warm(&self, owner: &OwnedRange, keys: &WarmedKeys<'_>) {
         self.active.warm(owner.space, keys);
-    }
-
-    /// Applies an effect that is newer than anything applied to its shard before, so that only the newest overlay need be asked.
-    ///
-    /// # Panics
-    /// As [`Index::apply`], and where the overlay knows that it is not newer: version order is log order.
-    pub fn apply_newest(&mut self, owner: &OwnedRange, key: &[u8], slot: Slot) {
-        owner.assert_may_hold(key);
-        let written = self.active.insert_newer(owner.space, key, slot);
-        assert!(written, "space {}: version {} is applied again", owner.space, slot.version());
     }
 
     /// Points a key to another place of the same value, if it still has the row's version at the place `from`. Says

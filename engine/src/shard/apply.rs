@@ -159,7 +159,8 @@ pub fn apply_entry<R: IndexReader>(
         if let (Slot::Put(row), Some(values)) = (slot, &mut values) {
             values.applied(row.position, effect.value);
         }
-        index.apply_newest(owned, effect.key, slot);
+        // A replay may have met a newer row of the key already.
+        index.apply(owned, effect.key, slot);
     }
     state.clock = state.clock.max(entry.timestamp());
     Ok(deletes)
