@@ -1,7 +1,7 @@
 //! One turn: what it is made of, how long it lasted, and whether that was too long.
 //!
 //! A turn that lasts longer than a bound is a stall: while it runs, the core hears nobody. Each is counted; told is one in
-//! [`TELL_EVERY`], with what it was made of, so that a sick disk does not fill the journal.
+//! `TELL_EVERY`, with what it was made of, so that a sick disk does not fill the journal.
 //!
 //! Not here, on purpose: noticing a turn that does not end (`runtime`), logging.
 
