@@ -19,6 +19,7 @@ use super::error::IndexError;
 use super::overlay::{Overlay, OverlayRange, WarmedKeys};
 use super::row::{Row, Slot};
 use super::store::{IndexReader, Visit};
+use crate::head::lies_in;
 use crate::types::Position;
 
 /// The first key after one: that one with a zero behind it.
@@ -50,7 +51,7 @@ impl OwnedRange {
     /// Whether a key lies in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
-        key >= &self.low[..] && (self.high.is_empty() || key < &self.high[..])
+        lies_in(key, &self.low, &self.high)
     }
 
     fn assert_may_hold(&self, key: &[u8]) {

@@ -8,6 +8,7 @@ use margate_net::ids::{MemberEpoch, RangeEpoch, Version};
 use margate_net::limits::{COUNTER_MAX, KEY_BYTES_MAX};
 
 use super::members::Members;
+use crate::head::lies_in;
 use crate::types::Nanos;
 
 /// See the module's text.
@@ -41,7 +42,7 @@ impl ShardState {
     /// Whether the range holds the key.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
-        self.low.as_ref() <= key && (self.high.is_empty() || key < self.high.as_ref())
+        lies_in(key, &self.low, &self.high)
     }
 
     /// Its bytes, little endian.
