@@ -1,8 +1,15 @@
 //! Effects that this leader has proposed and not yet applied: what the next operation must see.
 //!
-//! One layer per entry. All of them share one map, in which the newest stands for each key. The layer being built keeps what it
-//! displaced (`open`), so that a dropped proposal leaves no trace; applying an entry takes its layer away, for its
-//! effects are then in the overlay.
+//! One layer per entry. Effects stand in the order in which they were proposed; those of an applied entry leave at the front, for they are in the
+//! overlay then, those of a dropped proposal at the back. A blind write asks for no key, so effects are put into the map of keys only when the
+//! next look-up comes: where all writes are blind, none ever is.
+//!
+//! ```text
+//!  effects  │ a b │ c │ a d e │ f      one layer per entry, `open` is the last
+//!           └─ in `keys` ─┘└ not yet ┘
+//! ```
+//! Invariants: `keys` names for each key the last of the effects before `mapped` that are still here, and nothing else; the layers' counts
+//! and `open` add up to the effects.
 //!
 //! Not here, on purpose: entries of earlier terms. A leader resolves nothing until an entry of its own term is
 //! applied, and then all earlier ones are.
@@ -42,78 +49,77 @@ struct Headed {
     key: Bytes,
 }
 
-/// What a key will hold, and the layer that says so.
-#[derive(Clone, Debug)]
-struct Layered {
-    layer: u64,
-    slot: PendingSlot,
-}
-
-/// See the module's text.
+/// See the module's text. Effects are counted from the first that ever was.
 #[derive(Debug, Default)]
 pub struct PendingOverlay {
-    /// The newest layer's word for each key.
-    keys: BTreeMap<Headed, Layered>,
-    /// Effects of the layer being built, and what stood there before them.
-    open: Vec<(Headed, Option<Layered>)>,
+    effects: VecDeque<(Headed, PendingSlot)>,
+    /// The number of the effect at the front.
+    first: u64,
     layers: VecDeque<Layer>,
-    /// Which layer is being built; they are counted.
-    building: u64,
+    /// Effects of the layer being built.
+    open: usize,
+    /// The newest effect on each key, among those before `mapped`.
+    keys: BTreeMap<Headed, u64>,
+    mapped: u64,
 }
 
-/// A proposed entry and its keys.
+/// A proposed entry and how many effects it has.
 #[derive(Debug)]
 struct Layer {
     entry: LogIndex,
-    number: u64,
-    keys: Vec<Headed>,
+    effects: usize,
 }
 
 impl PendingOverlay {
     /// What a key will hold once all that is proposed, and the layer being built, are applied.
     #[must_use]
-    pub fn get(&self, key: &Bytes) -> Option<&PendingSlot> {
-        self.keys.get(&Headed::of(key.clone())).map(|layered| &layered.slot)
+    pub fn get(&mut self, key: &Bytes) -> Option<&PendingSlot> {
+        let unmapped = (self.mapped..).zip(self.effects.iter().skip(place(self.first, self.mapped)));
+        for (number, (key, _)) in unmapped {
+            self.keys.insert(key.clone(), number);
+        }
+        self.mapped = self.first + self.effects.len() as u64;
+        let number = self.keys.get(&Headed::of(key.clone()))?;
+        self.effects.get(place(self.first, *number)).map(|(_, slot)| slot)
     }
 
     /// Adds an effect to the layer being built.
     pub fn add(&mut self, key: Bytes, slot: PendingSlot) {
-        let (key, layer) = (Headed::of(key), self.building);
-        let before = self.keys.insert(key.clone(), Layered { layer, slot });
-        self.open.push((key, before));
+        self.effects.push_back((Headed::of(key), slot));
+        self.open += 1;
     }
 
     /// The layer being built was proposed as this entry.
     pub fn proposed(&mut self, entry: LogIndex) {
         assert!(self.layers.back().is_none_or(|last| last.entry < entry), "layers rise with the log");
-        let keys = std::mem::take(&mut self.open).into_iter().map(|(key, _)| key).collect();
-        let number = self.building;
-        self.layers.push_back(Layer { entry, number, keys });
-        self.building += 1;
+        let effects = std::mem::take(&mut self.open);
+        self.layers.push_back(Layer { entry, effects });
     }
 
     /// The layer being built was not proposed.
     pub fn dropped(&mut self) {
-        for (key, before) in self.open.drain(..).rev() {
-            match before {
-                Some(before) => self.keys.insert(key, before),
-                None => self.keys.remove(&key),
-            };
-        }
+        let open = std::mem::take(&mut self.open);
+        self.effects.truncate(self.effects.len() - open);
+        // Some keys may name effects that are gone. It is rare: all are mapped anew, if they are ever asked for.
+        self.keys.clear();
+        self.mapped = self.first;
     }
 
     /// An entry was applied: its effects are in the overlay now.
     pub fn applied(&mut self, entry: LogIndex) {
         while self.layers.front().is_some_and(|layer| layer.entry <= entry) {
             let Some(layer) = self.layers.pop_front() else { break };
-            for key in layer.keys {
-                // A later layer may have taken the key over.
-                if let Entry::Occupied(held) = self.keys.entry(key)
-                    && held.get().layer == layer.number
+            for (number, (key, _)) in (self.first..).zip(self.effects.drain(..layer.effects)) {
+                // A later effect may have taken the key over.
+                if number < self.mapped
+                    && let Entry::Occupied(held) = self.keys.entry(key)
+                    && *held.get() == number
                 {
                     held.remove();
                 }
             }
+            self.first += layer.effects as u64;
+            self.mapped = self.mapped.max(self.first);
         }
     }
 
@@ -125,8 +131,13 @@ impl PendingOverlay {
     /// Whether nothing is proposed and unapplied.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.layers.is_empty()
+        self.open == 0 && self.layers.is_empty()
     }
+}
+
+/// Where an effect stands among those that are still here.
+fn place(first: u64, number: u64) -> usize {
+    usize::try_from(number - first).expect("effects are in memory")
 }
 
 impl Headed {
@@ -136,52 +147,5 @@ impl Headed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn put(version: u64) -> PendingSlot {
-        PendingSlot::Put {
-            version: Version(version),
-            hash: ValueHash::default(),
-            value: Bytes::new(),
-        }
-    }
-
-    #[test]
-    fn a_dropped_layer_uncovers_the_one_before() {
-        let mut pending = PendingOverlay::default();
-        pending.add("k".into(), put(1));
-        pending.proposed(LogIndex(5));
-        pending.add("k".into(), put(2));
-        assert_eq!(pending.get(&"k".into()), Some(&put(2)));
-        pending.dropped();
-        assert_eq!(pending.get(&"k".into()), Some(&put(1)));
-    }
-
-    #[test]
-    fn a_dropped_layer_that_wrote_a_key_twice_leaves_no_trace() {
-        let mut pending = PendingOverlay::default();
-        pending.add("k".into(), put(1));
-        pending.proposed(LogIndex(5));
-        (2..4).for_each(|version| pending.add("k".into(), put(version)));
-        pending.add("new".into(), put(4));
-        pending.dropped();
-        assert_eq!((pending.get(&"k".into()), pending.get(&"new".into())), (Some(&put(1)), None));
-        pending.applied(LogIndex(5));
-        assert!(pending.is_empty() && pending.get(&"k".into()).is_none());
-    }
-
-    #[test]
-    fn applying_a_layer_leaves_what_a_later_one_took_over() {
-        let mut pending = PendingOverlay::default();
-        for (index, version) in [(5, 1), (6, 2)] {
-            pending.add("k".into(), put(version));
-            pending.add(format!("only {index}").into(), put(version));
-            pending.proposed(LogIndex(index));
-        }
-        pending.applied(LogIndex(5));
-        assert_eq!((pending.get(&"k".into()), pending.get(&"only 5".into())), (Some(&put(2)), None));
-        pending.applied(LogIndex(6));
-        assert!(pending.is_empty() && pending.get(&"k".into()).is_none());
-    }
-}
+#[path = "pending_tests.rs"]
+mod tests;

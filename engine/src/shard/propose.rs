@@ -80,8 +80,8 @@ impl Replica {
                 continue;
             }
             resolved.add(queued.routed, tally);
-            let resolver = Resolver {
-                pending: &self.pending,
+            let mut resolver = Resolver {
+                pending: &mut self.pending,
                 index,
                 space: self.space,
                 planted: self.planted,

@@ -51,7 +51,7 @@ pub enum Change {
 /// What the resolver looks at.
 pub struct Resolver<'a, R: IndexReader> {
     /// Effects proposed and not applied.
-    pub pending: &'a PendingOverlay,
+    pub pending: &'a mut PendingOverlay,
     /// Effects applied.
     pub index: &'a Index<R>,
     /// Where the replica's rows are.
@@ -81,7 +81,7 @@ impl<R: IndexReader> Resolver<'_, R> {
     ///
     /// # Panics
     /// If given a read; those are never queued for resolution.
-    pub fn resolve(&self, ticket: Ticket, operation: Operation, version: Version) -> Result<Resolution, IndexError> {
+    pub fn resolve(&mut self, ticket: Ticket, operation: Operation, version: Version) -> Result<Resolution, IndexError> {
         match operation {
             Operation::Set {
                 key,
@@ -105,7 +105,7 @@ impl<R: IndexReader> Resolver<'_, R> {
     }
 
     fn set(
-        &self,
+        &mut self,
         ticket: Ticket,
         key: Bytes,
         value: Bytes,
@@ -145,7 +145,7 @@ impl<R: IndexReader> Resolver<'_, R> {
     }
 
     fn delete(
-        &self,
+        &mut self,
         ticket: Ticket,
         key: Bytes,
         at_version: Option<Version>,
@@ -175,7 +175,7 @@ impl<R: IndexReader> Resolver<'_, R> {
     }
 
     fn compare_exchange(
-        &self,
+        &mut self,
         ticket: Ticket,
         key: Bytes,
         (expected, value): (&Bytes, Bytes),
@@ -202,7 +202,7 @@ impl<R: IndexReader> Resolver<'_, R> {
         })
     }
 
-    fn look_up(&self, key: &Bytes) -> Result<Option<Current>, IndexError> {
+    fn look_up(&mut self, key: &Bytes) -> Result<Option<Current>, IndexError> {
         let pending = if self.planted.resolve_ignores_pending() {
             None
         } else {

@@ -76,8 +76,8 @@ impl Part for Writes {
     }
 
     fn run(&mut self) -> Result<usize, IndexError> {
-        let resolver = Resolver {
-            pending: &self.pending,
+        let mut resolver = Resolver {
+            pending: &mut self.pending,
             index: &self.index,
             space: sample::SPACE,
             planted: Planted::NONE,
