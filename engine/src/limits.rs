@@ -36,8 +36,12 @@ pub const REPLAY_LOG_BYTES: u64 = 256 << 20;
 pub const CLEARED_ROWS_MAX: usize = 8_192;
 /// Overlay bytes at which applying pauses until the index thread has caught up.
 pub const OVERLAY_BYTES_MAX: usize = 4 * OVERLAY_FREEZE_BYTES;
-/// Bytes of values a core caches.
-pub const VALUE_CACHE_BYTES: u64 = 64 << 20;
+/// Bytes of values that were read, of which a core keeps copies.
+pub const VALUE_COPIES_BYTES: u64 = 32 << 20;
+/// Bytes of applied entries that a core keeps as they came, where it leads.
+pub const RECENT_ENTRIES_BYTES: usize = 32 << 20;
+/// Bytes of values a core caches, one way or the other.
+pub const VALUE_CACHE_BYTES: u64 = VALUE_COPIES_BYTES + RECENT_ENTRIES_BYTES as u64;
 /// Largest value worth a copy into the cache; larger ones are read from disk at its full speed.
 pub const VALUE_CACHE_VALUE_MAX: usize = 16 << 10;
 /// Record reads a core has under way at once; more wait in order.

@@ -50,6 +50,7 @@ mod pace;
 pub mod peers;
 mod progress;
 mod rebuilding;
+mod recent;
 pub mod reclaim;
 mod repair;
 pub mod replay;

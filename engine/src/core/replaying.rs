@@ -67,7 +67,7 @@ pub(super) struct Replaying {
 struct NoCache;
 
 impl AppliedValues for NoCache {
-    fn applied(&mut self, _: Position, _: &[u8]) {}
+    fn applied(&mut self, _: Position, _: &Bytes) {}
 }
 
 impl Replaying {

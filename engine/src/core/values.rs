@@ -1,4 +1,4 @@
-//! Values for answers: from the cache, else from the log (plan, fetch, finish).
+//! Values for answers: from memory (`recent`, and copies of what was read), else from the log (plan, fetch, finish).
 //!
 //! No byte is given out before the record's header and checksum say that it is the value asked for
 //! (invariant 5). A mismatch looks the key up once more, for the row may have moved; then it is damage, and the answer waits until
@@ -15,6 +15,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::answered::Answered;
 use super::event::{Effect, Effects, LogReadFault, ReadTicket};
+use super::recent::Recent;
 use super::repair::Lost;
 use crate::index::error::IndexError;
 use crate::index::row::Row;
@@ -67,7 +68,10 @@ struct ValueRead {
 /// See the module's text.
 pub struct Values {
     cluster: ClusterId,
+    /// Copies of what was read.
     cache: Cache<Position, Bytes, ByBytes, FxBuildHasher>,
+    /// What was written.
+    recent: Recent,
     assemblies: BTreeMap<u64, Assembly>,
     reading: BTreeMap<ReadTicket, ValueRead>,
     waiting: VecDeque<ValueRead>,
@@ -84,10 +88,10 @@ impl Values {
     /// An empty cache, nothing under way.
     #[must_use]
     pub fn new(cluster: ClusterId) -> Self {
-        let items = usize::try_from(limits::VALUE_CACHE_BYTES / 512).unwrap_or(usize::MAX);
+        let items = usize::try_from(limits::VALUE_COPIES_BYTES / 512).unwrap_or(usize::MAX);
         let cache = Cache::with(
             items,
-            limits::VALUE_CACHE_BYTES,
+            limits::VALUE_COPIES_BYTES,
             ByBytes,
             FxBuildHasher,
             quick_cache::unsync::DefaultLifecycle::default(),
@@ -95,6 +99,7 @@ impl Values {
         Self {
             cluster,
             cache,
+            recent: Recent::default(),
             assemblies: BTreeMap::new(),
             reading: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -109,7 +114,7 @@ impl Values {
     pub fn deliver(&mut self, owner: Owner, mut answer: Answer, tickets: &mut Tickets, out: &mut Effects) {
         let missing: Vec<Fill> = std::mem::take(&mut answer.fills)
             .into_iter()
-            .filter_map(|fill| match self.at_hand(&fill.row) {
+            .filter_map(|fill| match self.at_hand(owner, &fill) {
                 Some(value) => {
                     answer.fill(fill.place, value);
                     None
@@ -170,7 +175,7 @@ impl Values {
         };
         let damaged = match self.check(&read, result) {
             Some(value) => {
-                self.remember(read.fill.row.position, &value);
+                let value = self.remember(read.fill.row.position, value);
                 self.complete(read, Some(value), out);
                 None
             }
@@ -197,11 +202,19 @@ impl Values {
         under_way.any(|read| read.fill.row.position.segment == segment)
     }
 
-    fn at_hand(&mut self, row: &Row) -> Option<Bytes> {
-        if row.size == 0 {
+    fn at_hand(&mut self, owner: Owner, fill: &Fill) -> Option<Bytes> {
+        let position = fill.row.position;
+        if fill.row.size == 0 {
             return Some(Bytes::new());
         }
-        let found = self.cache.get(&row.position).cloned();
+        let mut found = self.cache.get(&position).cloned();
+        if found.is_none()
+            && let Some(record) = self.recent.from(position)
+        {
+            // Bytes that are not as expected here are damage of memory: the disk has the last word.
+            let effect = read_effect(&record, &expected(self.cluster, owner, fill)).ok();
+            found = effect.map(|effect| self.remember(position, record.slice_ref(effect.value)));
+        }
         let count = match found {
             Some(_) => &mut self.answered.cache_hits,
             None => &mut self.answered.cache_misses,
@@ -222,12 +235,7 @@ impl Values {
     }
 
     fn check(&self, read: &ValueRead, result: Result<Bytes, LogReadFault>) -> Option<Bytes> {
-        let expected = ExpectedEffect {
-            cluster: self.cluster,
-            shard: read.owner.shard,
-            key: &read.fill.key,
-            version: read.fill.row.version,
-        };
+        let expected = expected(self.cluster, read.owner, &read.fill);
         let found = match &result {
             Err(fault) => {
                 tracing::error!(shard = read.owner.shard.0, %fault, "a value cannot be read");
@@ -266,11 +274,14 @@ impl Values {
         Ok(damaged)
     }
 
-    fn remember(&mut self, position: Position, value: &Bytes) {
-        if value.len() <= limits::VALUE_CACHE_VALUE_MAX {
-            // A copy, so that the cache does not hold on to the whole block the value came in.
-            self.cache.insert(position, Bytes::copy_from_slice(value));
+    /// The value, of which a copy is kept if it is small. Then that copy: it does not hold on to the blocks or the entry the value came in.
+    fn remember(&mut self, position: Position, value: Bytes) -> Bytes {
+        if value.len() > limits::VALUE_CACHE_VALUE_MAX {
+            return value;
         }
+        let copy = Bytes::copy_from_slice(&value);
+        self.cache.insert(position, copy.clone());
+        copy
     }
 
     fn complete(&mut self, read: ValueRead, value: Option<Bytes>, out: &mut Effects) {
@@ -301,10 +312,17 @@ fn damaged(answer: &Answer) -> Refusal {
 }
 
 impl AppliedValues for Values {
-    fn applied(&mut self, position: Position, value: &[u8]) {
-        if !value.is_empty() && value.len() <= limits::VALUE_CACHE_VALUE_MAX {
-            self.cache.insert(position, Bytes::copy_from_slice(value));
-        }
+    fn applied(&mut self, place: Position, data: &Bytes) {
+        self.recent.add(place, data);
+    }
+}
+
+fn expected<'a>(cluster: ClusterId, owner: Owner, fill: &'a Fill) -> ExpectedEffect<'a> {
+    ExpectedEffect {
+        cluster,
+        shard: owner.shard,
+        key: &fill.key,
+        version: fill.row.version,
     }
 }
 

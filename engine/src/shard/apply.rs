@@ -20,10 +20,10 @@ use crate::limits;
 use crate::log::effects::{Effect, EffectKind, EntryData, EntryFault};
 use crate::types::{Nanos, Position};
 
-/// A value that was just applied, for the cache of a leader that is likely to be asked for it.
+/// Where a leader puts values that were just applied: it is likely to be asked for them.
 pub trait AppliedValues {
-    /// The value of the record at this place.
-    fn applied(&mut self, position: Position, value: &[u8]);
+    /// Those of an entry whose data begin at this place.
+    fn applied(&mut self, place: Position, data: &Bytes);
 }
 
 /// A committed entry that may not be applied: its leader was faulty, or this log is damaged.
@@ -137,7 +137,7 @@ pub fn apply_entry<R: IndexReader>(
     owned: &OwnedRange,
     (data, place): (&Bytes, Position),
     index: &mut Index<R>,
-    mut values: Option<&mut impl AppliedValues>,
+    values: Option<&mut impl AppliedValues>,
 ) -> Result<bool, ApplyFault> {
     if data.is_empty() {
         return Ok(false);
@@ -156,13 +156,13 @@ pub fn apply_entry<R: IndexReader>(
         state.version_high = effect.version;
         deletes |= effect.kind == EffectKind::Delete;
         let slot = slot_of(&effect, place, offset);
-        if let (Slot::Put(row), Some(values)) = (slot, &mut values) {
-            values.applied(row.position, effect.value);
-        }
         // A replay may have met a newer row of the key already.
         index.apply(owned, effect.key, slot);
     }
     state.clock = state.clock.max(entry.timestamp());
+    if let Some(values) = values {
+        values.applied(place, data);
+    }
     Ok(deletes)
 }
 

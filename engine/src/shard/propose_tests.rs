@@ -26,7 +26,7 @@ const LATER: Nanos = Nanos(1_000);
 struct NoCache;
 
 impl AppliedValues for NoCache {
-    fn applied(&mut self, _: Position, _: &[u8]) {}
+    fn applied(&mut self, _: Position, _: &Bytes) {}
 }
 
 /// Replica 1 of three; the test speaks for replica 2.
