@@ -1,4 +1,5 @@
-//! A thread that wakes its executor every 20 ms, whatever the executor believes, and says so if that does not come round (`vigil`).
+//! A thread that looks every 20 ms whether its executor comes round (`vigil`), wakes it if not, whatever it believes, and says so if that does
+//! not help.
 //!
 //! glommio 0.9 looks whether the preemption timer has fired before it runs the first task of a round, too. If it has, since the
 //! system took the CPU away for that long, "nothing was run" is taken for "there is nothing to run", and the executor sleeps although
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use glommio::LocalExecutor;
 
-use super::vigil::{EVERY, Stuck, Vigil, Watchman};
+use super::vigil::{Beat, EVERY, Stuck, Vigil, Watchman};
 use crate::types::Nanos;
 
 /// What ends the sleep of a thread; ignored by whoever does not ask for it.
@@ -140,6 +141,17 @@ impl Drop for Attached<'_> {
     }
 }
 
+impl Sleeper {
+    /// Wakes it; to be called with the lock under which it is known.
+    fn wake(&self) {
+        match self {
+            Self::Task(waker) => waker.wake_by_ref(),
+            // SAFETY: the thread lives: it takes itself out, with the lock that is held here, before it ends (`Attached`).
+            Self::Thread(thread) => _ = unsafe { libc::pthread_kill(*thread, SIGNAL) },
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,16 +161,15 @@ impl Shared {
         let (mut state, mut watchman) = (self.lock(), Watchman::default());
         while !state.stop {
             // A thread that waits to be attached does not run a core yet.
-            if state.sleeper.is_some()
-                && let Some(stuck) = self.vigil.beat(&mut watchman, self.bound, || cpu_time(state.cpu))
-            {
-                tell(&stuck);
-            }
-            match &state.sleeper {
-                Some(Sleeper::Task(waker)) => waker.wake_by_ref(),
-                // SAFETY: the thread lives: it takes itself out, with this lock, before it ends (`Attached`).
-                Some(Sleeper::Thread(thread)) => _ = unsafe { libc::pthread_kill(*thread, SIGNAL) },
-                None => {}
+            if let Some(sleeper) = &state.sleeper {
+                match self.vigil.beat(&mut watchman, self.bound, || cpu_time(state.cpu)) {
+                    Beat::Noted => {}
+                    Beat::Missed => sleeper.wake(),
+                    Beat::Stuck(stuck) => {
+                        tell(&stuck);
+                        sleeper.wake();
+                    }
+                }
             }
             let waited = self.stopped.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;

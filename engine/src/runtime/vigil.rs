@@ -1,8 +1,9 @@
 //! Whether an executor comes round: what it says of itself, and what the thread that wakes it makes of that.
 //!
 //! ```text
-//!   pulse, every 20 ms: a beat ─► wakes the executor's first task ─► which notes the beat it was woken by
-//!                     └─► the beat before was not noted, nor those before it: the core is stuck
+//!   executor, whenever its first task runs: notes the beat it is in
+//!   pulse, every 20 ms: the beat before was noted ─► nothing to do
+//!                       it was not ─► wakes that task; and if it was woken already, and those before were not noted: it is stuck
 //! ```
 //! Beats are counted, not time: who stops the whole process stops the pulse too, and that is nobody's fault. On its own thread a core
 //! pays one relaxed store for each event and for each beat.
@@ -16,7 +17,7 @@ use super::clock;
 use crate::core::event::EventKind;
 use crate::types::Nanos;
 
-/// Time between two beats: shorter than a tick, so that no election comes of an executor that sleeps wrongly.
+/// Time between two beats: two of them are a tenth of the shortest election timeout, so that no election comes of an executor that sleeps wrongly.
 pub(super) const EVERY: Duration = Duration::from_millis(20);
 /// Beats between two times that a stuck core is told: ten seconds.
 const TELL_EVERY_BEATS: u32 = 500;
@@ -51,13 +52,27 @@ pub enum Doing {
 /// Missed beats in a row, as the pulse counts them.
 #[derive(Debug, Default)]
 pub(super) struct Watchman {
+    /// Whether the executor was woken and has not come round since.
+    woken: bool,
+    /// Beats since.
     missed: u32,
-    /// CPU time that the thread had used when the first was missed.
+    /// CPU time that the thread had used when it was woken.
     cpu: Nanos,
     /// Beats since one was told.
     since_told: Option<u32>,
     /// Times that were not told.
     untold: u64,
+}
+
+/// What a beat found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// The executor has come round since the last one: it need not be woken.
+    Noted,
+    /// It has not: it is to be woken.
+    Missed,
+    /// It does not come round, which is to be told; it is to be woken, too.
+    Stuck(Stuck),
 }
 
 /// A core does not come round.
@@ -137,26 +152,27 @@ impl Vigil {
         Doing::from_code(self.doing.load(Ordering::Relaxed))
     }
 
-    /// The pulse beats. Whether the core is stuck and that should be told; `bound` zero is for ever, `cpu` says how much time the thread
-    /// has used.
-    pub(super) fn beat(&self, watchman: &mut Watchman, bound: Duration, cpu: impl Fn() -> Nanos) -> Option<Stuck> {
+    /// The pulse beats. Stuck is told after `bound`, zero is for ever; `cpu` says how much time the thread has used.
+    pub(super) fn beat(&self, watchman: &mut Watchman, bound: Duration, cpu: impl Fn() -> Nanos) -> Beat {
         let beats = self.beats.load(Ordering::Relaxed);
         let noted = self.noted.load(Ordering::Relaxed) == beats;
         self.beats.store(beats.wrapping_add(1), Ordering::Relaxed);
         watchman.since_told = watchman.since_told.map(|beats| beats.saturating_add(1));
         if noted {
-            watchman.missed = 0;
+            (watchman.woken, watchman.missed) = (false, 0);
             self.stuck_since.store(0, Ordering::Relaxed);
-            return None;
+            return Beat::Noted;
+        }
+        if !std::mem::replace(&mut watchman.woken, true) {
+            // Most likely there was nothing to do.
+            watchman.cpu = cpu();
+            return Beat::Missed;
         }
         watchman.missed = watchman.missed.saturating_add(1);
-        if watchman.missed == 1 {
-            watchman.cpu = cpu();
-        }
         let for_at_least = EVERY.saturating_mul(watchman.missed);
         let already = self.stuck_since.load(Ordering::Relaxed) != 0;
         if bound.is_zero() || for_at_least <= bound || already {
-            return None;
+            return Beat::Missed;
         }
         let since = clock::monotonic()
             .0
@@ -165,10 +181,10 @@ impl Vigil {
         self.stuck_times.fetch_add(1, Ordering::Relaxed);
         if watchman.since_told.is_some_and(|beats| beats < TELL_EVERY_BEATS) {
             watchman.untold += 1;
-            return None;
+            return Beat::Missed;
         }
         watchman.since_told = Some(0);
-        Some(Stuck {
+        Beat::Stuck(Stuck {
             for_at_least,
             cpu: cpu().since(watchman.cpu),
             doing: self.does(),
@@ -184,7 +200,25 @@ mod tests {
     const BOUND: Duration = Duration::from_millis(50);
 
     fn beats(vigil: &Vigil, watchman: &mut Watchman, count: u32) -> Vec<Stuck> {
-        (0..count).filter_map(|_| vigil.beat(watchman, BOUND, || Nanos(7))).collect()
+        let told = (0..count).map(|_| match vigil.beat(watchman, BOUND, || Nanos(7)) {
+            Beat::Stuck(stuck) => Some(stuck),
+            Beat::Noted | Beat::Missed => None,
+        });
+        told.flatten().collect()
+    }
+
+    #[test]
+    fn who_came_round_by_itself_is_not_woken_and_who_did_not_always_is() {
+        let (vigil, mut watchman) = (Vigil::default(), Watchman::default());
+        let mut beat = || vigil.beat(&mut watchman, Duration::ZERO, || Nanos(7));
+        for _ in 0..3 {
+            assert_eq!(beat(), Beat::Noted);
+            vigil.note();
+        }
+        assert_eq!(beat(), Beat::Noted, "what was noted before this beat is of the one before");
+        assert_eq!([beat(), beat(), beat()], [Beat::Missed; 3]);
+        vigil.note();
+        assert_eq!([beat(), beat()], [Beat::Noted, Beat::Missed]);
     }
 
     #[test]
@@ -195,7 +229,7 @@ mod tests {
             vigil.note();
         }
         vigil.doing(Doing::Event(EventKind::Requests));
-        assert_eq!(beats(&vigil, &mut watchman, 3), [], "40 ms are within the bound");
+        assert_eq!(beats(&vigil, &mut watchman, 3), [], "40 ms since it was woken are within the bound");
         assert!(vigil.stuck_for().is_none());
         let told = beats(&vigil, &mut watchman, 5);
         let told: Vec<_> = told.iter().map(|stuck| (stuck.for_at_least, stuck.doing.to_string())).collect();
