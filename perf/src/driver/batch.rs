@@ -1,18 +1,19 @@
-//! Margate's batch writer under load: one producer that is held back by the writer's bound alone, and one consumer that
-//! awaits all receipts at once.
+//! Margate's batch writer under load, used as whoever has many writes uses it: handed over one by one, asked for by `flush`.
 //!
-//! An operation is due when it was handed over, and ends when its receipt says so, whatever became of those before it:
-//! awaited in order, those of a fast shard would be counted with the time of a slow one.
+//! One producer is held back by the writer's bound alone. With every [`WRITES_PER_FLUSH`] writes a flush begins, and nothing waits for it: what the
+//! flushes say is taken in turn, so a write counts once the writer has said that it and all before it have ended. The first of those writes keeps
+//! its receipt and is timed by it, whatever became of those before.
 //!
-//! Many keys are loaded the same way: each is written once, and none counts before its receipt says so.
+//! Many keys are loaded with the same writer, and a receipt for each: which key failed matters there.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use margate_client::{BatchWriter, BatchWriterConfig, Client, Error, Receipt, Written};
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::loading::LOAD_PHASE;
 use super::measured::{Measured, Tallies};
@@ -23,10 +24,10 @@ use crate::report::progress::Progress;
 use crate::target::{Effect, Failure};
 use crate::workload::bench::Kind;
 use crate::workload::keys::key;
-use crate::workload::{Step, Workload};
+use crate::workload::{Drawer, Step, Workload};
 
-/// Receipts taken from the channel at once.
-const RECEIPTS_PER_TURN: usize = 256;
+/// Writes of which one flush speaks and one receipt is kept.
+const WRITES_PER_FLUSH: usize = 64;
 /// Receipts that wait for their turn while keys are loaded; more hold the producer back.
 const RECEIPTS_WAITING_MAX: usize = 1 << 16;
 /// Keys of which it may be unknown whether they were loaded: what a few changes of leaders leave behind.
@@ -46,12 +47,7 @@ pub(crate) async fn drive(client: &Client, workload: &Workload, plan: Plan) -> R
         in_flight_max: in_flight,
         ..BatchWriterConfig::default()
     });
-    // Bounded by the writer: what has ended is taken out at once.
-    let (sender, receiver) = unbounded_channel();
-    // A task of its own: its turn comes when receipts are ready, and not when the producer's does.
-    let consumer = tokio::spawn(consume(receiver, tallies));
-    let refused = produce(&writer, workload, plan, window, sender).await;
-    let tallies = consumer.await.expect("it ends with the producer, and nobody aborts it");
+    let refused = produce(&writer, workload, plan, window, &tallies).await;
     if let Err(error) = refused {
         let now = Instant::now();
         tallies.note(0, Kind::Update, now, now, Err(failure(error)));
@@ -59,46 +55,58 @@ pub(crate) async fn drive(client: &Client, workload: &Workload, plan: Plan) -> R
     Ok(tallies.total(None))
 }
 
-/// When it was handed over, and what says how it ended.
-type Begun<R> = (Instant, R);
-
-async fn produce(
-    writer: &BatchWriter,
-    workload: &Workload,
-    plan: Plan,
-    window: Window,
-    receipts: UnboundedSender<Begun<Receipt<Written>>>,
-) -> Result<(), Error> {
+async fn produce(writer: &BatchWriter, workload: &Workload, plan: Plan, window: Window, tallies: &Tallies) -> Result<(), Error> {
     let mut drawer = workload.drawer(plan.recipe, plan.phase, 0);
-    loop {
-        let Step::Update { number, value } = drawer.draw() else { continue };
-        let receipt = writer.set(key(number), value).await?;
+    let (mut flushes, mut timed) = (VecDeque::new(), FuturesUnordered::new());
+    let refused = loop {
         let began = Instant::now();
-        if receipts.send((began, receipt)).is_err() || began >= window.closes {
-            return Ok(());
+        match hand_over(writer, &mut drawer).await {
+            Ok(first) => timed.extend(first.map(|receipt| async move { receipt.await.map(|_| began) })),
+            Err(error) => break Err(error),
         }
+        let mut flush = writer.flush();
+        // It begins when it is first asked.
+        match (&mut flush).now_or_never() {
+            Some(summary) => tallies.note_all(Instant::now(), &summary),
+            None => flushes.push_back(flush),
+        }
+        while let Some(summary) = flushes.front_mut().and_then(FutureExt::now_or_never) {
+            tallies.note_all(Instant::now(), &summary);
+            flushes.pop_front();
+        }
+        while let Some(Some(began)) = timed.next().now_or_never() {
+            note_time(began, tallies);
+        }
+        if began >= window.closes {
+            break Ok(());
+        }
+    };
+    for flush in flushes {
+        tallies.note_all(Instant::now(), &flush.await);
     }
+    while let Some(began) = timed.next().await {
+        note_time(began, tallies);
+    }
+    refused
 }
 
-async fn consume<R, T>(mut receipts: UnboundedReceiver<Begun<R>>, tallies: Tallies) -> Tallies
-where
-    R: Future<Output = Result<T, Error>>,
-{
-    let mut under_way = FuturesUnordered::new();
-    let mut begun = Vec::with_capacity(RECEIPTS_PER_TURN);
-    let mut producing = true;
-    while producing || !under_way.is_empty() {
-        tokio::select! {
-            count = receipts.recv_many(&mut begun, RECEIPTS_PER_TURN), if producing => {
-                producing = count > 0;
-                under_way.extend(begun.drain(..).map(|(began, receipt)| async move { (began, receipt.await) }));
-            }
-            Some((began, outcome)) = under_way.next() => {
-                tallies.note(0, Kind::Update, began, Instant::now(), outcome.map(drop).map_err(failure));
-            }
+/// Hands over as many as a flush speaks of. The receipt of the first.
+async fn hand_over(writer: &BatchWriter, drawer: &mut Drawer<'_>) -> Result<Option<Receipt<Written>>, Error> {
+    let mut first = None;
+    for _ in 0..WRITES_PER_FLUSH {
+        if let Step::Update { number, value } = drawer.draw() {
+            let receipt = writer.set(key(number), value).await?;
+            first.get_or_insert(receipt);
         }
     }
-    tallies
+    Ok(first)
+}
+
+/// A write that was acknowledged is timed; of one that was not, its flush tells.
+fn note_time(began: Result<Instant, Error>, tallies: &Tallies) {
+    if let Ok(began) = began {
+        tallies.note_time(began, Instant::now());
+    }
 }
 
 /// Writes every key once, with the bytes that its number has, and those again of which it is unknown whether they were written: nobody
@@ -183,41 +191,5 @@ impl<K: Fn(u64) -> Bytes> Loader<'_, K> {
             }
         }
         Ok(unknown)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::Pin;
-    use std::time::Duration;
-
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_receipt_is_noted_before_those_that_were_handed_over_earlier() {
-        type Receipt = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-        let opens = Instant::now();
-        let closes = opens + Duration::from_secs(3_600);
-        let (later_ended, later) = oneshot::channel();
-        // The first ends once the second has: awaited in order, neither would.
-        let first: Receipt = Box::pin(async { later.await.map_err(|_| Error::Closed) });
-        let second: Receipt = Box::pin(async {
-            later_ended.send(()).expect("the first waits for it");
-            Ok(())
-        });
-        let (sender, receiver) = unbounded_channel();
-        for receipt in [first, second] {
-            assert!(sender.send((opens, receipt)).is_ok());
-        }
-        drop(sender);
-        let consumer = tokio::spawn(consume(receiver, Tallies::new(Window { opens, closes })));
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        assert!(consumer.is_finished(), "it waits for the first alone");
-        let total = consumer.await.expect("it is finished").total(None).total();
-        assert_eq!((total.ops, total.errors), (2, 0));
     }
 }

@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use margate_client::WriteSummary;
 
 use super::Window;
+use crate::margate::target::failure;
 use crate::target::{Effect, Failure};
 use crate::workload::bench::Kind;
 
@@ -166,6 +168,28 @@ impl Tallies {
         }
     }
 
+    /// Writes are over of which a batch writer speaks together; some of them are timed by [`Tallies::note_time`].
+    pub(super) fn note_all(&self, ended: Instant, summary: &WriteSummary) {
+        let mut tally = self.tallies[0].lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = tally.of(Kind::Update);
+        if self.window.holds(ended) {
+            counted.ops += summary.acknowledged;
+        }
+        counted.errors += summary.failed;
+        counted.unknown += summary.unknown;
+        if let Some(first) = summary.failures.first() {
+            tally.first_failure.get_or_insert_with(|| failure(first.error.clone()));
+        }
+    }
+
+    /// A write was acknowledged that is counted elsewhere.
+    pub(super) fn note_time(&self, due: Instant, ended: Instant) {
+        if self.window.holds(due) {
+            let mut tally = self.tallies[0].lock().unwrap_or_else(PoisonError::into_inner);
+            tally.of(Kind::Update).latency.saturating_record(nanos(ended - due));
+        }
+    }
+
     /// All of it, with what an open loop could not do.
     pub(super) fn total(self, unmet: Option<Unmet>) -> Measured {
         let mut total = Measured::nothing(self.window);
@@ -219,6 +243,26 @@ pub(crate) mod tests {
         let total = tallies.total(None).total();
         assert_eq!((total.ops, total.latency.len()), (2, 2));
         assert!((1990.0..2010.0).contains(&total.micros_at(1.0)), "{}", total.micros_at(1.0));
+    }
+
+    #[test]
+    fn writes_that_end_together_are_counted_and_some_are_timed() {
+        let opens = Instant::now();
+        let at = |millis: u64| opens + Duration::from_millis(millis);
+        let tallies = Tallies::new(Window { opens, closes: at(10) });
+        let summary = WriteSummary {
+            acknowledged: 5,
+            failed: 2,
+            unknown: 1,
+            failures: Vec::new(),
+        };
+        tallies.note_all(at(4), &summary);
+        tallies.note_all(at(10), &summary);
+        tallies.note_time(at(9), at(12));
+        tallies.note_time(at(10), at(12));
+        let total = tallies.total(None).total();
+        assert_eq!((total.ops, total.latency.len(), total.errors, total.unknown), (5, 1, 4, 2));
+        assert!((2990.0..3010.0).contains(&total.micros_at(0.5)), "{}", total.micros_at(0.5));
     }
 
     #[test]
