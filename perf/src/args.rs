@@ -1,6 +1,8 @@
-//! The command line. Flags of what measures are in `args/run.rs`, those of other commands beside their work or here.
+//! The command line. Flags of what measures are in `args/run.rs`, what several commands take in `args/shared.rs`, flags of other
+//! commands beside their work or here.
 
 pub(crate) mod run;
+pub(crate) mod shared;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use crate::scale::arguments::ScaleArguments;
 use crate::sweep::arguments::SweepArguments;
 use crate::workload::keys::NUMBER_MAX;
 use run::{CompareArguments, LoadArguments, YcsbArguments, in_flight};
+use shared::StartArguments;
 
 /// Keys whose numbers still fit their digits.
 const KEYS_MAX: u64 = NUMBER_MAX;
@@ -101,37 +104,6 @@ pub(crate) enum Command {
     Parts(PartsArguments),
     /// Prints the open flags of every log file of a running deployment; fails where one is not direct and durable.
     Flags(FlagsArguments),
-}
-
-/// How `compare`, `kill`, `failover`, `history` and `hostile` start margate.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct StartArguments {
-    /// The `margate` program; default: the one beside this one, then the PATH.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) margate: Option<PathBuf>,
-    /// First port of node 1, or `auto` for ports given by the kernel.
-    #[arg(long, default_value = "auto", value_name = "PORT")]
-    pub(crate) port_base: String,
-    /// Shards of the deployment.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) shards: u16,
-    /// Folder in which all data are put, in a new folder that is deleted at the end; not on tmpfs.
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub(crate) data_root: PathBuf,
-    /// Do not delete the data at the end.
-    #[arg(long)]
-    pub(crate) keep: bool,
-}
-
-/// Where what starts no nodes puts its files.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ScratchArguments {
-    /// Folder in which all data are put, in a new folder that is deleted at the end; not on tmpfs.
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub(crate) data_root: PathBuf,
-    /// Do not delete the data at the end.
-    #[arg(long)]
-    pub(crate) keep: bool,
 }
 
 /// `kill`

@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::args::{StartArguments, unique_value_bytes};
+use crate::args::shared::StartArguments;
+use crate::args::unique_value_bytes;
 
 /// `amplification`
 #[derive(Debug, Args)]

@@ -8,7 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use margate_net::limits::VALUE_BYTES_MAX;
 
-use super::{DEV_ENDPOINTS, KEYS_MAX, StartArguments, bounded, positive_seconds, seconds};
+use super::shared::StartArguments;
+use super::{DEV_ENDPOINTS, KEYS_MAX, bounded, positive_seconds, seconds};
 use crate::driver::Pace;
 use crate::workload::bench::{Bench, Recipe};
 use crate::workload::drawn::KeysDrawn;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Verdict, scratch, turn};
-use crate::args::StartArguments;
+use crate::args::shared::StartArguments;
 use crate::driver::measured::Measured;
 use crate::driver::{Plan, drive};
 use crate::error::PerfError;

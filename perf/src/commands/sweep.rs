@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{Verdict, scratch};
-use crate::args::StartArguments;
+use crate::args::shared::StartArguments;
 use crate::child::Child;
 use crate::error::PerfError;
 use crate::margate::dev;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::{DEV_ENDPOINTS, StartArguments, positive_seconds, seconds};
+use crate::args::shared::StartArguments;
+use crate::args::{DEV_ENDPOINTS, positive_seconds, seconds};
 
 /// `failover`
 #[derive(Debug, Args)]

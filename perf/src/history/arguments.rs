@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::file::OPERATIONS_MAX;
-use crate::args::{StartArguments, positive_seconds, unique_value_bytes};
+use crate::args::shared::StartArguments;
+use crate::args::{positive_seconds, unique_value_bytes};
 
 /// What one file can hold, but for the reads at its end.
 const HISTORY_OPERATIONS_MAX: u64 = OPERATIONS_MAX - 200_000;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::StartArguments;
+use crate::args::shared::StartArguments;
 
 /// `hostile`
 #[derive(Debug, Args)]

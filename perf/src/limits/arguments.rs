@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::{ScratchArguments, positive_seconds};
+use crate::args::positive_seconds;
+use crate::args::shared::ScratchArguments;
 
 /// `limits`
 #[derive(Debug, Args)]

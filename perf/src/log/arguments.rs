@@ -7,7 +7,8 @@ use margate_engine::log::batch::{BATCH_HEADER_BYTES, HELD_BYTES};
 use margate_engine::log::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 use margate_engine::log::record::ENTRY_HEADER_BYTES;
 
-use crate::args::{ScratchArguments, positive_seconds, seconds};
+use crate::args::shared::ScratchArguments;
+use crate::args::{positive_seconds, seconds};
 use crate::units::byte_count;
 
 /// Writers of one turn, at most: raft-engine gets a thread for each.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::target::config;
-use crate::args::StartArguments;
+use crate::args::shared::StartArguments;
 use crate::child::Child;
 use crate::error::PerfError;
 

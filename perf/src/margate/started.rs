@@ -16,7 +16,7 @@ use super::dev::{self, DevOptions, NODES, wait_until_polling};
 use super::nodes::Nodes;
 use super::target::Margate;
 use crate::addresses::free_addresses;
-use crate::args::StartArguments;
+use crate::args::shared::StartArguments;
 use crate::error::PerfError;
 use crate::proc::written::{ByThread, bytes_by_thread};
 

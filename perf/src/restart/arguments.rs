@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::{StartArguments, positive_seconds, unique_value_bytes};
+use crate::args::shared::StartArguments;
+use crate::args::{positive_seconds, unique_value_bytes};
 
 /// `restart`
 #[derive(Debug, Args)]

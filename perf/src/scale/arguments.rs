@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::points::Order;
-use crate::args::{StartArguments, positive_seconds, unique_value_bytes};
+use crate::args::shared::StartArguments;
+use crate::args::{positive_seconds, unique_value_bytes};
 
 /// `scale`
 #[derive(Debug, Args)]
