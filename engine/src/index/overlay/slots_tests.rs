@@ -46,15 +46,23 @@ fn the_beginning_of_the_space_belongs_to_the_first_block() {
     assert_eq!(slots.range(&[], &[]).next(), Some((&[][..], &slot(7))));
 }
 
+/// The key with each of its bytes so many times.
+fn stretched(key: &[u8], times: usize) -> Vec<u8> {
+    key.iter().flat_map(|byte| std::iter::repeat_n(*byte, times)).collect()
+}
+
 proptest! {
     /// Few distinct bytes make long common beginnings, prefixes of one another and writes to the same key; a thousand keys many blocks.
+    /// Stretched, they differ behind what heads hold, too.
     #[test]
     fn it_is_an_ordered_map(
+        stretch in 1usize..6,
         writes in proptest::collection::vec((proptest::collection::vec(0u8..4, 0..7), 0u64..100), 0..1_000),
         bounds in proptest::collection::vec((proptest::collection::vec(0u8..4, 0..4), proptest::collection::vec(0u8..4, 0..4)), 1..8),
     ) {
         let (mut slots, mut model) = (Slots::default(), BTreeMap::new());
         for (key, version) in writes {
+            let key = stretched(&key, stretch);
             let put = slots.put(&key, slot(version), |old| old.version().0 < version);
             let held: Option<u64> = model.get(&key).copied();
             let expected = match held {
@@ -71,6 +79,7 @@ proptest! {
             prop_assert_eq!(slots.get(key), Some(&slot(*version)));
         }
         for (low, high) in &bounds {
+            let (low, high) = (&stretched(low, stretch), &stretched(high, stretch));
             prop_assert_eq!(slots.get(low).is_some(), model.contains_key(low));
             if !high.is_empty() && low >= high {
                 continue;
