@@ -4,7 +4,6 @@
 pub(crate) mod run;
 pub(crate) mod shared;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::scale::arguments::ScaleArguments;
 use crate::sweep::arguments::SweepArguments;
 use crate::workload::keys::NUMBER_MAX;
 use run::{CompareArguments, LoadArguments, YcsbArguments, in_flight};
-use shared::StartArguments;
+use shared::{EndpointsArguments, LineArguments, StartArguments};
 
 /// Keys whose numbers still fit their digits.
 const KEYS_MAX: u64 = NUMBER_MAX;
@@ -136,9 +135,8 @@ pub(crate) struct KillArguments {
     /// Seed of keys and values.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Print the result as one JSON line; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LineArguments,
     #[command(flatten)]
     pub(crate) start: StartArguments,
 }
@@ -146,9 +144,8 @@ pub(crate) struct KillArguments {
 /// `flags`
 #[derive(Debug, Args)]
 pub(crate) struct FlagsArguments {
-    /// Cores of the deployment, any of them.
-    #[arg(long, value_delimiter = ',', env = "MARGATE_ENDPOINTS", default_value = DEV_ENDPOINTS)]
-    pub(crate) endpoints: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) deployment: EndpointsArguments,
 }
 
 /// Where `margate dev` listens when it is not told otherwise.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::shared::StartArguments;
+use crate::args::shared::{LinesArguments, StartArguments};
 use crate::args::unique_value_bytes;
 
 /// `amplification`
@@ -23,9 +23,8 @@ pub(crate) struct AmplificationArguments {
     /// Seed of keys and values.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LinesArguments,
     #[command(flatten)]
     pub(crate) start: StartArguments,
 }

@@ -8,8 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use margate_net::limits::VALUE_BYTES_MAX;
 
-use super::shared::StartArguments;
-use super::{DEV_ENDPOINTS, KEYS_MAX, bounded, positive_seconds, seconds};
+use super::shared::{EndpointsArguments, LinesArguments, StartArguments};
+use super::{KEYS_MAX, bounded, positive_seconds, seconds};
 use crate::driver::Pace;
 use crate::workload::bench::{Bench, Recipe};
 use crate::workload::drawn::KeysDrawn;
@@ -54,9 +54,8 @@ pub(crate) struct RunArguments {
     /// Write each run's whole latency histogram to this file, an HdrHistogram interval log.
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LinesArguments,
 }
 
 impl RunArguments {
@@ -99,9 +98,8 @@ impl BenchArguments {
 /// A deployment that runs.
 #[derive(Debug, Args)]
 pub(crate) struct DeploymentArguments {
-    /// Cores of the deployment, any of them.
-    #[arg(long, value_delimiter = ',', env = "MARGATE_ENDPOINTS", default_value = DEV_ENDPOINTS)]
-    pub(crate) endpoints: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) at: EndpointsArguments,
     /// Client objects that the workers share.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) clients: u16,

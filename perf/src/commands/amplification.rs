@@ -20,7 +20,6 @@ use crate::margate::started::{Shape, Started};
 use crate::margate::target::Margate;
 use crate::proc::disk::{Disk, DiskBytes};
 use crate::proc::written::{ByThread, bytes_by_thread, since};
-use crate::report::Output;
 use crate::workload::Workload;
 
 /// Overwrites between two looks at how far the logs have come.
@@ -38,7 +37,7 @@ pub(crate) async fn run(arguments: &AmplificationArguments) -> Result<Verdict, P
     eprintln!("nothing else should write to this disk meanwhile: the kernel counts its bytes whoever writes them");
     let mut verdict = Verdict::Good;
     for value_bytes in &arguments.value_bytes {
-        let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+        let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
         let result = in_folder(arguments, *value_bytes, folder.path()).await;
         verdict = verdict.and(scratch::keep_if_bad(folder, result)?);
     }
@@ -154,7 +153,7 @@ impl Run<'_> {
     async fn look(&self) -> Result<Look, PerfError> {
         self.started.rest().await?;
         let path = || PerfError::NoDisk {
-            path: self.arguments.start.data_root.clone(),
+            path: self.arguments.start.scratch.data_root.clone(),
         };
         Ok(Look {
             at: Instant::now(),
@@ -186,6 +185,6 @@ impl Run<'_> {
             segments_recycled: to.segments.recycled(),
             sizes: Sizes::of(&self.started.cores().await),
         };
-        Output::of(self.arguments.json).emit(&report.with_ratios())
+        self.arguments.printed.output().emit(&report.with_ratios())
     }
 }

@@ -13,7 +13,6 @@ use crate::margate::room::Holdings;
 use crate::margate::started::{Shape, Started};
 use crate::proc::cpu::Stretch;
 use crate::proc::disk::{Disk, DiskBytes};
-use crate::report::Output;
 use crate::report::versus::{Ratio, Versus};
 use crate::units::in_words;
 use crate::workload::Workload;
@@ -28,13 +27,13 @@ const FIO_FILE_BYTES_MAX: u64 = 2 << 30;
 /// # Errors
 /// There is too little room, the deployment does not start or does not take the keys, or fio fails.
 pub(crate) async fn run(arguments: &ColdGetArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }
 
 async fn in_folder(arguments: &ColdGetArguments, folder: &Path) -> Result<Verdict, PerfError> {
-    let value_bytes = arguments.value_bytes;
+    let value_bytes = arguments.values.value_bytes;
     let started = Started::start(&arguments.start, folder, Shape::USUAL).await?;
     let wanted = Spread::of(&started.cores().await).keys(arguments.times, value_bytes);
     let keys = arguments.keys.unwrap_or(wanted);
@@ -44,7 +43,7 @@ async fn in_folder(arguments: &ColdGetArguments, folder: &Path) -> Result<Verdic
         cores: 1,
     };
     holdings.check_room(folder)?;
-    let workload = Arc::new(Workload::new(keys, value_bytes, arguments.seed));
+    let workload = arguments.values.workload(keys);
     turn::load_many(&started.target, &workload, key).await?;
     started.rest().await?;
     let times = Spread::of(&started.cores().await).times(keys, value_bytes);
@@ -73,9 +72,9 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn rounds(&self) -> Result<Verdict, PerfError> {
-        let output = Output::of(self.arguments.json);
+        let output = self.arguments.printed.output();
         let (mut ours, mut theirs, mut verdict) = (Vec::new(), Vec::new(), Verdict::Good);
-        for round in 0..u64::from(self.arguments.rounds) {
+        for round in 0..u64::from(self.arguments.turns.rounds) {
             let (rate, outcome) = self.our_turn(round).await?;
             ours.push(rate);
             verdict = verdict.and(outcome);
@@ -83,12 +82,12 @@ impl Run<'_> {
                 block_bytes: self.arguments.block_bytes as usize,
                 depth: usize::from(self.arguments.in_flight),
             };
-            let reading = self.fio.run(job, self.arguments.secs).await?;
+            let reading = self.fio.run(job, self.arguments.turns.secs).await?;
             output.emit(&FioLine::new(job, reading))?;
             theirs.push(reading.ops_per_s);
         }
         if let Some(ratio) = Ratio::of(&ours, &theirs) {
-            let value = in_words(self.arguments.value_bytes as u64);
+            let value = in_words(self.arguments.values.value_bytes as u64);
             output.emit(&Versus {
                 bench: format!("cold get of {value}, {} in flight", self.arguments.in_flight),
                 number: "reads/s",
@@ -106,15 +105,15 @@ impl Run<'_> {
             pace: Pace::Closed {
                 in_flight: usize::from(self.arguments.in_flight),
             },
-            warmup: self.arguments.warmup,
-            window: self.arguments.secs,
+            warmup: self.arguments.turns.warmup,
+            window: self.arguments.turns.secs,
             phase: round,
         };
         let stretch = Stretch::start(&[self.started.processes.pids(), &[std::process::id()]].concat());
         let before = self.disk.bytes().unwrap_or_default();
         let turn = turn::margate(&self.started.target, &self.started.processes, &self.workload, plan).await?;
         let DiskBytes { read, .. } = self.disk.bytes().unwrap_or_default().since(before);
-        turn.report(self.arguments.json, None)?;
+        turn.report(self.arguments.printed.output(), None)?;
         turn::talk_about_cpu(&stretch, &[("margate", self.started.processes.pids())]);
         let whole_ms = (plan.warmup + plan.window).as_millis().max(1);
         eprintln!(

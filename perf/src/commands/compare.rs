@@ -52,7 +52,7 @@ async fn beside<P: PeerSystem>(arguments: &CompareArguments) -> Result<Verdict, 
         let (bench, peer) = (recipe.bench().word(), P::NAME);
         return Err(PerfError::Unordered { bench, peer });
     }
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder::<P>(arguments, &recipes, &folder).await;
     scratch::keep_if_bad(folder, result)
 }
@@ -190,7 +190,7 @@ impl<P: PeerSystem> Comparison<'_, P> {
     }
 
     fn report(&mut self, turn: &Turn, stretch: &Stretch) -> Result<(), PerfError> {
-        turn.report(self.arguments.run.json, self.hdr.as_mut())?;
+        turn.report(self.arguments.run.printed.output(), self.hdr.as_mut())?;
         turn::talk_about_cpu(stretch, &[("margate", self.ours.processes.pids()), (P::NAME, &self.theirs.pids())]);
         Ok(())
     }

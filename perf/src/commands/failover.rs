@@ -17,7 +17,6 @@ use crate::margate::dev::{self, DevOptions, wait_until, wait_until_polling};
 use crate::margate::nodes::{Chosen, Nodes};
 use crate::margate::target::config;
 use crate::proc::descriptors::durability;
-use crate::report::Output;
 
 /// Time for a shard to come back.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
@@ -31,7 +30,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// # Errors
 /// The deployment does not start, does not come back, or a node ends by itself.
 pub(crate) async fn run(arguments: &FailoverArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }
@@ -49,7 +48,7 @@ async fn in_folder(arguments: &FailoverArguments, folder: &Path) -> Result<Verdi
         run.kill_once(number, arguments, &mut nodes, &client, &targets).await?;
     }
     let report = run.report(arguments.kills, &processes);
-    Output::of(arguments.probe.json).emit(&report)?;
+    arguments.probe.printed.output().emit(&report)?;
     Ok(Verdict::of(report.is_within(arguments.p50_max_ms, arguments.max_ms)))
 }
 

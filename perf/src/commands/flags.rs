@@ -12,7 +12,7 @@ use crate::proc::descriptors::durability;
 /// # Errors
 /// The deployment cannot be reached.
 pub(crate) async fn run(arguments: &FlagsArguments) -> Result<Verdict, PerfError> {
-    let target = Margate::connect(&arguments.endpoints, 1).await?;
+    let target = Margate::connect(&arguments.deployment.endpoints, 1).await?;
     let processes = Processes::of(target.client(0)).await;
     let descriptors = processes.log_descriptors();
     for descriptor in &descriptors {

@@ -26,7 +26,6 @@ use crate::margate::nodes::Nodes;
 use crate::margate::target::config;
 use crate::proxy::Proxies;
 use crate::proxy::counts::FaultCounts;
-use crate::report::Output;
 
 /// Numbers of first keys: below the largest number of a key, and far apart.
 const FIRST_KEYS: u64 = 1_000_000_000;
@@ -40,7 +39,7 @@ pub(crate) async fn run(arguments: &HistoryArguments) -> Result<Verdict, PerfErr
     if !arguments.endpoints.is_empty() {
         return record(arguments, &arguments.endpoints, None).await;
     }
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }
@@ -154,6 +153,6 @@ fn conclude(
         eprintln!("first failure that no disturbance explains: {error}");
     }
     book.writer.finish()?;
-    Output::of(arguments.json).emit(&report)?;
+    arguments.printed.output().emit(&report)?;
     Ok(Verdict::of(report.is_clean()))
 }

@@ -23,7 +23,6 @@ use crate::margate::dev::{self, DevOptions};
 use crate::margate::nodes::Nodes;
 use crate::margate::target::config;
 use crate::proc::memory::anonymous_kib;
-use crate::report::Output;
 
 /// Time between two operations of the client that behaves.
 const BYSTANDER_PAUSE: Duration = Duration::from_millis(5);
@@ -35,7 +34,7 @@ const BYSTANDER_KEYS: u64 = 64;
 /// # Errors
 /// The deployment does not start or cannot be reached.
 pub(crate) async fn run(arguments: &HostileArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }
@@ -54,7 +53,7 @@ async fn in_folder(arguments: &HostileArguments, folder: &Path) -> Result<Verdic
     let mut report = book.report().clone();
     report.seed = arguments.seed;
     report.ended = u64::from(nodes.check_all().is_err());
-    Output::of(arguments.json).emit(&report)?;
+    arguments.printed.output().emit(&report)?;
     Ok(Verdict::of(report.is_well(u64::from(arguments.growth_max_mib) * 1024)))
 }
 

@@ -27,7 +27,6 @@ use crate::margate::dev::{self, DevOptions};
 use crate::margate::nodes::Nodes;
 use crate::margate::target::config;
 use crate::proc::descriptors::durability;
-use crate::report::Output;
 use crate::workload::keys::{key, mix};
 
 /// Kills as often as asked and prints the counts. Good only if nothing was lost, duplicated or wrong.
@@ -35,7 +34,7 @@ use crate::workload::keys::{key, mix};
 /// # Errors
 /// The deployment does not start, does not come back, or a node ends by itself.
 pub(crate) async fn run(arguments: &KillArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }
@@ -184,7 +183,7 @@ fn conclude(arguments: &KillArguments, crew: &Crew, facts: RunFacts) -> Result<V
         eprintln!("first failure that no kill explains: {error}");
     }
     let report = KillReport::new(facts, &pages);
-    Output::of(arguments.json).emit(&report)?;
+    arguments.printed.output().emit(&report)?;
     Ok(Verdict::of(report.is_clean()))
 }
 

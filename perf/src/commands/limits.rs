@@ -10,7 +10,6 @@ use crate::fio::{Fio, FioLine, Job};
 use crate::limits::arguments::LimitsArguments;
 use crate::limits::echo::{Echo, EchoLine};
 use crate::proc::cpu::Stretch;
-use crate::report::Output;
 
 /// What is asked of the disk: a flush as small as they come, one of a full batch, all it takes, and random reads.
 const JOBS: [Job; 5] = [
@@ -43,7 +42,7 @@ pub(crate) async fn run(arguments: &LimitsArguments) -> Result<Verdict, PerfErro
 }
 
 async fn in_folder(arguments: &LimitsArguments, folder: &Path) -> Result<Verdict, PerfError> {
-    let output = Output::of(arguments.json);
+    let output = arguments.printed.output();
     let stretch = Stretch::start(&[]);
     let fio = Fio::new(folder, u64::from(arguments.file_mib) << 20);
     for job in JOBS {

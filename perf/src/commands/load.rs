@@ -19,7 +19,7 @@ use crate::workload::bench::Recipe;
 /// The deployment cannot be reached or does not take the keys, or a file cannot be written.
 pub(crate) async fn run(run: &RunArguments, deployment: &DeploymentArguments, recipes: &[Recipe]) -> Result<Verdict, PerfError> {
     let mut hdr = HdrLog::create(run.hdr.as_deref())?;
-    let target = Arc::new(Margate::connect(&deployment.endpoints, usize::from(deployment.clients)).await?);
+    let target = Arc::new(Margate::connect(&deployment.at.endpoints, usize::from(deployment.clients)).await?);
     let processes = Processes::of(target.client(0)).await;
     let workload = Arc::new(Workload::new(run.keys, run.value_bytes, run.seed));
     if !deployment.skip_load {
@@ -30,7 +30,7 @@ pub(crate) async fn run(run: &RunArguments, deployment: &DeploymentArguments, re
     for (recipe, phase) in recipes.iter().zip(0..) {
         let stretch = Stretch::start(&watched);
         let turn = turn::margate(&target, &processes, &workload, turn::plan(run, *recipe, phase)).await?;
-        turn.report(run.json, hdr.as_mut())?;
+        turn.report(run.printed.output(), hdr.as_mut())?;
         turn::talk_about_cpu(&stretch, &[("margate", processes.pids())]);
         verdict = verdict.and(turn.verdict);
     }

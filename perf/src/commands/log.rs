@@ -13,7 +13,6 @@ use crate::log::arguments::{LogArguments, value_in_batch};
 use crate::log::line::LogLine;
 use crate::log::{Turn, ours};
 use crate::proc::cpu::Stretch;
-use crate::report::Output;
 use crate::report::versus::{Ratio, Versus};
 use crate::units::in_words;
 
@@ -55,12 +54,12 @@ impl Bench<'_> {
     async fn beside_fio(&self, block_bytes: usize) -> Result<(), PerfError> {
         let fio = Fio::new(self.folder, FIO_FILE_BYTES);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..self.arguments.rounds {
+        for _ in 0..self.arguments.turns.rounds {
             let line = self.in_turn(1, value_in_batch(block_bytes), |turn| ours::turn(&turn)).await?;
             ours.push(line.reading.ops_per_s);
             let job = Job::Append { block_bytes };
-            let reading = fio.run(job, self.arguments.secs).await?;
-            Output::of(self.arguments.json).emit(&FioLine::new(job, reading))?;
+            let reading = fio.run(job, self.arguments.turns.secs).await?;
+            self.arguments.printed.output().emit(&FioLine::new(job, reading))?;
             theirs.push(reading.ops_per_s);
         }
         let bench = format!("log append in batches of {}, 1 writer", in_words(block_bytes as u64));
@@ -72,7 +71,7 @@ impl Bench<'_> {
     async fn beside_raft_engine(&self, writers: usize) -> Result<(), PerfError> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let value_bytes = self.arguments.value_bytes as usize;
-        for _ in 0..self.arguments.rounds {
+        for _ in 0..self.arguments.turns.rounds {
             let line = self.in_turn(writers, value_bytes, |turn| ours::turn(&turn)).await?;
             ours.push(line.reading.ops_per_s);
             let peer = |turn: Turn<'_>| crate::peers::raft_engine::turn(&turn);
@@ -95,7 +94,7 @@ impl Bench<'_> {
     {
         let folder: PathBuf = self.folder.join("log");
         fs::create_dir(&folder).map_err(PerfError::file(&folder))?;
-        let (warmup, window) = (self.arguments.warmup, self.arguments.secs);
+        let (warmup, window) = (self.arguments.turns.warmup, self.arguments.turns.secs);
         let file_bytes = self.arguments.file_mib << 20;
         let place = folder.clone();
         let stretch = Stretch::start(&[std::process::id()]);
@@ -119,7 +118,7 @@ impl Bench<'_> {
     }
 
     fn emit(&self, line: &LogLine) -> Result<(), PerfError> {
-        Output::of(self.arguments.json).emit(line)
+        self.arguments.printed.output().emit(line)
     }
 
     fn conclude(&self, bench: String, peer: &'static str, (ours, theirs): (&[f64], &[f64])) -> Result<(), PerfError> {
@@ -131,6 +130,6 @@ impl Bench<'_> {
             rounds: ours.len(),
             ratio,
         };
-        Output::of(self.arguments.json).emit(&versus)
+        self.arguments.printed.output().emit(&versus)
     }
 }

@@ -21,7 +21,6 @@ use crate::overload::slices::Sliced;
 use crate::proc::cpu::Stretch;
 use crate::proc::descriptors::durability;
 use crate::proc::memory::Held;
-use crate::report::Output;
 use crate::target::Target;
 use crate::workload::Workload;
 
@@ -39,7 +38,7 @@ const ORDINARY_TIMES: f64 = 1.5;
 /// # Errors
 /// The deployment does not start or ends.
 pub(crate) async fn run(arguments: &OverloadArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }
@@ -48,7 +47,7 @@ async fn in_folder(arguments: &OverloadArguments, folder: &Path) -> Result<Verdi
     let connections = usize::from(arguments.connections / 2) * 2;
     let started = Started::start(&arguments.start, folder, Shape::USUAL).await?;
     let endpoints = started.nodes.endpoints();
-    let workload = Arc::new(Workload::new(arguments.keys, arguments.value_bytes, arguments.seed));
+    let workload = arguments.values.workload(arguments.keys);
     turn::load_keys("margate", &started.target, &workload).await?;
     let all = Arc::new(Margate::connect(&endpoints, connections).await?);
     let run = Run {
@@ -61,7 +60,7 @@ async fn in_folder(arguments: &OverloadArguments, folder: &Path) -> Result<Verdi
     drop(all);
     let patient = Arc::new(Margate::connect(&endpoints, connections / 2).await?);
     let report = run.overload(peak, patient, connections / 2).await?;
-    Output::of(arguments.json).emit(&report)?;
+    arguments.printed.output().emit(&report)?;
     run.started.nodes.check_all()?;
     Ok(Verdict::of(report.is_steady()))
 }

@@ -5,7 +5,6 @@ use crate::error::PerfError;
 use crate::parts::arguments::PartsArguments;
 use crate::parts::recorded::{CountedLine, Record};
 use crate::parts::{counted, timed};
-use crate::report::Output;
 
 /// Prints a line for each part; rewrites the record if that is asked for.
 ///
@@ -28,7 +27,10 @@ pub(crate) fn run(arguments: &PartsArguments) -> Result<Verdict, PerfError> {
         if arguments.counted {
             counted::run(named, folder.path())?;
         } else {
-            Output::of(arguments.json).emit(&timed::run(named, folder.path(), arguments.secs)?)?;
+            arguments
+                .printed
+                .output()
+                .emit(&timed::run(named, folder.path(), arguments.secs)?)?;
         }
     }
     Ok(Verdict::Good)
@@ -39,7 +41,7 @@ fn count(arguments: &PartsArguments, record: &Record) -> Result<Vec<CountedLine>
     for named in arguments.parts() {
         let instructions = counted::instructions(named, &arguments.data_root)?;
         let line = record.compare(named.name, instructions);
-        Output::of(arguments.json).emit(&line)?;
+        arguments.printed.output().emit(&line)?;
         lines.push(line);
     }
     Ok(lines)

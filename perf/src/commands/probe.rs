@@ -9,14 +9,13 @@ use crate::error::PerfError;
 use crate::failover::arguments::ProbeArguments;
 use crate::failover::probe::{Probing, Target};
 use crate::failover::report::{ProbeReport, millis};
-use crate::report::Output;
 
 /// Probes every shard and prints the longest gap of any. Good only if all acknowledged, within the limit if there is one.
 ///
 /// # Errors
 /// The deployment does not answer.
 pub(crate) async fn run(arguments: &ProbeArguments) -> Result<Verdict, PerfError> {
-    let targets = Target::of_each_shard(&arguments.endpoints).await?;
+    let targets = Target::of_each_shard(&arguments.deployment.endpoints).await?;
     let probing = Probing::start(targets.clone(), arguments.probe.rate);
     sleep(arguments.secs).await;
     drop(probing);
@@ -36,6 +35,6 @@ pub(crate) async fn run(arguments: &ProbeArguments) -> Result<Verdict, PerfError
         report.longest_ms = report.longest_ms.max(millis(seen.longest()));
         silent += usize::from(seen.count_acknowledged() == 0);
     }
-    Output::of(arguments.probe.json).emit(&report)?;
+    arguments.probe.printed.output().emit(&report)?;
     Ok(Verdict::of(silent == 0 && report.is_within(arguments.max_ms)))
 }

@@ -18,7 +18,6 @@ use crate::margate::dev::{every_shard_led, late_after};
 use crate::margate::nodes::Chosen;
 use crate::margate::room::Holdings;
 use crate::margate::started::{Shape, Started};
-use crate::report::Output;
 use crate::restart::arguments::RestartArguments;
 use crate::restart::report::{Back, End, RestartReport};
 use crate::workload::Workload;
@@ -36,7 +35,7 @@ const LOAD: Duration = Duration::from_secs(86_400);
 /// # Errors
 /// There is too little room, the deployment does not start or does not come back.
 pub(crate) async fn run(arguments: &RestartArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
     let result = in_folder(arguments, folder.path()).await;
     scratch::keep_if_bad(folder, result)
 }
@@ -45,13 +44,13 @@ async fn in_folder(arguments: &RestartArguments, folder: &Path) -> Result<Verdic
     let log_bytes = u64::from(arguments.log_mib) << 20;
     let holdings = Holdings {
         // All of them live; what records take beside keys and values comes on top.
-        keys: log_bytes.div_ceil((arguments.value_bytes + KEY_BYTES) as u64),
-        value_bytes: arguments.value_bytes,
+        keys: log_bytes.div_ceil((arguments.values.value_bytes + KEY_BYTES) as u64),
+        value_bytes: arguments.values.value_bytes,
         cores: 1,
     };
     holdings.check_room(folder)?;
     let started = Started::start(&arguments.start, folder, Shape::USUAL).await?;
-    let workload = Arc::new(Workload::new(holdings.keys, arguments.value_bytes, arguments.seed));
+    let workload = arguments.values.workload(holdings.keys);
     turn::load_many(&started.target, &workload, key).await?;
     let mut run = Run {
         arguments,
@@ -65,8 +64,8 @@ async fn in_folder(arguments: &RestartArguments, folder: &Path) -> Result<Verdic
         killed.push(run.after_kill().await?);
     }
     let (graceful, killed) = (RestartReport::of(End::Graceful, &graceful), RestartReport::of(End::Killed, &killed));
-    Output::of(arguments.json).emit(&graceful)?;
-    Output::of(arguments.json).emit(&killed)?;
+    arguments.printed.output().emit(&graceful)?;
+    arguments.printed.output().emit(&killed)?;
     let within = graceful.is_within(arguments.graceful_max_ms) && killed.is_within(arguments.killed_max_ms);
     Ok(Verdict::of(within))
 }

@@ -13,7 +13,6 @@ use crate::margate::room::Holdings;
 use crate::margate::sizes::Sizes;
 use crate::margate::started::{Shape, Started};
 use crate::proc::cpu::Stretch;
-use crate::report::Output;
 use crate::scale::arguments::ScaleArguments;
 use crate::scale::commits::Commits;
 use crate::scale::line::ScaleLine;
@@ -34,7 +33,7 @@ const WINDOW_MAX: Duration = Duration::from_secs(640);
 /// There is too little room for the largest, or a deployment does not start or does not take the keys.
 pub(crate) async fn run(arguments: &ScaleArguments) -> Result<Verdict, PerfError> {
     let points = points(arguments);
-    let root = scratch::folder(&arguments.start.data_root, false)?;
+    let root = scratch::folder(&arguments.start.scratch.data_root, false)?;
     let holdings = points.iter().map(|point| holdings(arguments, point));
     if let Some(largest) = holdings.max_by_key(Holdings::disk_bytes) {
         largest.check_room(root.path())?;
@@ -42,7 +41,7 @@ pub(crate) async fn run(arguments: &ScaleArguments) -> Result<Verdict, PerfError
     drop(root);
     let (mut lines, mut verdict) = (Vec::new(), Verdict::Good);
     for point in points {
-        let folder = scratch::folder(&arguments.start.data_root, arguments.start.keep)?;
+        let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
         let result = measure(arguments, point, folder.path(), &mut lines).await;
         verdict = verdict.and(scratch::keep_if_bad(folder, result)?);
     }
@@ -52,7 +51,7 @@ pub(crate) async fn run(arguments: &ScaleArguments) -> Result<Verdict, PerfError
 fn holdings(arguments: &ScaleArguments, point: &Point) -> Holdings {
     Holdings {
         keys: point.keys,
-        value_bytes: arguments.value_bytes,
+        value_bytes: arguments.values.value_bytes,
         cores: point.cores,
     }
 }
@@ -67,7 +66,7 @@ async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines:
         ..Shape::USUAL
     };
     let started = Started::start(&start, folder, shape).await?;
-    let workload = Arc::new(Workload::new(point.keys, arguments.value_bytes, arguments.seed));
+    let workload = arguments.values.workload(point.keys);
     let plan = Plan {
         warmup: WARMUP,
         ..Plan::puts(usize::from(arguments.in_flight), arguments.secs, 0)
@@ -85,7 +84,7 @@ async fn measure(arguments: &ScaleArguments, point: Point, folder: &Path, lines:
     };
     let sizes = Sizes::of(&started.cores().await);
     let line = ScaleLine::new(point, arguments, &measured, commits, sizes, lines);
-    Output::of(arguments.json).emit(&line)?;
+    arguments.printed.output().emit(&line)?;
     if let Some(failure) = &measured.first_failure {
         eprintln!("  first failure: {failure}");
     }

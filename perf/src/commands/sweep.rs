@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{Verdict, scratch};
-use crate::args::shared::StartArguments;
+use crate::args::shared::{ScratchArguments, StartArguments};
 use crate::child::Child;
 use crate::error::PerfError;
 use crate::margate::dev;
@@ -100,8 +100,10 @@ impl<'a> Sweep<'a> {
             margate: Some(dev::program(arguments.margate.clone())),
             port_base: "auto".to_owned(),
             shards: 4,
-            data_root: arguments.data_root.clone(),
-            keep: false,
+            scratch: ScratchArguments {
+                data_root: arguments.data_root.clone(),
+                keep: false,
+            },
         };
         Ok(Self { arguments, program, start })
     }

@@ -61,13 +61,13 @@ impl Turn {
     ///
     /// # Errors
     /// Stdout or the log cannot be written.
-    pub(crate) fn report(&self, json: bool, hdr: Option<&mut HdrLog>) -> Result<(), PerfError> {
+    pub(crate) fn report(&self, output: Output, hdr: Option<&mut HdrLog>) -> Result<(), PerfError> {
         let (system, bench) = (self.all.system, self.all.bench);
         if let Some(failure) = &self.measured.first_failure {
             eprintln!("  {system} {}: first failure: {failure}", bench.word());
         }
         for line in self.kinds.iter().chain([&self.all]) {
-            Output::of(json).emit(line)?;
+            output.emit(line)?;
         }
         hdr.map_or(Ok(()), |log| log.add(system, bench, &self.measured))
     }

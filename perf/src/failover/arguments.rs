@@ -1,12 +1,11 @@
 //! The command line of `failover` and `probe`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::shared::StartArguments;
-use crate::args::{DEV_ENDPOINTS, positive_seconds, seconds};
+use crate::args::shared::{EndpointsArguments, LineArguments, StartArguments};
+use crate::args::{positive_seconds, seconds};
 
 /// `failover`
 #[derive(Debug, Args)]
@@ -32,9 +31,8 @@ pub(crate) struct FailoverArguments {
 /// `probe`
 #[derive(Debug, Args)]
 pub(crate) struct ProbeArguments {
-    /// Cores of the deployment, any of them.
-    #[arg(long, value_delimiter = ',', env = "MARGATE_ENDPOINTS", default_value = DEV_ENDPOINTS)]
-    pub(crate) endpoints: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) deployment: EndpointsArguments,
     /// Seconds to probe.
     #[arg(long, default_value = "10", value_parser = positive_seconds, value_name = "SECS")]
     pub(crate) secs: Duration,
@@ -51,7 +49,6 @@ pub(crate) struct RateArguments {
     /// Puts per second, spread over the shards that are probed.
     #[arg(long, default_value_t = 600, value_name = "PUTS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rate: u32,
-    /// Print the result as one JSON line; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LineArguments,
 }

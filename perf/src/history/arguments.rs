@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::file::OPERATIONS_MAX;
-use crate::args::shared::StartArguments;
+use crate::args::shared::{LineArguments, StartArguments};
 use crate::args::{positive_seconds, unique_value_bytes};
 
 /// What one file can hold, but for the reads at its end.
@@ -49,9 +49,8 @@ pub(crate) struct HistoryArguments {
     /// Seed of operations and disturbances.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Print the result as one JSON line; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LineArguments,
     #[command(flatten)]
     pub(crate) start: StartArguments,
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::shared::StartArguments;
+use crate::args::shared::{LineArguments, StartArguments};
 
 /// `hostile`
 #[derive(Debug, Args)]
@@ -19,9 +19,8 @@ pub(crate) struct HostileArguments {
     /// Seed of the frames.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Print the result as one JSON line; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LineArguments,
     #[command(flatten)]
     pub(crate) start: StartArguments,
 }

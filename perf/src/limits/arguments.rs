@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::args::positive_seconds;
-use crate::args::shared::ScratchArguments;
+use crate::args::shared::{LinesArguments, ScratchArguments};
 
 /// `limits`
 #[derive(Debug, Args)]
@@ -21,7 +21,6 @@ pub(crate) struct LimitsArguments {
     pub(crate) file_mib: u32,
     #[command(flatten)]
     pub(crate) scratch: ScratchArguments,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LinesArguments,
 }

@@ -1,14 +1,11 @@
 //! The command line of `log`.
 
-use std::time::Duration;
-
 use clap::Args;
 use margate_engine::log::batch::{BATCH_HEADER_BYTES, HELD_BYTES};
 use margate_engine::log::limits::{BATCH_BYTES_MAX, BLOCK_BYTES};
 use margate_engine::log::record::ENTRY_HEADER_BYTES;
 
-use crate::args::shared::ScratchArguments;
-use crate::args::{positive_seconds, seconds};
+use crate::args::shared::{LinesArguments, ScratchArguments, TurnsArguments};
 use crate::units::byte_count;
 
 /// Writers of one turn, at most: raft-engine gets a thread for each.
@@ -29,23 +26,15 @@ pub(crate) struct LogArguments {
     /// Append in batches of this size, such as 64KiB, beside fio instead of raft-engine.
     #[arg(long, value_name = "SIZE", value_parser = batch_bytes)]
     pub(crate) batch: Option<usize>,
-    /// Turns of each system; medians are taken over them.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=99))]
-    pub(crate) rounds: u16,
-    /// Seconds that count.
-    #[arg(long, default_value = "5", value_parser = positive_seconds, value_name = "SECS")]
-    pub(crate) secs: Duration,
-    /// Seconds of load before those that count.
-    #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECS")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    pub(crate) turns: TurnsArguments,
     /// MiB in each file of both logs.
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u32).range(4..=1_024))]
     pub(crate) file_mib: u32,
     #[command(flatten)]
     pub(crate) scratch: ScratchArguments,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LinesArguments,
 }
 
 /// Bytes of the value whose append is a batch of so many bytes: one entry, and a word about the batch before.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::shared::StartArguments;
-use crate::args::{positive_seconds, unique_value_bytes};
+use crate::args::positive_seconds;
+use crate::args::shared::{LineArguments, StartArguments, ValuesArguments};
 
 /// `overload`
 #[derive(Debug, Args)]
@@ -28,21 +28,16 @@ pub(crate) struct OverloadArguments {
     /// Seconds of each step of the search, and of each measurement of the peak.
     #[arg(long, default_value = "3", value_parser = positive_seconds, value_name = "SECS")]
     pub(crate) step: Duration,
-    /// Bytes in each value; they do not compress.
-    #[arg(long, default_value_t = 256, value_parser = unique_value_bytes)]
-    pub(crate) value_bytes: usize,
+    #[command(flatten)]
+    pub(crate) values: ValuesArguments,
     /// Keys, overwritten in no order.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) keys: u64,
-    /// Seed of keys and values.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
     /// Threads of the load generator itself.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) client_threads: u16,
-    /// Print the result as one JSON line; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LineArguments,
     #[command(flatten)]
     pub(crate) start: StartArguments,
 }

@@ -8,6 +8,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::PARTS;
 use crate::args::positive_seconds;
+use crate::args::shared::LinesArguments;
 
 /// `parts`
 #[derive(Debug, Args)]
@@ -30,9 +31,8 @@ pub(crate) struct PartsArguments {
     /// Folder in which all data are put, in a new folder that is deleted at the end; not on tmpfs.
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(crate) data_root: PathBuf,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LinesArguments,
     /// Run one part as often as is counted, and print nothing: what `--count` starts under valgrind.
     #[arg(long, hide = true, conflicts_with_all = ["count", "record"])]
     pub(crate) counted: bool,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args::shared::StartArguments;
-use crate::args::{positive_seconds, unique_value_bytes};
+use crate::args::positive_seconds;
+use crate::args::shared::{LinesArguments, StartArguments, ValuesArguments};
 
 /// `restart`
 #[derive(Debug, Args)]
@@ -22,21 +22,16 @@ pub(crate) struct RestartArguments {
     /// Writes under way at any instant.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_096))]
     pub(crate) in_flight: u16,
-    /// Bytes in each value; they do not compress.
-    #[arg(long, default_value_t = 256, value_parser = unique_value_bytes)]
-    pub(crate) value_bytes: usize,
-    /// Seed of keys and values.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) values: ValuesArguments,
     /// Exit with 1 if a node takes longer than this to serve after a graceful stop.
     #[arg(long, value_name = "MILLISECONDS")]
     pub(crate) graceful_max_ms: Option<u32>,
     /// Exit with 1 if a node takes longer than this to serve after it was killed.
     #[arg(long, value_name = "MILLISECONDS")]
     pub(crate) killed_max_ms: Option<u32>,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LinesArguments,
     #[command(flatten)]
     pub(crate) start: StartArguments,
 }

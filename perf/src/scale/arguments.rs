@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::points::Order;
-use crate::args::shared::StartArguments;
-use crate::args::{positive_seconds, unique_value_bytes};
+use crate::args::positive_seconds;
+use crate::args::shared::{LinesArguments, StartArguments, ValuesArguments};
 
 /// `scale`
 #[derive(Debug, Args)]
@@ -24,9 +24,8 @@ pub(crate) struct ScaleArguments {
     /// Further numbers of shards beside --shards, measured with the first number of keys, in the first order.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub(crate) also_shards: Vec<u16>,
-    /// Bytes in each value; they do not compress.
-    #[arg(long, default_value_t = 256, value_parser = unique_value_bytes)]
-    pub(crate) value_bytes: usize,
+    #[command(flatten)]
+    pub(crate) values: ValuesArguments,
     /// Writes under way at any instant.
     #[arg(long, default_value_t = 768, value_parser = clap::value_parser!(u16).range(1..=4_096))]
     pub(crate) in_flight: u16,
@@ -36,12 +35,8 @@ pub(crate) struct ScaleArguments {
     /// Commits of each index in the seconds that count, at least.
     #[arg(long, default_value_t = 3)]
     pub(crate) commits: u32,
-    /// Seed of keys and values.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Print result lines as JSON; stdout holds nothing else.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) printed: LinesArguments,
     #[command(flatten)]
     pub(crate) start: StartArguments,
 }

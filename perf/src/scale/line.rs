@@ -58,7 +58,7 @@ impl ScaleLine {
             bench: "scale",
             order: point.order,
             keys: point.keys,
-            value_bytes: arguments.value_bytes,
+            value_bytes: arguments.values.value_bytes,
             in_flight: arguments.in_flight,
             cores: point.cores,
             shards: point.shards,
