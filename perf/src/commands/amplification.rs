@@ -37,9 +37,8 @@ pub(crate) async fn run(arguments: &AmplificationArguments) -> Result<Verdict, P
     eprintln!("nothing else should write to this disk meanwhile: the kernel counts its bytes whoever writes them");
     let mut verdict = Verdict::Good;
     for value_bytes in &arguments.value_bytes {
-        let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-        let result = in_folder(arguments, *value_bytes, folder.path()).await;
-        verdict = verdict.and(scratch::keep_if_bad(folder, result)?);
+        let work = async |folder: &Path| in_folder(arguments, *value_bytes, folder).await;
+        verdict = verdict.and(scratch::within(&arguments.start.scratch, work).await?);
     }
     Ok(verdict)
 }

@@ -27,9 +27,7 @@ const FIO_FILE_BYTES_MAX: u64 = 2 << 30;
 /// # Errors
 /// There is too little room, the deployment does not start or does not take the keys, or fio fails.
 pub(crate) async fn run(arguments: &ColdGetArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-    let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.start.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
 async fn in_folder(arguments: &ColdGetArguments, folder: &Path) -> Result<Verdict, PerfError> {

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::turn::Turn;
@@ -52,16 +51,15 @@ async fn beside<P: PeerSystem>(arguments: &CompareArguments) -> Result<Verdict, 
         let (bench, peer) = (recipe.bench().word(), P::NAME);
         return Err(PerfError::Unordered { bench, peer });
     }
-    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-    let result = in_folder::<P>(arguments, &recipes, &folder).await;
-    scratch::keep_if_bad(folder, result)
+    let work = async |folder: &Path| in_folder::<P>(arguments, &recipes, folder).await;
+    scratch::within(&arguments.start.scratch, work).await
 }
 
-async fn in_folder<P: PeerSystem>(arguments: &CompareArguments, recipes: &[Recipe], folder: &TempDir) -> Result<Verdict, PerfError> {
+async fn in_folder<P: PeerSystem>(arguments: &CompareArguments, recipes: &[Recipe], folder: &Path) -> Result<Verdict, PerfError> {
     let run = &arguments.run;
     let hdr = HdrLog::create(run.hdr.as_deref())?;
-    let ours = Ours::start(arguments, folder.path()).await?;
-    let theirs = P::start(folder.path()).await?;
+    let ours = Ours::start(arguments, folder).await?;
+    let theirs = P::start(folder).await?;
     // One for each: what is inserted here is not there.
     let [our_workload, their_workload] = [(); 2].map(|()| Arc::new(Workload::new(run.keys, run.value_bytes, run.seed)));
     turn::load_keys("margate", &ours.target, &our_workload).await?;

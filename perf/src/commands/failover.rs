@@ -30,9 +30,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// # Errors
 /// The deployment does not start, does not come back, or a node ends by itself.
 pub(crate) async fn run(arguments: &FailoverArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-    let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.start.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
 async fn in_folder(arguments: &FailoverArguments, folder: &Path) -> Result<Verdict, PerfError> {

@@ -39,9 +39,7 @@ pub(crate) async fn run(arguments: &HistoryArguments) -> Result<Verdict, PerfErr
     if !arguments.endpoints.is_empty() {
         return record(arguments, &arguments.endpoints, None).await;
     }
-    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-    let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.start.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
 async fn in_folder(arguments: &HistoryArguments, folder: &Path) -> Result<Verdict, PerfError> {

@@ -34,9 +34,7 @@ const BYSTANDER_KEYS: u64 = 64;
 /// # Errors
 /// The deployment does not start or cannot be reached.
 pub(crate) async fn run(arguments: &HostileArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-    let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.start.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
 async fn in_folder(arguments: &HostileArguments, folder: &Path) -> Result<Verdict, PerfError> {

@@ -36,9 +36,7 @@ const IN_FLIGHT: [usize; 4] = [1, 64, 256, 768];
 /// # Errors
 /// fio is not installed or fails, or there is no port.
 pub(crate) async fn run(arguments: &LimitsArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.scratch.data_root, arguments.scratch.keep)?;
-    let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
 async fn in_folder(arguments: &LimitsArguments, folder: &Path) -> Result<Verdict, PerfError> {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use super::{Verdict, scratch};
@@ -24,16 +23,11 @@ const FIO_FILE_BYTES: u64 = 512 << 20;
 /// # Errors
 /// A log cannot be made or written, or has lost something.
 pub(crate) async fn run(arguments: &LogArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.scratch.data_root, arguments.scratch.keep)?;
-    let result = in_folder(arguments, &folder).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
-async fn in_folder(arguments: &LogArguments, folder: &TempDir) -> Result<Verdict, PerfError> {
-    let bench = Bench {
-        arguments,
-        folder: folder.path(),
-    };
+async fn in_folder(arguments: &LogArguments, folder: &Path) -> Result<Verdict, PerfError> {
+    let bench = Bench { arguments, folder };
     if let Some(block_bytes) = arguments.batch {
         bench.beside_fio(block_bytes).await?;
         return Ok(Verdict::Good);

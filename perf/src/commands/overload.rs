@@ -38,9 +38,7 @@ const ORDINARY_TIMES: f64 = 1.5;
 /// # Errors
 /// The deployment does not start or ends.
 pub(crate) async fn run(arguments: &OverloadArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-    let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.start.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
 async fn in_folder(arguments: &OverloadArguments, folder: &Path) -> Result<Verdict, PerfError> {

@@ -35,9 +35,7 @@ const LOAD: Duration = Duration::from_secs(86_400);
 /// # Errors
 /// There is too little room, the deployment does not start or does not come back.
 pub(crate) async fn run(arguments: &RestartArguments) -> Result<Verdict, PerfError> {
-    let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-    let result = in_folder(arguments, folder.path()).await;
-    scratch::keep_if_bad(folder, result)
+    scratch::within(&arguments.start.scratch, async |folder| in_folder(arguments, folder).await).await
 }
 
 async fn in_folder(arguments: &RestartArguments, folder: &Path) -> Result<Verdict, PerfError> {

@@ -41,9 +41,8 @@ pub(crate) async fn run(arguments: &ScaleArguments) -> Result<Verdict, PerfError
     drop(root);
     let (mut lines, mut verdict) = (Vec::new(), Verdict::Good);
     for point in points {
-        let folder = scratch::folder(&arguments.start.scratch.data_root, arguments.start.scratch.keep)?;
-        let result = measure(arguments, point, folder.path(), &mut lines).await;
-        verdict = verdict.and(scratch::keep_if_bad(folder, result)?);
+        let work = async |folder: &Path| measure(arguments, point, folder, &mut lines).await;
+        verdict = verdict.and(scratch::within(&arguments.start.scratch, work).await?);
     }
     Ok(verdict)
 }

@@ -7,10 +7,25 @@ use rustix::fs::statfs;
 use tempfile::TempDir;
 
 use super::Verdict;
+use crate::args::shared::ScratchArguments;
 use crate::error::PerfError;
 
 /// What Linux calls a filesystem in memory.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// Does the work of a command in a new folder, which is deleted at the end unless the work failed or found something bad, or the
+/// command line keeps it.
+///
+/// # Errors
+/// The folder cannot be made, or the work's.
+pub(crate) async fn within(
+    arguments: &ScratchArguments,
+    work: impl AsyncFnOnce(&Path) -> Result<Verdict, PerfError>,
+) -> Result<Verdict, PerfError> {
+    let folder = folder(&arguments.data_root, arguments.keep)?;
+    let result = work(folder.path()).await;
+    keep_if_bad(folder, result)
+}
 
 /// Makes a folder below `root`, deleted when dropped unless `keep`.
 ///
@@ -32,7 +47,7 @@ pub(crate) fn folder(root: &Path, keep: bool) -> Result<TempDir, PerfError> {
 }
 
 /// Keeps the folder of a command that failed or found something bad, and says where it is: what is in it tells why.
-pub(crate) fn keep_if_bad(mut folder: TempDir, result: Result<Verdict, PerfError>) -> Result<Verdict, PerfError> {
+fn keep_if_bad(mut folder: TempDir, result: Result<Verdict, PerfError>) -> Result<Verdict, PerfError> {
     let bad = match &result {
         Ok(Verdict::Good) | Err(PerfError::Interrupted) => false,
         Ok(Verdict::Bad | Verdict::Problems) | Err(_) => true,
