@@ -44,7 +44,7 @@ impl Meter {
             opens: Instant::now() + warmup,
             window,
             ops: 0,
-            latency: Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS).expect("the bounds are in order"),
+            latency: no_latency(),
         }
     }
 
@@ -81,16 +81,28 @@ impl Meter {
 
     /// What it has seen so far.
     pub(crate) fn reading(&self) -> Reading {
-        let micros = |quantile| rounded(self.latency.value_at_quantile(quantile) as f64 / 1000.0);
-        Reading {
-            ops: self.ops,
-            ops_per_s: rounded(self.ops as f64 / self.window.as_secs_f64()),
+        Reading::of(self.ops, self.window, &self.latency)
+    }
+}
+
+impl Reading {
+    /// So many operations ended in a window of this length; latencies are in nanoseconds.
+    pub(crate) fn of(ops: u64, window: Duration, latency: &Histogram<u64>) -> Self {
+        let micros = |quantile| rounded(latency.value_at_quantile(quantile) as f64 / 1000.0);
+        Self {
+            ops,
+            ops_per_s: rounded(ops as f64 / window.as_secs_f64()),
             p50_us: micros(0.5),
             p99_us: micros(0.99),
             p999_us: micros(0.999),
             max_us: micros(1.0),
         }
     }
+}
+
+/// A histogram of latencies in nanoseconds, as all that are added up have them.
+pub(crate) fn no_latency() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS).expect("the bounds are in order")
 }
 
 /// To a tenth.

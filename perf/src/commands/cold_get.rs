@@ -119,6 +119,6 @@ impl Run<'_> {
             in_words(u64::try_from(u128::from(read) * 1_000 / whole_ms).unwrap_or(u64::MAX))
         );
         self.started.nodes.check_all()?;
-        Ok((turn.all.ops_per_s, turn.verdict))
+        Ok((turn.all.reading.ops_per_s, turn.verdict))
     }
 }

@@ -9,13 +9,10 @@ use margate_client::WriteSummary;
 
 use super::Window;
 use crate::margate::target::failure;
+use crate::meter::{Reading, no_latency};
 use crate::target::{Effect, Failure};
 use crate::workload::bench::Kind;
 
-/// Nanoseconds the histogram can tell apart from longer ones.
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
-/// Significant decimal digits of a latency.
-const LATENCY_DIGITS: u8 = 3;
 /// Ways the tally is split so that workers on several threads seldom meet.
 const TALLIES: usize = 4;
 
@@ -123,6 +120,11 @@ impl Measured {
         counted.ops as f64 / self.window.as_secs_f64()
     }
 
+    /// These, as they are printed.
+    pub(crate) fn reading(&self, counted: &Counted) -> Reading {
+        Reading::of(counted.ops, self.window, &counted.latency)
+    }
+
     fn of(&mut self, kind: Kind) -> &mut Counted {
         self.kinds.entry(kind).or_insert_with(Counted::nothing)
     }
@@ -204,10 +206,6 @@ impl Tallies {
 /// As the histograms count it.
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn no_latency() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS).expect("the bounds are in order")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::driver::measured::{Counted, Measured};
 use crate::driver::{Pace, Plan};
+use crate::meter::Reading;
 use crate::workload::Workload;
 use crate::workload::bench::{Bench, Kind};
 use crate::workload::drawn::KeysDrawn;
@@ -30,18 +31,9 @@ pub(crate) struct ResultLine {
     pub(crate) value_bytes: usize,
     /// Seconds that count.
     pub(crate) secs: f64,
-    /// Operations acknowledged in them.
-    pub(crate) ops: u64,
-    /// Operations per second.
-    pub(crate) ops_per_s: f64,
-    /// Median latency in microseconds.
-    pub(crate) p50_us: f64,
-    /// 99 % are not slower, in microseconds.
-    pub(crate) p99_us: f64,
-    /// 99.9 % are not slower, in microseconds.
-    pub(crate) p999_us: f64,
-    /// The slowest, in microseconds.
-    pub(crate) max_us: f64,
+    /// What was acknowledged in them.
+    #[serde(flatten)]
+    pub(crate) reading: Reading,
     /// Operations that failed without effect, and wrong reads.
     pub(crate) errors: u64,
     /// Writes that may have happened.
@@ -120,13 +112,8 @@ impl ResultLine {
             keys: workload.keys,
             dist: plan.recipe.keys_drawn(),
             value_bytes: workload.values.bytes(),
-            secs: rounded(measured.window.as_secs_f64(), 1000.0),
-            ops: counted.ops,
-            ops_per_s: rounded(measured.rate(counted), 10.0),
-            p50_us: rounded(counted.micros_at(0.5), 10.0),
-            p99_us: rounded(counted.micros_at(0.99), 10.0),
-            p999_us: rounded(counted.micros_at(0.999), 10.0),
-            max_us: rounded(counted.micros_at(1.0), 10.0),
+            secs: (measured.window.as_secs_f64() * 1000.0).round() / 1000.0,
+            reading: measured.reading(counted),
             errors: counted.errors,
             unknown: counted.unknown,
             durability: facts.durability.clone(),
@@ -142,7 +129,7 @@ impl ResultLine {
     /// Whether every operation was acknowledged, and there were some; of an open loop, all that were due.
     pub(crate) fn is_clean(&self) -> bool {
         let none_missing = self.open.is_none_or(|open| open.never_begun == 0);
-        self.errors == 0 && self.unknown == 0 && self.ops > 0 && none_missing
+        self.errors == 0 && self.unknown == 0 && self.reading.ops > 0 && none_missing
     }
 
     /// The bench, and the kind of operation where the line is about one.
@@ -155,6 +142,7 @@ impl ResultLine {
 impl fmt::Display for ResultLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = if self.bench.tells_kinds() { KIND_WIDTH } else { BENCH_WIDTH };
+        let reading = &self.reading;
         let wanted = self.open.map(|open| format!(" of {} wanted", open.wanted_per_s));
         write!(
             f,
@@ -162,12 +150,12 @@ impl fmt::Display for ResultLine {
             self.system,
             self.name(),
             self.in_flight,
-            self.ops_per_s,
+            reading.ops_per_s,
             wanted.unwrap_or_default(),
-            self.p50_us,
-            self.p99_us,
-            self.p999_us,
-            self.max_us,
+            reading.p50_us,
+            reading.p99_us,
+            reading.p999_us,
+            reading.max_us,
             self.errors,
             self.unknown,
         )?;
@@ -194,10 +182,6 @@ fn open_loop(plan: &Plan, measured: &Measured) -> Option<OpenLoop> {
     })
 }
 
-fn rounded(value: f64, parts: f64) -> f64 {
-    (value * parts).round() / parts
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -213,12 +197,14 @@ pub(crate) mod tests {
             dist: KeysDrawn::Uniform,
             value_bytes: 256,
             secs: 1.0,
-            ops: 1,
-            ops_per_s,
-            p50_us,
-            p99_us: 2.0,
-            p999_us: 3.0,
-            max_us: 4.0,
+            reading: Reading {
+                ops: 1,
+                ops_per_s,
+                p50_us,
+                p99_us: 2.0,
+                p999_us: 3.0,
+                max_us: 4.0,
+            },
             errors: 0,
             unknown: 0,
             durability: String::new(),
@@ -312,6 +298,12 @@ pub(crate) mod tests {
         };
         assert!(open(0).is_clean(), "what was held back was done");
         assert!(!open(1).is_clean());
-        assert!(!ResultLine { ops: 0, ..clean }.is_clean());
+        assert!(
+            !ResultLine {
+                reading: Reading::default(),
+                ..clean
+            }
+            .is_clean()
+        );
     }
 }

@@ -24,7 +24,8 @@ impl Rounds {
 
 impl fmt::Display for Rounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(rate), Some(our), Some(their)) = (self.ratio(|line| line.ops_per_s), self.ours.first(), self.theirs.first()) else {
+        let (Some(rate), Some(our), Some(their)) = (self.ratio(|line| line.reading.ops_per_s), self.ours.first(), self.theirs.first())
+        else {
             return f.write_str("nothing was measured");
         };
         writeln!(
@@ -39,7 +40,7 @@ impl fmt::Display for Rounds {
             rate.theirs,
             rate
         )?;
-        let latencies: [(&str, OfLine); 2] = [("p50", |line| line.p50_us), ("p99", |line| line.p99_us)];
+        let latencies: [(&str, OfLine); 2] = [("p50", |line| line.reading.p50_us), ("p99", |line| line.reading.p99_us)];
         for (name, latency) in latencies {
             if let Some(ratio) = self.ratio(latency) {
                 writeln!(f, "  {name} {:.0} us against {:.0} us, ratio {ratio}", ratio.ours, ratio.theirs)?;
@@ -63,7 +64,7 @@ mod tests {
             ours: vec![line("margate", 300.0, 1.0), line("margate", 500.0, 1.0)],
             theirs: vec![line("etcd", 100.0, 2.0), line("etcd", 100.0, 4.0)],
         };
-        let ratio = rounds.ratio(|line| line.ops_per_s).expect("both were measured");
+        let ratio = rounds.ratio(|line| line.reading.ops_per_s).expect("both were measured");
         assert_eq!(
             (ratio.ours, ratio.theirs, ratio.ratio, ratio.min, ratio.max),
             (400.0, 100.0, 4.0, 3.0, 5.0)
