@@ -33,11 +33,10 @@ pub(crate) struct Part {
 pub(crate) fn parts(quick: bool) -> Vec<Part> {
     let size = Size::new(quick);
     let mut parts = vec![limits(&size)];
-    parts.extend(
-        ladder(quick)
-            .iter()
-            .map(|(name, title, in_flight)| etcd(&size, (name, title), *in_flight)),
-    );
+    parts.extend(ladder(quick).iter().map(|(name, title, in_flight)| {
+        let words = format!("--peer etcd --bench put,get --in-flight {in_flight}");
+        beside(&size, name, title, &words)
+    }));
     parts.extend([ycsb(&size), redis(&size), own(&size)]);
     parts.extend(benches(&size));
     parts
@@ -85,45 +84,38 @@ impl Size {
     }
 }
 
-fn limits(size: &Size) -> Part {
+/// Commands whose histograms are not kept.
+fn part(name: &'static str, title: &'static str, surroundings: Surroundings, commands: Vec<String>) -> Part {
     Part {
-        name: "limits",
-        title: "What the machine does without us",
-        surroundings: Surroundings::Disk,
-        commands: vec![format!("limits {}", size.or("--secs 0.8", "--secs 5"))],
+        name,
+        title,
+        surroundings,
+        commands,
         histograms: false,
     }
 }
 
-fn etcd(size: &Size, (name, title): (&'static str, &'static str), in_flight: u32) -> Part {
-    let bench = format!("--peer etcd --bench put,get --in-flight {in_flight}");
+fn limits(size: &Size) -> Part {
+    let command = format!("limits {}", size.or("--secs 0.8", "--secs 5"));
+    part("limits", "What the machine does without us", Surroundings::Disk, vec![command])
+}
+
+/// One comparison beside a peer.
+fn beside(size: &Size, name: &'static str, title: &'static str, words: &str) -> Part {
     Part {
-        name,
-        title,
-        surroundings: Surroundings::Program,
-        commands: vec![size.compare(&bench)],
         histograms: true,
+        ..part(name, title, Surroundings::Program, vec![size.compare(words)])
     }
 }
 
 fn ycsb(size: &Size) -> Part {
-    Part {
-        name: "ycsb-a",
-        title: "YCSB-A beside etcd, 256 in flight",
-        surroundings: Surroundings::Program,
-        commands: vec![size.compare("--peer etcd --bench ycsb-a --in-flight 256")],
-        histograms: true,
-    }
+    let title = "YCSB-A beside etcd, 256 in flight";
+    beside(size, "ycsb-a", title, "--peer etcd --bench ycsb-a --in-flight 256")
 }
 
 fn redis(size: &Size) -> Part {
-    Part {
-        name: "redis",
-        title: "Beside one node of Redis that syncs always, not replicated, 64 in flight",
-        surroundings: Surroundings::Program,
-        commands: vec![size.compare("--peer redis --bench put,get --in-flight 64")],
-        histograms: true,
-    }
+    let title = "Beside one node of Redis that syncs always, not replicated, 64 in flight";
+    beside(size, "redis", title, "--peer redis --bench put,get --in-flight 64")
 }
 
 /// Margate alone: puts and the batch writer in turn, a ladder of operations under way, and the clock at half of what it gave.
@@ -145,82 +137,45 @@ fn own(size: &Size) -> Part {
     );
     let open = size.or("--secs 3 --warmup 1", "--secs 60 --warmup 5");
     commands.push(format!("load --bench put --rate {HALF} --skip-load {} {open}", size.keys));
+    let title = "Alone: the batch writer, more and more in flight, and the clock at half the rate";
     Part {
-        name: "own",
-        title: "Alone: the batch writer, more and more in flight, and the clock at half the rate",
-        surroundings: Surroundings::Deployment,
-        commands,
         histograms: true,
+        ..part("own", title, Surroundings::Deployment, commands)
     }
 }
 
-/// One command each.
+/// What measures one thing each, on nodes of its own but for the log.
 fn benches(size: &Size) -> Vec<Part> {
     let turns = size.or("--rounds 1 --secs 1 --warmup 0.3", "--rounds 5 --secs 5 --warmup 1");
-    let part = |name, title, surroundings, commands| Part {
-        name,
-        title,
-        surroundings,
-        commands,
-        histograms: false,
-    };
+    let log = vec![format!("log --writers 1,8,32 {turns}"), format!("log --batch 64KiB {turns}")];
+    let cold_get = format!("--in-flight 64 {} {turns}", size.or("--times 1", "--times 4"));
+    let bench = |name, title, words: &str| part(name, title, Surroundings::Program, vec![format!("{name} {words}")]);
     vec![
-        part(
-            "log",
-            "The log alone, beside raft-engine and a bare file",
-            Surroundings::Disk,
-            vec![format!("log --writers 1,8,32 {turns}"), format!("log --batch 64KiB {turns}")],
-        ),
-        part(
-            "cold-get",
-            "Gets that no cache holds",
-            Surroundings::Program,
-            vec![format!("cold-get --in-flight 64 {} {turns}", size.or("--times 1", "--times 4"))],
-        ),
-        part(
+        part("log", "The log alone, beside raft-engine and a bare file", Surroundings::Disk, log),
+        bench("cold-get", "Gets that no cache holds", &cold_get),
+        bench(
             "amplification",
             "Bytes on disk",
-            Surroundings::Program,
-            vec![format!(
-                "amplification {}",
-                size.or("--value-bytes 4096 --keys 10000 --segment-mib 4", "--value-bytes 4096,256")
-            )],
+            size.or("--value-bytes 4096 --keys 10000 --segment-mib 4", "--value-bytes 4096,256"),
         ),
-        part(
-            "failover",
-            "Leaders killed",
-            Surroundings::Program,
-            vec![format!("failover --kills {}", size.or("3", "50"))],
-        ),
-        part(
+        bench("failover", "Leaders killed", size.or("--kills 3", "--kills 50")),
+        bench(
             "restart",
             "Restarts",
-            Surroundings::Program,
-            vec![format!(
-                "restart {}",
-                size.or("--log-mib 64 --rounds 1 --secs-before 2", "--log-mib 2048")
-            )],
+            size.or("--log-mib 64 --rounds 1 --secs-before 2", "--log-mib 2048"),
         ),
-        part(
+        bench(
             "overload",
             "Ten times what gives most",
-            Surroundings::Program,
-            vec![format!(
-                "overload {}",
-                size.or("--keys 20000 --secs 5 --ordinary 2 --step 0.5", "--secs 60")
-            )],
+            size.or("--keys 20000 --secs 5 --ordinary 2 --step 0.5", "--secs 60"),
         ),
-        part(
+        bench(
             "scale",
             "More keys",
-            Surroundings::Program,
-            vec![format!(
-                "scale {}",
-                size.or(
-                    "--keys 10000,200000 --order uniform --secs 4 --commits 1",
-                    "--secs 20 --cores 1,2 --also-shards 1,16"
-                )
-            )],
+            size.or(
+                "--keys 10000,200000 --order uniform --secs 4 --commits 1",
+                "--secs 20 --cores 1,2 --also-shards 1,16",
+            ),
         ),
     ]
 }
