@@ -128,11 +128,8 @@ impl Limits {
 
 /// Of each number of messages under way; `None` where none was tried.
 fn messages_per_s(echo: &Lines<'_>) -> Option<Vec<(f64, f64)>> {
-    let mut tried = echo.all("in_flight");
-    tried.sort_by(f64::total_cmp);
-    tried.dedup();
     let rate = |in_flight: f64| Some((in_flight, echo.at("in_flight", in_flight).median("ops_per_s")?));
-    let rates: Vec<_> = tried.into_iter().filter_map(rate).collect();
+    let rates: Vec<_> = echo.distinct("in_flight").into_iter().filter_map(rate).collect();
     (!rates.is_empty()).then_some(rates)
 }
 

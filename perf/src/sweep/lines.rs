@@ -34,6 +34,12 @@ impl<'a> Lines<'a> {
         self.that(|line| number(line, name) == Some(is))
     }
 
+    /// Those that have the first one's number under that name; all where it has none.
+    pub(crate) fn like_first(&self, name: &str) -> Self {
+        let first = self.0.first().and_then(|line| number(line, name));
+        first.map_or_else(|| self.clone(), |first| self.at(name, first))
+    }
+
     /// Those about all kinds of operations.
     pub(crate) fn about_all(&self) -> Self {
         self.that(|line| line.get("operation").is_none())
@@ -57,6 +63,14 @@ impl<'a> Lines<'a> {
     /// The median of a number; `None` where there is none.
     pub(crate) fn median(&self, name: &str) -> Option<f64> {
         median(self.all(name).into_iter())
+    }
+
+    /// The different values of a number, ascending.
+    pub(crate) fn distinct(&self, name: &str) -> Vec<f64> {
+        let mut numbers = self.all(name);
+        numbers.sort_by(f64::total_cmp);
+        numbers.dedup();
+        numbers
     }
 
     /// Each of them.
@@ -89,6 +103,7 @@ mod tests {
         assert_eq!(ours.closed().iter().count(), 2);
         assert_eq!(ours.open().all("ops_per_s"), [99.0]);
         assert_eq!(lines.about_all().iter().count(), 3);
+        assert_eq!(lines.distinct("in_flight"), [1.0, 8.0]);
         assert_eq!(lines.with("system", "redis").median("ops_per_s"), None);
     }
 }

@@ -118,16 +118,13 @@ fn ladder(state: &State) -> String {
 
 /// A point for each number of operations under way.
 fn rungs(lines: &Lines<'_>, (system, latency): (&str, &str)) -> Series {
-    let mut in_flight = lines.all("in_flight");
-    in_flight.sort_by(f64::total_cmp);
-    in_flight.dedup();
     let point = |in_flight: f64| {
         let rung = lines.at("in_flight", in_flight);
         Some((rung.median("ops_per_s")?, rung.median(latency)?))
     };
     Series {
         name: format!("{system} {}", latency.trim_end_matches("_us")),
-        points: in_flight.into_iter().filter_map(point).collect(),
+        points: lines.distinct("in_flight").into_iter().filter_map(point).collect(),
     }
 }
 
@@ -181,19 +178,18 @@ fn tables(lines: &Lines<'_>) -> String {
     shapes.iter().map(of_shape).collect()
 }
 
-/// Puts as there are more keys.
+/// Puts as there are more keys, on as many cores and shards as at first.
 fn keys(lines: &Lines<'_>) -> String {
+    let lines = lines.like_first("cores").like_first("shards");
     let mut orders: Vec<&str> = lines.iter().filter_map(|line| word(line, "order")).collect();
+    orders.sort_unstable();
     orders.dedup();
     let of_order = |order: &&str| {
         let lines = lines.with("order", order);
-        let mut keys = lines.all("keys");
-        keys.sort_by(f64::total_cmp);
-        keys.dedup();
         let point = |keys: f64| Some((keys, lines.at("keys", keys).median("ops_per_s")?));
         Series {
             name: (*order).to_owned(),
-            points: keys.into_iter().filter_map(point).collect(),
+            points: lines.distinct("keys").into_iter().filter_map(point).collect(),
         }
     };
     Plot {
@@ -230,6 +226,20 @@ mod tests {
     use super::super::parts::parts;
     use super::super::state::tests::state;
     use super::*;
+
+    #[test]
+    fn more_cores_are_not_more_keys() {
+        let point = |order: &str, keys: u32, cores: u32, ops_per_s: f64| json!({"order": order, "keys": keys, "cores": cores, "shards": 4, "ops_per_s": ops_per_s});
+        let lines = [
+            point("uniform", 10, 1, 100.0),
+            point("uniform", 20, 1, 90.0),
+            point("sequential", 10, 1, 80.0),
+            point("uniform", 10, 2, 900.0),
+        ];
+        let drawn = keys(&Lines::new(&lines));
+        assert_eq!(drawn.matches("<polyline").count(), 2, "{drawn}");
+        assert!(!drawn.contains(">1k<"), "one core writes no more than 100: {drawn}");
+    }
 
     #[test]
     fn the_page_holds_everything_and_asks_for_nothing() {
