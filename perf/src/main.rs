@@ -6,7 +6,7 @@
 //! counts outages, `history` what is recorded and judged, `proxy` what networks do to nodes, `hostile` what strangers
 //! say to them. `log` is our log alone beside others', `cold_get`, `amplification`, `scale`, `overload` and `restart` are what their
 //! commands need, `parts` the parts of the data path by themselves, `limits` what the machine does without us, `sweep` all of it on one page, `fio`,
-//! `meter` and `units` what several of them do.
+//! `greeting`, `meter` and `units` what several of them do.
 //!
 //! Not here, on purpose: anything inside a node, but for the log alone and the parts. Systems are seen through their public clients and `/proc`.
 
@@ -21,6 +21,7 @@ mod driver;
 mod error;
 mod failover;
 mod fio;
+mod greeting;
 mod history;
 mod hostile;
 mod kill;

@@ -11,6 +11,8 @@ use margate_net::message::{
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
+use crate::greeting::client_hello;
+
 /// Bytes of noise, at most.
 const NOISE_BYTES_MAX: usize = 4_096;
 /// Bytes changed in one frame, at most.
@@ -55,7 +57,7 @@ pub(crate) fn bad_frame(seed: u64, number: u64) -> BadFrame {
 fn sound(guise: Guise, dice: &mut StdRng) -> Vec<u8> {
     let (mut out, mut writer) = (Vec::new(), FrameWriter::new());
     match (guise, dice.random_range(0..3)) {
-        (Guise::Stranger, 0) => writer.hello(&mut out, &super::sender::client_hello()),
+        (Guise::Stranger, 0) => writer.hello(&mut out, &client_hello()),
         (Guise::Stranger, 1) => writer.probe(&mut out, dice.random()),
         (Guise::Stranger, _) | (Guise::Client, 0) => writer.map_request(&mut out, dice.random()),
         (Guise::Client, _) => writer.requests(&mut out, &requests(dice)),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use margate_net::codec::{FrameWriter, decode_welcome};
-use margate_net::frame::{Frame, FrameKind, Stage, take_frame};
+use margate_net::codec::decode_welcome;
+use margate_net::frame::{FrameKind, Stage, take_frame};
 use margate_net::handshake::{Hello, Role};
 use margate_net::ids::{ClusterId, Incarnation, NodeId};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::frames::{BadFrame, Guise};
+use crate::greeting::{client_hello, welcome};
 
 /// Time for a core to hear one frame, answer and hang up; it waits 5 s for a hello.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
@@ -49,22 +50,14 @@ pub(crate) struct Victim {
     pub(crate) other: NodeId,
 }
 
-/// A client of an unknown deployment, which every core welcomes.
-pub(crate) fn client_hello() -> Hello {
-    Hello::of_guest(Role::Client, ClusterId::UNKNOWN)
-}
-
 /// The deployment that a core belongs to.
 ///
 /// # Errors
 /// It cannot be reached or does not welcome a client.
 pub(crate) async fn cluster_of(address: SocketAddr) -> io::Result<ClusterId> {
     let mut stream = TcpStream::connect(address).await?;
-    let frame = greet(&mut stream, &client_hello()).await?;
-    let welcome = frame.and_then(|frame| decode_welcome(&frame).ok());
-    welcome
-        .map(|welcome| welcome.cluster)
-        .ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+    let welcome = welcome(&mut stream, &client_hello()).await?;
+    Ok(decode_welcome(&welcome).map_err(io::Error::other)?.cluster)
 }
 
 impl Victim {
@@ -78,11 +71,10 @@ impl Victim {
     }
 
     async fn talk(&self, mut stream: TcpStream, bad: &BadFrame) -> Heard {
-        if let Some(hello) = self.hello(bad.guise) {
-            let answer = greet(&mut stream, &hello).await.ok().flatten();
-            if answer.is_none_or(|frame| frame.kind != FrameKind::Welcome) {
-                return Heard::Unwelcome;
-            }
+        if let Some(hello) = self.hello(bad.guise)
+            && welcome(&mut stream, &hello).await.is_err()
+        {
+            return Heard::Unwelcome;
         }
         // What fails from here on is a connection that the core has closed: its last words may wait to be read.
         let _ = stream.write_all(&bad.bytes).await;
@@ -106,23 +98,6 @@ impl Victim {
                 election_ticks: ELECTION_TICKS,
                 ..client_hello()
             }),
-        }
-    }
-}
-
-/// Says hello and waits for one frame; `None` if the core hangs up.
-///
-/// # Errors
-/// The connection breaks, or says what is no frame.
-pub(crate) async fn greet(stream: &mut TcpStream, hello: &Hello) -> io::Result<Option<Frame>> {
-    let mut out = Vec::new();
-    FrameWriter::new().hello(&mut out, hello);
-    stream.write_all(&out).await?;
-    let mut said = BytesMut::new();
-    loop {
-        let taken = take_frame(&mut said, Stage::Established).map_err(io::Error::other)?;
-        if taken.is_some() || stream.read_buf(&mut said).await? == 0 {
-            return Ok(taken);
         }
     }
 }

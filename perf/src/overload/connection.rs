@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::BytesMut;
 use margate_net::codec::{FrameWriter, decode_replies, request_payload_bytes};
 use margate_net::error::Refusal;
-use margate_net::frame::{FrameKind, Stage, take_frame};
+use margate_net::frame::{Stage, take_frame};
 use margate_net::limits::{OPERATIONS_PER_FRAME_MAX, PAYLOAD_BYTES_MAX};
 use margate_net::message::{Reply, Request, Success};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +20,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::hostile::sender::{client_hello, greet};
+use crate::greeting::{client_hello, welcome};
 
 /// Operations that may wait to be written, beyond which their callers wait: more than ever come at once.
 const QUEUED_MAX: usize = 16_384;
@@ -59,10 +59,7 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let welcome = greet(&mut stream, &client_hello()).await?;
-        if welcome.is_none_or(|frame| frame.kind != FrameKind::Welcome) {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
+        welcome(&mut stream, &client_hello()).await?;
         let (source, sink) = stream.into_split();
         let (queue, queued) = mpsc::channel(QUEUED_MAX);
         let open = Arc::new(Open::default());
