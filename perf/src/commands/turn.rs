@@ -126,11 +126,11 @@ pub(crate) fn talk_about_cpu(stretch: &Stretch, systems: &[(&str, &[u32])]) {
     );
 }
 
-/// Loads the keys, and says how far it has come and how long it took.
+/// Loads the keys, and says how far it has come and how long it took. Returns how many had to be written twice.
 ///
 /// # Errors
 /// A key could not be written.
-pub(crate) async fn load_keys<T: Target>(name: &str, target: &Arc<T>, workload: &Arc<Workload>) -> Result<(), PerfError> {
+pub(crate) async fn load_keys<T: Target>(name: &str, target: &Arc<T>, workload: &Arc<Workload>) -> Result<u64, PerfError> {
     told(name, workload.keys, async |progress| {
         load(target.clone(), workload.clone(), LOAD_IN_FLIGHT, progress).await
     })
@@ -141,25 +141,24 @@ pub(crate) async fn load_keys<T: Target>(name: &str, target: &Arc<T>, workload: 
 ///
 /// # Errors
 /// A key could not be written.
-pub(crate) async fn load_many(target: &Margate, workload: &Workload, key_of: impl Fn(u64) -> Bytes) -> Result<(), PerfError> {
+pub(crate) async fn load_many(target: &Margate, workload: &Workload, key_of: impl Fn(u64) -> Bytes) -> Result<u64, PerfError> {
     told("margate", workload.keys, async |progress| {
-        let unknown = batch::load(target.client(0), workload, key_of, progress).await?;
-        if unknown > 0 {
-            eprintln!("  {unknown} keys were loaded twice, since a leader that changed could not tell whether they were written");
-        }
-        Ok(())
+        batch::load(target.client(0), workload, key_of, progress).await
     })
     .await
 }
 
-async fn told(name: &str, keys: u64, load: impl AsyncFnOnce(&Progress) -> Result<(), Failure>) -> Result<(), PerfError> {
+async fn told(name: &str, keys: u64, load: impl AsyncFnOnce(&Progress) -> Result<u64, Failure>) -> Result<u64, PerfError> {
     let began = Instant::now();
     let progress = Progress::of_keys(name, keys);
     let loaded = load(&progress).await;
     progress.clear();
-    loaded.map_err(PerfError::Load)?;
+    let unknown = loaded.map_err(PerfError::Load)?;
+    if unknown > 0 {
+        eprintln!("  {unknown} keys were loaded twice: of the first time it is unknown whether it happened, as where leaders change");
+    }
     eprintln!("{name}: {keys} keys loaded in {:.1} s", began.elapsed().as_secs_f64());
-    Ok(())
+    Ok(unknown)
 }
 
 /// Operations under way while loading: enough for any system's best rate.

@@ -4,7 +4,7 @@
 //! flushes say is taken in turn, so a write counts once the writer has said that it and all before it have ended. The first of those writes keeps
 //! its receipt and is timed by it, whatever became of those before.
 //!
-//! Many keys are loaded with the same writer, and a receipt for each: which key failed matters there.
+//! Many keys are loaded with the same writer, and a receipt for each: a key is written until its receipt says that it is there, twice at most.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -109,31 +109,23 @@ fn note_time(began: Result<Instant, Error>, tallies: &Tallies) {
     }
 }
 
-/// Writes every key once, with the bytes that its number has, and those again of which it is unknown whether they were written: nobody
-/// else writes here, so that does no harm. Returns how many those were.
+/// Writes every key once; and once more, with another value, those of which it is unknown whether they were written. Keys only have to be
+/// there, nothing is timed, and both values are the key's own: whichever stands, even if the first comes late, reads find what they
+/// check. Returns how many those were.
 ///
 /// # Errors
 /// The first that failed otherwise, or was unknown again; it ends the loading.
-pub(crate) async fn load(
-    client: &Client,
-    workload: &Workload,
-    key_of: impl Fn(u64) -> Bytes,
-    progress: &Progress,
-) -> Result<usize, Failure> {
+pub(crate) async fn load(client: &Client, workload: &Workload, key_of: impl Fn(u64) -> Bytes, progress: &Progress) -> Result<u64, Failure> {
     let loader = Loader {
         writer: client.batch_writer(BatchWriterConfig::default()),
         workload,
         key_of,
         progress,
     };
-    let mut unknown = loader.write(LOAD_PHASE, 0..workload.keys).await?;
-    let count = unknown.len();
-    match loader
-        .write(LOAD_PHASE + 1, unknown.drain(..).map(|unknown| unknown.number))
-        .await?
-        .pop()
-    {
-        None => Ok(count),
+    let unknown = loader.write(LOAD_PHASE, 0..workload.keys).await?;
+    let numbers = unknown.iter().map(|unknown| unknown.number);
+    match loader.write(LOAD_PHASE + 1, numbers).await?.pop() {
+        None => Ok(unknown.len() as u64),
         Some(again) => Err(again.failure),
     }
 }

@@ -29,11 +29,20 @@ struct Memory {
     under_way_max: AtomicUsize,
     begun: AtomicUsize,
     refuse_puts: Option<Effect>,
+    /// The first put of each key happens and is not acknowledged.
+    forgetful: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("told to fail")]
 struct ToldToFail;
+
+fn told_to_fail(effect: Effect) -> Failure {
+    Failure {
+        effect,
+        cause: Box::new(ToldToFail),
+    }
+}
 
 impl Memory {
     async fn wait(&self) {
@@ -45,8 +54,8 @@ impl Memory {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn insert(&self, key: Bytes, value: Bytes) {
-        self.rows.lock().expect("no worker panics").insert(key, value);
+    fn insert(&self, key: Bytes, value: Bytes) -> Option<Bytes> {
+        self.rows.lock().expect("no worker panics").insert(key, value)
     }
 
     fn has(&self, number: u64) -> bool {
@@ -59,12 +68,11 @@ impl Target for Memory {
     async fn put(&self, _: usize, key: Bytes, value: Bytes) -> Result<(), Failure> {
         self.wait().await;
         if let Some(effect) = self.refuse_puts {
-            return Err(Failure {
-                effect,
-                cause: Box::new(ToldToFail),
-            });
+            return Err(told_to_fail(effect));
         }
-        self.insert(key, value);
+        if self.insert(key, value).is_none() && self.forgetful {
+            return Err(told_to_fail(Effect::Unknown));
+        }
         Ok(())
     }
 
