@@ -161,11 +161,10 @@ fn what_is_counted_under_valgrind_runs_without_it_too() {
 
 #[test]
 fn bytes_on_disk_are_counted_for_the_fill_and_for_overwrites() {
-    // See below: writes may stay unacknowledged.
-    let lines = nodes_of(
-        "amplification --value-bytes 60000 --keys 100 --in-flight 16 --segment-mib 4",
-        &[0, 1],
-    );
+    // A node that a busy machine lets stand still for 0.4 s leads no more: of writes under way there it is unknown whether they happened.
+    // Nothing else may become of a write.
+    let line = "amplification --value-bytes 60000 --keys 100 --in-flight 16 --segment-mib 4 --allow-unknown";
+    let lines = nodes_of(line, &[0]);
     let [fill, steady] = lines.as_slice() else { panic!("{lines:?}") };
     assert_eq!((number(fill, "puts"), fill["phase"].as_str()), (100.0, Some("fill")));
     assert!(number(steady, "puts") >= 100.0 && steady["phase"] == "steady");
@@ -180,9 +179,9 @@ fn bytes_on_disk_are_counted_for_the_fill_and_for_overwrites() {
 
 #[test]
 fn puts_are_measured_over_keys_and_orders() {
-    let line = "scale --keys 100,200 --order uniform,sequential --secs 0.2 --commits 0 --in-flight 8 --shards 2";
-    // Whether a leader changed meanwhile, which leaves writes unacknowledged, is a matter of the machine.
-    let lines = nodes_of(line, &[0, 1]);
+    // See above.
+    let line = "scale --keys 100,200 --order uniform,sequential --secs 0.2 --commits 0 --in-flight 8 --shards 2 --allow-unknown";
+    let lines = nodes_of(line, &[0]);
     let keys: Vec<f64> = lines.iter().map(|line| number(line, "keys")).collect();
     assert_eq!(keys, [100.0, 200.0, 100.0, 100.0, 200.0, 100.0]);
     for line in &lines {
@@ -190,8 +189,9 @@ fn puts_are_measured_over_keys_and_orders() {
             (number(line, "value_bytes"), number(line, "in_flight"), number(line, "shards")),
             (256.0, 8.0, 2.0)
         );
-        assert!(number(line, "ops_per_s") >= 0.0 && number(line, "failed") >= 0.0, "{line}");
+        assert_eq!(number(line, "failed"), number(line, "unknown"), "{line}");
     }
+    assert!(lines.iter().any(|line| number(line, "ops_per_s") > 0.0), "{lines:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::shared::{LinesArguments, StartArguments};
+use crate::args::shared::{LinesArguments, OutcomesArguments, StartArguments};
 use crate::args::unique_value_bytes;
 
 /// `amplification`
@@ -23,6 +23,8 @@ pub(crate) struct AmplificationArguments {
     /// Seed of keys and values.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) outcomes: OutcomesArguments,
     #[command(flatten)]
     pub(crate) printed: LinesArguments,
     #[command(flatten)]

@@ -24,6 +24,8 @@ pub(crate) struct AmplificationReport {
     pub(crate) replicas: usize,
     /// Values written and acknowledged.
     pub(crate) puts: u64,
+    /// Values of which it is unknown whether they were written; if so, only their bytes are counted.
+    pub(crate) unknown: u64,
     /// Seconds between the looks.
     pub(crate) secs: f64,
     /// Bytes the disk took for each byte of a value and replica, whoever wrote them.
@@ -77,12 +79,13 @@ impl fmt::Display for AmplificationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} {}: {:.2} bytes on disk for each byte of a value and replica ({:.2} by the nodes themselves); {} puts, {} keys, {} replicas, {:.0} s",
+            "{} {}: {:.2} bytes on disk for each byte of a value and replica ({:.2} by the nodes themselves); {} puts, {} unknown, {} keys, {} replicas, {:.0} s",
             in_words(self.value_bytes as u64),
             self.phase,
             self.disk_per_byte,
             self.nodes_per_byte,
             self.puts,
+            self.unknown,
             self.keys,
             self.replicas,
             self.secs
@@ -127,6 +130,7 @@ mod tests {
             keys: 10,
             replicas: 3,
             puts: 100,
+            unknown: 0,
             secs: 1.0,
             disk_per_byte: 0.0,
             nodes_per_byte: 0.0,

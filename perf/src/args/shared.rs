@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{DEV_ENDPOINTS, positive_seconds, seconds, unique_value_bytes};
+use crate::driver::measured::Counted;
 use crate::report::Output;
 use crate::workload::Workload;
 
@@ -62,6 +63,21 @@ impl ValuesArguments {
     /// So many keys, with values as they are asked for.
     pub(crate) fn workload(&self, keys: u64) -> Arc<Workload> {
         Arc::new(Workload::new(keys, self.value_bytes, self.seed))
+    }
+}
+
+/// How writes may end.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutcomesArguments {
+    /// A write whose outcome is unknown, as a leader that changes leaves some behind, is no failure; one that failed is.
+    #[arg(long)]
+    allow_unknown: bool,
+}
+
+impl OutcomesArguments {
+    /// Whether those that were counted ended as they may.
+    pub(crate) fn allow(self, counted: &Counted) -> bool {
+        counted.errors == 0 && (self.allow_unknown || counted.unknown == 0)
     }
 }
 

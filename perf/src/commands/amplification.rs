@@ -29,7 +29,7 @@ const WATCH_OTHERS: Duration = Duration::from_secs(2);
 /// A log that was not turned over after so many values for each key never will be.
 const VALUES_PER_KEY_MAX: u64 = 100;
 
-/// Measures each size of value in a deployment of its own. Good if every write was acknowledged.
+/// Measures each size of value in a deployment of its own. Good if every write ended as it may.
 ///
 /// # Errors
 /// There is too little room, the deployment does not start or does not take the load, or the disk cannot be told.
@@ -90,6 +90,20 @@ struct Look {
     segments: Segments,
 }
 
+/// Writes of a stretch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Puts {
+    acknowledged: u64,
+    unknown: u64,
+}
+
+impl Puts {
+    fn add(&mut self, more: Self) {
+        self.acknowledged += more.acknowledged;
+        self.unknown += more.unknown;
+    }
+}
+
 struct Run<'a> {
     arguments: &'a AmplificationArguments,
     disk: Disk,
@@ -103,18 +117,21 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn measure(&mut self, began: Look) -> Result<(), PerfError> {
-        turn::load_keys("margate", &self.target, &self.workload).await?;
+        let unknown = turn::load_keys("margate", &self.target, &self.workload).await?;
         let filled = self.look().await?;
-        let puts = self.target.take_puts();
+        let puts = Puts {
+            acknowledged: self.target.take_puts(),
+            unknown,
+        };
         self.report("fill", puts, (&began, &filled)).await?;
         self.overwrite_until_turned_over(&filled.segments).await?;
         // What was written meanwhile lies in new files still; the log has its size now and recycles from here on.
         let grown = Segments::of(&self.started.nodes.logs())?;
         self.overwrite_until_turned_over(&grown).await?;
         let steady = self.look().await?;
-        let mut puts = 0;
-        while puts < self.arguments.keys {
-            puts += self.overwrite().await?;
+        let mut puts = Puts::default();
+        while puts.acknowledged < self.arguments.keys {
+            puts.add(self.overwrite().await?);
         }
         let ended = self.look().await?;
         self.report("steady", puts, (&steady, &ended)).await
@@ -122,30 +139,35 @@ impl Run<'_> {
 
     /// Overwrites until nothing of what is there now is left.
     async fn overwrite_until_turned_over(&mut self, then: &Segments) -> Result<(), PerfError> {
-        let mut puts = 0;
+        let mut puts = Puts::default();
         let logs = self.started.nodes.logs();
         while !then.is_turned_over(&Segments::of(&logs)?) {
-            puts += self.overwrite().await?;
+            puts.add(self.overwrite().await?);
             self.started.nodes.check_all()?;
+            let Puts { acknowledged: puts, .. } = puts;
             if puts > self.arguments.keys.max(1_000).saturating_mul(VALUES_PER_KEY_MAX) {
                 return Err(PerfError::NotReclaimed { puts });
             }
         }
         let size = self.workload.values.bytes();
-        eprintln!("{size} B: all that was there was reclaimed after {puts} overwrites");
+        eprintln!("{size} B: all that was there was reclaimed after {} overwrites", puts.acknowledged);
         Ok(())
     }
 
-    /// A stretch of overwrites; says how many were acknowledged.
-    async fn overwrite(&mut self) -> Result<u64, PerfError> {
+    /// A stretch of overwrites.
+    async fn overwrite(&mut self) -> Result<Puts, PerfError> {
         self.phase += 1;
         let plan = Plan::puts(usize::from(self.arguments.in_flight), STRETCH, self.phase);
         let measured = drive(self.target.clone(), self.workload.clone(), plan).await?;
         if let Some(failure) = &measured.first_failure {
-            eprintln!("  a write failed: {failure}");
-            self.verdict = Verdict::Bad;
+            eprintln!("  first failure: {failure}");
         }
-        Ok(self.target.take_puts())
+        let total = measured.total();
+        self.verdict = self.verdict.and(Verdict::of(self.arguments.outcomes.allow(&total)));
+        Ok(Puts {
+            acknowledged: self.target.take_puts(),
+            unknown: total.unknown,
+        })
     }
 
     /// Once nothing is under way any more.
@@ -162,7 +184,7 @@ impl Run<'_> {
         })
     }
 
-    async fn report(&self, phase: &'static str, puts: u64, (from, to): (&Look, &Look)) -> Result<(), PerfError> {
+    async fn report(&self, phase: &'static str, puts: Puts, (from, to): (&Look, &Look)) -> Result<(), PerfError> {
         let mut nodes_bytes = BTreeMap::new();
         for (thread, bytes) in since(&to.nodes, &from.nodes) {
             *nodes_bytes.entry(kind_of(&thread).to_owned()).or_default() += bytes;
@@ -173,7 +195,8 @@ impl Run<'_> {
             value_bytes: self.workload.values.bytes(),
             keys: self.workload.keys,
             replicas: REPLICAS,
-            puts,
+            puts: puts.acknowledged,
+            unknown: puts.unknown,
             secs: (to.at - from.at).as_secs_f64(),
             disk_per_byte: 0.0,
             nodes_per_byte: 0.0,

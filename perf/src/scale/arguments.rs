@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::points::Order;
 use crate::args::positive_seconds;
-use crate::args::shared::{LinesArguments, StartArguments, ValuesArguments};
+use crate::args::shared::{LinesArguments, OutcomesArguments, StartArguments, ValuesArguments};
 
 /// `scale`
 #[derive(Debug, Args)]
@@ -35,6 +35,8 @@ pub(crate) struct ScaleArguments {
     /// Commits of each index in the seconds that count, at least.
     #[arg(long, default_value_t = 3)]
     pub(crate) commits: u32,
+    #[command(flatten)]
+    pub(crate) outcomes: OutcomesArguments,
     #[command(flatten)]
     pub(crate) printed: LinesArguments,
     #[command(flatten)]

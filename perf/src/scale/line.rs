@@ -42,6 +42,8 @@ pub(crate) struct ScaleLine {
     pub(crate) commits: u32,
     /// Writes that failed, and those whose outcome is unknown.
     pub(crate) failed: u64,
+    /// The latter alone.
+    pub(crate) unknown: u64,
     /// What the nodes say at the end, together.
     #[serde(flatten)]
     pub(crate) sizes: Sizes,
@@ -69,6 +71,7 @@ impl ScaleLine {
             p99_us: rounded(total.micros_at(0.99)),
             commits,
             failed: total.errors + total.unknown,
+            unknown: total.unknown,
             sizes,
         }
     }
@@ -79,7 +82,7 @@ impl fmt::Display for ScaleLine {
         write!(
             f,
             "put {:<10} {:>9} keys  {:>2} cores  {:>4} shards  {:>8.0} ops/s, {:.3} times the first  p50 {:>6.0}  p99 {:>6.0} us  \
-             {} commits in {:.0} s  failed {}  logs {}  indexes {}",
+             {} commits in {:.0} s  failed {}, of which unknown {}  logs {}  indexes {}",
             self.order.word(),
             self.keys,
             self.cores,
@@ -91,6 +94,7 @@ impl fmt::Display for ScaleLine {
             self.commits,
             self.secs,
             self.failed,
+            self.unknown,
             in_words(self.sizes.log_bytes),
             in_words(self.sizes.index_bytes),
         )
