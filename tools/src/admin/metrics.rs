@@ -7,7 +7,7 @@
 use std::fmt::Error;
 
 use margate_net::codec::OperationKind;
-use margate_net::measure::{Histogram, Measures, ReadStage, Span, Stage, Traffic, result_name};
+use margate_net::measure::{Histogram, Measures, Span, Traffic, result_name};
 use margate_net::message::{CoreStatus, Readiness, ReplicaRole, ReplicaStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
@@ -256,17 +256,13 @@ fn operations(page: &mut Page<'_>, cores: &[(&CoreStatus, &Measures)]) -> Result
 }
 
 fn times(page: &mut Page<'_>, cores: &[(&CoreStatus, &Measures)]) -> Result<(), Error> {
-    let writes = Stage::ALL
-        .into_iter()
-        .skip(1)
-        .map(|stage| ("write", stage.name(), Span::Write(stage)));
-    let reads = ReadStage::ALL
-        .into_iter()
-        .skip(1)
-        .map(|stage| ("read", stage.name(), Span::Read(stage)));
-    let stages = writes.chain(reads).map(|(op, stage, span)| {
-        let labels = vec![("op", op.to_owned()), ("stage", stage.to_owned())];
-        (labels, span)
+    let stages = Span::all().filter_map(|span| {
+        let (op, stage) = match span {
+            Span::Write(stage) => ("write", stage.name()),
+            Span::Read(stage) => ("read", stage.name()),
+            Span::Operation(_) | Span::LogFlush | Span::IndexCommit | Span::Turn => return None,
+        };
+        Some((vec![("op", op.to_owned()), ("stage", stage.to_owned())], span))
     });
     let stages: Vec<(Labels, Span)> = stages.collect();
     let help = "From the stage before until an operation reached this one on the core that serves it";

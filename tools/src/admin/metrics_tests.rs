@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use margate_net::codec::OperationKind;
 use margate_net::ids::{CoreId, NodeId};
-use margate_net::measure::{Number, Traffic};
+use margate_net::measure::{Number, Stage, Traffic};
 use margate_net::message::Readiness;
 
 use super::super::look::tests::{answering, member, silent};

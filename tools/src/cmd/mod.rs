@@ -6,6 +6,7 @@
 
 mod cas;
 pub(crate) mod check;
+mod cores;
 mod delete;
 pub(crate) mod dev;
 mod get;

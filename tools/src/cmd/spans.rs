@@ -1,9 +1,12 @@
 //! What was measured of each span, in numbers that people and programs read: used by `status --stages` and `top`.
 
-use margate_net::codec::OperationKind;
-use margate_net::measure::{Histogram, ReadStage, Span, Stage, Times};
+use margate_net::measure::{Histogram, Span, Times};
+use serde_json::Value;
 
 use crate::output::Object;
+
+/// Columns of a table of what was measured.
+pub(crate) const COLUMNS: [&str; 7] = ["of", "until", "count", "mean", "p50", "p99", "p99.9"];
 
 /// A span and what it is called: what it belongs to, and its own name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +31,17 @@ pub(crate) struct Latency {
 
 /// Every span, in the order in which an operation meets them.
 pub(crate) fn all() -> impl Iterator<Item = Named> {
-    let named = |of, name, span| Named { of, name, span };
-    let writes = Stage::ALL.into_iter().skip(1);
-    let writes = writes.map(move |stage| named("write", stage.name(), Span::Write(stage)));
-    let reads = ReadStage::ALL.into_iter().skip(1);
-    let reads = reads.map(move |stage| named("read", stage.name(), Span::Read(stage)));
-    let kinds = OperationKind::ALL.into_iter();
-    let kinds = kinds.map(move |kind| named("operation", kind.name(), Span::Operation(kind)));
-    let core = [
-        named("core", "log flush", Span::LogFlush),
-        named("core", "index commit", Span::IndexCommit),
-        named("core", "turn", Span::Turn),
-    ];
-    writes.chain(reads).chain(kinds).chain(core)
+    Span::all().map(|span| {
+        let (of, name) = match span {
+            Span::Write(stage) => ("write", stage.name()),
+            Span::Read(stage) => ("read", stage.name()),
+            Span::Operation(kind) => ("operation", kind.name()),
+            Span::LogFlush => ("core", "log flush"),
+            Span::IndexCommit => ("core", "index commit"),
+            Span::Turn => ("core", "turn"),
+        };
+        Named { of, name, span }
+    })
 }
 
 impl Latency {
@@ -55,8 +56,7 @@ impl Latency {
         })
     }
 
-    /// For programs.
-    pub(crate) fn object(&self, named: &Named) -> Object {
+    fn object(&self, named: &Named) -> Object {
         Object::default()
             .field("of", named.of)
             .field("name", named.name)
@@ -67,18 +67,33 @@ impl Latency {
             .field("p999_ns", self.p999_ns)
     }
 
-    /// For people: how many, the mean and the quantiles.
-    pub(crate) fn columns(&self) -> [String; 5] {
+    /// How many, the mean and the quantiles.
+    fn columns(&self) -> [String; 5] {
         let spans = [self.mean_ns, self.p50_ns, self.p99_ns, self.p999_ns].map(show_nanos);
         let [mean, p50, p99, p999] = spans;
         [self.count.to_string(), mean, p50, p99, p999]
     }
 }
 
+/// A span that was measured, and how long it took.
+pub(crate) type Measured = (Named, Latency);
+
 /// Everything that was measured, with its name.
-pub(crate) fn measured(times: &Times) -> Vec<(Named, Latency)> {
+pub(crate) fn measured(times: &Times) -> Vec<Measured> {
     let measured = all().filter_map(|named| Some((named, Latency::of(times.get(named.span))?)));
     measured.collect()
+}
+
+/// For programs.
+pub(crate) fn objects(measured: &[Measured]) -> Vec<Value> {
+    let objects = measured.iter().map(|(named, latency)| latency.object(named).into());
+    objects.collect()
+}
+
+/// A row for people; see [`COLUMNS`].
+pub(crate) fn cells((named, latency): &Measured) -> [String; COLUMNS.len()] {
+    let [count, mean, p50, p99, p999] = latency.columns();
+    [named.of.to_owned(), named.name.to_owned(), count, mean, p50, p99, p999]
 }
 
 /// A span of time in the largest unit that leaves at least one whole, with three digits at most.
@@ -97,7 +112,6 @@ pub(crate) fn show_nanos(nanos: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     #[test]
     fn spans_are_shown_with_three_digits() {

@@ -7,10 +7,10 @@
 mod document;
 mod tables;
 
-use margate_client::{Client, CoreStatusReply, Error};
+use margate_client::{Client, CoreStatusReply};
 use margate_net::ids::{CoreId, NodeId, ShardId, Term};
 use margate_net::map::{Map, MapReplica, MapShard};
-use margate_net::message::{CoreStatus, DiskRoom, ReplicaRole, ReplicaStatus};
+use margate_net::message::{CoreStatus, ReplicaRole, ReplicaStatus};
 
 use self::document::document;
 use self::tables::{print_stages, print_text};
@@ -106,20 +106,6 @@ fn leader(replicas: &[(&CoreStatus, &ReplicaStatus)]) -> Option<NodeId> {
         .map(|(core, _)| core.node)
 }
 
-/// What stood in the way of an answer; that nothing was executed goes without saying.
-pub(crate) fn obstacle(error: &Error) -> String {
-    match error {
-        Error::Unavailable { last, .. } => last.to_string(),
-        Error::Abandoned
-        | Error::Closed
-        | Error::OutOfOrder(_)
-        | Error::OutcomeUnknown { .. }
-        | Error::Protocol(_)
-        | Error::Refused(_)
-        | Error::Timeout { .. } => Failure::from(error.clone()).to_string(),
-    }
-}
-
 fn role(role: ReplicaRole) -> &'static str {
     match role {
         ReplicaRole::Follower => "follower",
@@ -129,18 +115,12 @@ fn role(role: ReplicaRole) -> &'static str {
     }
 }
 
-pub(crate) fn room(room: DiskRoom) -> &'static str {
-    match room {
-        DiskRoom::Ample => "ample",
-        DiskRoom::Low => "low",
-        DiskRoom::Full => "full",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cmd::cores;
     use bytes::Bytes;
+    use margate_client::Error;
     use margate_net::ids::{ClusterId, LogIndex, MapEpoch, MemberEpoch, RangeEpoch, ReplicaId};
     use margate_net::map::MapNode;
     use margate_net::measure::{Measures, Span, Stage};
@@ -180,12 +160,7 @@ mod tests {
             replicas: vec![replica],
             ..CoreStatus::new(NodeId(node), CoreId(0))
         };
-        CoreStatusReply {
-            address: ([127, 0, 0, 1], 7_400).into(),
-            node: NodeId(node),
-            core: CoreId(0),
-            status: Ok(status),
-        }
+        cores::tests::reply(status)
     }
 
     #[test]

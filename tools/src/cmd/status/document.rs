@@ -5,7 +5,8 @@ use margate_net::map::Map;
 use margate_net::message::{CoreStatus, Readiness, WritesTaken};
 use serde_json::Value;
 
-use super::{Overview, ShardView, obstacle, role, room};
+use super::{Overview, ShardView, role};
+use crate::cmd::cores::{self, obstacle, room};
 use crate::cmd::spans;
 use crate::output::Object;
 
@@ -26,9 +27,7 @@ fn shard_object(view: &ShardView<'_>) -> Object {
         .replicas
         .iter()
         .map(|(core, replica)| {
-            Object::default()
-                .field("node", core.node.0)
-                .field("core", core.core.0)
+            cores::object(core.node, core.core)
                 .field("replica", replica.replica.0)
                 .field("role", role(replica.role))
                 .field("leader", replica.leader.map(|node| node.0))
@@ -41,11 +40,7 @@ fn shard_object(view: &ShardView<'_>) -> Object {
                 .into()
         })
         .collect();
-    let silent: Vec<Value> = view
-        .silent
-        .iter()
-        .map(|(node, core)| Object::default().field("node", node.0).field("core", core.0).into())
-        .collect();
+    let silent: Vec<Value> = view.silent.iter().map(|(node, core)| cores::object(*node, *core).into()).collect();
     Object::default()
         .field("shard", view.shard.id.0)
         .bytes("low", &view.shard.low)
@@ -56,10 +51,7 @@ fn shard_object(view: &ShardView<'_>) -> Object {
 }
 
 fn core_object(reply: &CoreStatusReply) -> Object {
-    let who = Object::default()
-        .field("node", reply.node.0)
-        .field("core", reply.core.0)
-        .field("address", reply.address.to_string());
+    let who = cores::object(reply.node, reply.core).field("address", reply.address.to_string());
     match &reply.status {
         Ok(status) => measured(who, status)
             .field("uptime_secs", status.uptime_secs)
@@ -79,9 +71,7 @@ fn core_object(reply: &CoreStatusReply) -> Object {
 /// What it has measured, where that was asked for.
 fn measured(who: Object, status: &CoreStatus) -> Object {
     let Some(measures) = &status.measures else { return who };
-    let spans = spans::measured(&measures.times);
-    let spans = spans.iter().map(|(named, latency)| latency.object(named).into());
-    who.field("spans", spans.collect::<Vec<Value>>())
+    who.field("spans", spans::objects(&spans::measured(&measures.times)))
 }
 
 /// Whether a replica could stand in for another, or what it lacks.

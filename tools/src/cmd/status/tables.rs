@@ -5,7 +5,8 @@ use margate_client::CoreStatusReply;
 use margate_net::ids::{CoreId, NodeId};
 use margate_net::message::{CoreStatus, ReplicaStatus};
 
-use super::{Overview, obstacle, role, room};
+use super::{Overview, role};
+use crate::cmd::cores::{no_answer, obstacle, room};
 use crate::cmd::spans;
 use crate::error::Failure;
 use crate::key::show;
@@ -35,13 +36,12 @@ fn print_why_down(output: &mut Output, replies: &[CoreStatusReply]) -> Result<()
 }
 
 pub(super) fn stages(replies: &[CoreStatusReply]) -> Table {
-    let mut table = plain_table(&["node", "core", "of", "until", "count", "mean", "p50", "p99", "p99.9"]);
+    let mut table = plain_table(&[&["node", "core"][..], &spans::COLUMNS].concat());
     let answered = replies.iter().filter_map(|reply| reply.status.as_ref().ok());
     for status in answered {
-        for (named, latency) in status.measures.iter().flat_map(|measures| spans::measured(&measures.times)) {
+        for measured in status.measures.iter().flat_map(|measures| spans::measured(&measures.times)) {
             let who = [status.node.to_string(), status.core.to_string()];
-            let what = [named.of, named.name].map(str::to_owned);
-            table.add_row(who.into_iter().chain(what).chain(latency.columns()));
+            table.add_row(who.into_iter().chain(spans::cells(&measured)));
         }
     }
     table
@@ -129,7 +129,7 @@ pub(super) fn cores(replies: &[CoreStatusReply]) -> Table {
 pub(super) fn why_down(replies: &[CoreStatusReply]) -> Vec<String> {
     let why = |reply: &CoreStatusReply| {
         let error = reply.status.as_ref().err()?;
-        Some(format!("node {}, core {}, no answer: {}", reply.node, reply.core, obstacle(error)))
+        Some(no_answer(reply.node, reply.core, &obstacle(error)))
     };
     replies.iter().filter_map(why).collect()
 }

@@ -8,8 +8,8 @@ use margate_net::ids::{ClusterId, CoreId, NodeId, ShardId};
 use margate_net::measure::{Histogram, Measures, Number, Span, Times, result_name};
 use margate_net::message::{CoreStatus, DiskState, ReplicaRole};
 
-use crate::cmd::spans::{Latency, Named, measured};
-use crate::cmd::status::obstacle;
+use crate::cmd::cores::obstacle;
+use crate::cmd::spans::{Latency, Measured, measured};
 
 /// All cores, at one moment.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Between {
     pub(super) leaderless: usize,
     pub(super) cores: Vec<CoreRow>,
     /// Of all cores together.
-    pub(super) latencies: Vec<(Named, Latency)>,
+    pub(super) latencies: Vec<Measured>,
 }
 
 /// One core.
@@ -191,6 +191,7 @@ fn per_second(count: u64, span: Duration) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::cmd::cores;
     use margate_client::Error;
     use margate_net::error::Refusal;
     use margate_net::ids::ReplicaId;
@@ -205,12 +206,7 @@ pub(super) mod tests {
             measures,
             ..CoreStatus::new(NodeId(node), CoreId(0))
         };
-        CoreStatusReply {
-            address: ([127, 0, 0, 1], 7_400).into(),
-            node: NodeId(node),
-            core: CoreId(0),
-            status: Ok(status),
-        }
+        cores::tests::reply(status)
     }
 
     /// Two seconds in which node 1 wrote and read, node 2 has come up, and node 3 went down.

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::between::{Between, CoreRow, Did, Rates};
+use crate::cmd::cores::{self, no_answer, room};
 use crate::cmd::is_text;
-use crate::cmd::spans::{Latency, show_nanos};
-use crate::cmd::status::room;
+use crate::cmd::spans::{self, Latency, show_nanos};
 use crate::error::Failure;
 use crate::output::{Object, Output, plain_table};
 use crate::units::show_size;
@@ -30,8 +30,6 @@ pub(super) const CORE_COLUMNS: [&str; 17] = [
     "turn p99",
     "stalls",
 ];
-/// Columns of the table of spans.
-pub(super) const SPAN_COLUMNS: [&str; 7] = ["of", "until", "count", "mean", "p50", "p99", "p99.9"];
 
 /// Prints it as the output asks for.
 pub(super) fn print(output: &mut Output, between: &Between) -> Result<(), Failure> {
@@ -42,7 +40,7 @@ pub(super) fn print(output: &mut Output, between: &Between) -> Result<(), Failur
     let mut table = plain_table(&CORE_COLUMNS);
     table.add_rows(between.cores.iter().map(core_cells));
     output.line(&format!("\n{table}\n"))?;
-    let mut table = plain_table(&SPAN_COLUMNS);
+    let mut table = plain_table(&spans::COLUMNS);
     table.add_rows(span_rows(between));
     output.line(&table.to_string())?;
     let why = why_down(between);
@@ -98,24 +96,20 @@ fn did_cells(did: &Did) -> Vec<String> {
 
 /// The rows of the table of spans.
 pub(super) fn span_rows(between: &Between) -> impl Iterator<Item = Vec<String>> + '_ {
-    between.latencies.iter().map(|(named, latency)| {
-        let what = [named.of, named.name].map(str::to_owned);
-        what.into_iter().chain(latency.columns()).collect()
-    })
+    between.latencies.iter().map(|measured| spans::cells(measured).into())
 }
 
 /// What stands in the way of an answer, by core.
 pub(super) fn why_down(between: &Between) -> Vec<String> {
     let why = |row: &CoreRow| {
         let why = row.did.as_ref().err()?;
-        Some(format!("node {}, core {}, no answer: {why}", row.node, row.core))
+        Some(no_answer(row.node, row.core, why))
     };
     between.cores.iter().filter_map(why).collect()
 }
 
 fn document(between: &Between) -> Object {
     let cores: Vec<Value> = between.cores.iter().map(|row| core_object(row).into()).collect();
-    let spans = between.latencies.iter().map(|(named, latency)| latency.object(named).into());
     let millis = u64::try_from(between.span.as_millis()).unwrap_or(u64::MAX);
     Object::default()
         .field("cluster", between.cluster.to_string())
@@ -123,11 +117,11 @@ fn document(between: &Between) -> Object {
         .field("shards", between.shards)
         .field("shards_without_leader", between.leaderless)
         .field("cores", cores)
-        .field("spans", spans.collect::<Vec<Value>>())
+        .field("spans", spans::objects(&between.latencies))
 }
 
 fn core_object(row: &CoreRow) -> Object {
-    let who = Object::default().field("node", row.node.0).field("core", row.core.0);
+    let who = cores::object(row.node, row.core);
     let did = match &row.did {
         Err(why) => return who.field("error", why.as_str()),
         Ok(did) => did,
@@ -186,6 +180,6 @@ mod tests {
         assert!(document["cores"][2]["error"].is_string());
         assert_eq!(document["spans"][0]["name"], "set");
         let rows: Vec<_> = span_rows(&between).collect();
-        assert!(rows.iter().all(|row| row.len() == SPAN_COLUMNS.len()) && rows.len() == 2);
+        assert!(rows.iter().all(|row| row.len() == spans::COLUMNS.len()) && rows.len() == 2);
     }
 }

@@ -9,11 +9,12 @@ use ratatui::text::Line;
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
 use super::between::{Between, CoreRow};
-use super::plain::{CORE_COLUMNS, SPAN_COLUMNS, core_cells, headline, span_rows, why_down};
+use super::plain::{CORE_COLUMNS, core_cells, headline, span_rows, why_down};
+use crate::cmd::spans;
 
 /// Columns of each table's columns, in letters.
 const CORE_WIDTHS: [u16; CORE_COLUMNS.len()] = [4, 4, 9, 8, 8, 8, 8, 8, 8, 9, 9, 8, 10, 10, 16, 8, 6];
-const SPAN_WIDTHS: [u16; SPAN_COLUMNS.len()] = [9, 12, 10, 8, 8, 8, 8];
+const SPAN_WIDTHS: [u16; spans::COLUMNS.len()] = [9, 12, 10, 8, 8, 8, 8];
 
 /// Whether what needs eyes is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, between: Option<&Between>, colours: Co
     let table = Table::new(between.cores.iter().map(|row| core_row(row, colours)), CORE_WIDTHS);
     frame.render_widget(table.header(Row::new(CORE_COLUMNS).style(bold)), cores);
     let table = Table::new(span_rows(between).map(Row::new), SPAN_WIDTHS);
-    frame.render_widget(table.header(Row::new(SPAN_COLUMNS).style(bold)), spans);
+    frame.render_widget(table.header(Row::new(spans::COLUMNS).style(bold)), spans);
     let lines = down.into_iter().chain(["q ends".to_owned()]);
     frame.render_widget(Paragraph::new(lines.map(Line::from).collect::<Vec<_>>()), bottom);
 }
