@@ -666,6 +666,12 @@ impl ReplicaStatus {
             readiness: Readiness::Leaderless,
         }
     }
+
+    /// Entries that are committed here and not applied.
+    #[must_use]
+    pub const fn lag(&self) -> u64 {
+        self.commit.0.saturating_sub(self.applied.0)
+    }
 }
 
 impl StatusDetail {

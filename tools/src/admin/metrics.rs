@@ -183,7 +183,7 @@ fn replicas(page: &mut Page<'_>, cores: &[&CoreStatus]) -> Result<(), Error> {
         None,
         awaited,
     )?;
-    let most = |core: &&CoreStatus| core.replicas.iter().map(lag).max().unwrap_or(0);
+    let most = |core: &&CoreStatus| core.replicas.iter().map(ReplicaStatus::lag).max().unwrap_or(0);
     let lags = cores.iter().map(|core| (of_core(core), most(core)));
     page.gauge(
         "apply_lag_entries",
@@ -219,7 +219,7 @@ fn shards(page: &mut Page<'_>, cores: &[&CoreStatus]) -> Result<(), Error> {
         "shard_apply_lag_entries",
         "Entries committed and not applied",
         None,
-        of_shards(&lag),
+        of_shards(&ReplicaStatus::lag),
     )
 }
 
@@ -315,10 +315,6 @@ fn of_core(core: &CoreStatus) -> Labels {
 
 fn of_shard(core: &CoreStatus, replica: &ReplicaStatus) -> Labels {
     vec![("core", core.core.to_string()), ("shard", replica.shard.to_string())]
-}
-
-fn lag(replica: &ReplicaStatus) -> u64 {
-    replica.commit.0.saturating_sub(replica.applied.0)
 }
 
 /// Nanoseconds in seconds. A sum of years loses nanoseconds, which nobody misses.

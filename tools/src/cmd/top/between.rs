@@ -6,7 +6,7 @@ use margate_client::CoreStatusReply;
 use margate_net::codec::OperationKind;
 use margate_net::ids::{ClusterId, CoreId, NodeId, ShardId};
 use margate_net::measure::{Histogram, Measures, Number, Span, Times, result_name};
-use margate_net::message::{CoreStatus, DiskState, ReplicaRole};
+use margate_net::message::{CoreStatus, DiskState, ReplicaRole, ReplicaStatus};
 
 use crate::cmd::cores::obstacle;
 use crate::cmd::spans::{Latency, Measured, measured};
@@ -125,10 +125,7 @@ impl Between {
 impl Did {
     fn new(status: &CoreStatus, between: Option<&Measures>, span: Duration) -> Self {
         let leads = status.replicas.iter().filter(|replica| replica.role == ReplicaRole::Leader);
-        let lags = status
-            .replicas
-            .iter()
-            .map(|replica| replica.commit.0.saturating_sub(replica.applied.0));
+        let lags = status.replicas.iter().map(ReplicaStatus::lag);
         let measures = status.measures.as_ref();
         Self {
             leads: leads.count(),
@@ -196,7 +193,6 @@ pub(super) mod tests {
     use margate_net::error::Refusal;
     use margate_net::ids::ReplicaId;
     use margate_net::measure::Traffic;
-    use margate_net::message::ReplicaStatus;
 
     fn reply(node: u64, measures: Option<Measures>) -> CoreStatusReply {
         let replica = |shard, role| ReplicaStatus::new(ShardId(shard), ReplicaId(node), role);
