@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use margate_client::CoreStatusReply;
 use margate_net::codec::OperationKind;
-use margate_net::ids::{ClusterId, CoreId, NodeId, ShardId};
+use margate_net::ids::{ClusterId, CoreId, NodeId};
 use margate_net::measure::{Histogram, Measures, Number, Span, Times, result_name};
 use margate_net::message::{CoreStatus, DiskState, ReplicaRole, ReplicaStatus};
 
@@ -17,6 +17,8 @@ pub(super) struct Look {
     pub(super) at: Instant,
     pub(super) cluster: ClusterId,
     pub(super) shards: usize,
+    /// Shards of which no core that answered is the leader.
+    pub(super) leaderless: usize,
     pub(super) replies: Vec<CoreStatusReply>,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Between {
     /// Time between them.
     pub(super) span: Duration,
     pub(super) shards: usize,
-    /// Shards that no core which answered leads.
+    /// Shards of which no core that answered is the leader.
     pub(super) leaderless: usize,
     pub(super) cores: Vec<CoreRow>,
     /// Of all cores together.
@@ -107,7 +109,7 @@ impl Between {
             cluster: now.cluster,
             span,
             shards: now.shards,
-            leaderless: now.shards.saturating_sub(led(&now.replies)),
+            leaderless: now.leaderless,
             cores,
             latencies: measured(&times),
         }
@@ -171,15 +173,6 @@ fn told(code: u16) -> bool {
     result_name(code).is_some_and(|name| TOLD.contains(&name))
 }
 
-/// Shards that some core leads.
-fn led(replies: &[CoreStatusReply]) -> usize {
-    let answered = replies.iter().filter_map(|reply| reply.status.as_ref().ok());
-    let replicas = answered.flat_map(|status| &status.replicas);
-    let leaders = replicas.filter(|replica| replica.role == ReplicaRole::Leader);
-    let shards: std::collections::BTreeSet<ShardId> = leaders.map(|replica| replica.shard).collect();
-    shards.len()
-}
-
 fn per_second(count: u64, span: Duration) -> u64 {
     let nanos = span.as_nanos().max(1);
     u64::try_from((u128::from(count) * 1_000_000_000 + nanos / 2) / nanos).unwrap_or(u64::MAX)
@@ -191,7 +184,7 @@ pub(super) mod tests {
     use crate::cmd::cores;
     use margate_client::Error;
     use margate_net::error::Refusal;
-    use margate_net::ids::ReplicaId;
+    use margate_net::ids::{ReplicaId, ShardId};
     use margate_net::measure::Traffic;
 
     fn reply(node: u64, measures: Option<Measures>) -> CoreStatusReply {
@@ -217,6 +210,7 @@ pub(super) mod tests {
             at,
             cluster: ClusterId(7),
             shards: 4,
+            leaderless: 2,
             replies,
         };
         let before = look(start, vec![reply(1, Some(measures.clone())), down.clone()]);

@@ -17,6 +17,7 @@ use std::time::Instant;
 use margate_client::Client;
 
 use self::between::{Between, Look};
+use super::status::Overview;
 use super::{client_config, prepare, runtime};
 use crate::args::{Global, OutputFormat, TopArgs};
 use crate::error::Failure;
@@ -48,10 +49,12 @@ fn once(global: &Global, args: &TopArgs) -> Result<Exit, Failure> {
 /// One look at all cores.
 async fn look(client: &Client) -> Look {
     let replies = client.measures().await;
+    let (at, map) = (Instant::now(), client.map().await);
     Look {
-        at: Instant::now(),
-        cluster: client.map().await.cluster(),
-        shards: client.map().await.shards().len(),
+        at,
+        cluster: map.cluster(),
+        shards: map.shards().len(),
+        leaderless: Overview::new(&map, &replies).without_leader(),
         replies,
     }
 }
