@@ -60,6 +60,8 @@ pub const RECLAIM_PER_MILLE: u64 = 1_750;
 pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
+/// Segments that are emptied before the index commits and they come free, at most: more would only wait longer.
+pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 8;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// Effects of such a segment looked at in one turn, each a look-up of a microsecond; up to 64 times as many the longer the log is.

@@ -35,15 +35,15 @@ impl Closed {
 
 /// Hard states and checkpoints to the log's end: what a rebuild begins with once the segment is gone. They go ahead of the queue, whose
 /// length would be added to the time that each segment takes, unless they are long. No beginning of a replica is in the queue then: the
-/// index knows only those whose creation is durable.
-pub(super) fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>) -> Result<Closed, IndexError> {
+/// index knows only those whose creation is durable. `kept_from` is the first segment that stays.
+pub(super) fn close<R: IndexReader>(timestamp: Nanos, kept_from: u32, ground: &mut Ground<'_, R>) -> Result<Closed, IndexError> {
     let (mut records, mut bytes) = (Vec::new(), 0);
     for marks in ground.index.reader().replica_marks()? {
         if let Some(running) = ground.running.get(&marks.name.shard)
             && running.replica.name() == marks.name
         {
             bytes += CLOSING_BYTES + marks.state.len();
-            closing_records(running, marks, timestamp, ground, &mut records);
+            closing_records(running, marks, (timestamp, kept_from), ground, &mut records);
         }
     }
     let ahead = bytes <= ground.log.room_ahead(batch_parts(ground.pressed));
@@ -69,7 +69,7 @@ pub(super) fn close<R: IndexReader>(timestamp: Nanos, ground: &mut Ground<'_, R>
 fn closing_records<R: IndexReader>(
     running: &Running,
     marks: ReplicaMarks,
-    timestamp: Nanos,
+    (timestamp, kept_from): (Nanos, u32),
     ground: &Ground<'_, R>,
     records: &mut Vec<Record>,
 ) {
@@ -96,7 +96,7 @@ fn closing_records<R: IndexReader>(
         space,
         applied,
         applied_term,
-        kept_from: ground.log.oldest_segment() + 1,
+        kept_from,
         state,
         timestamp,
     });

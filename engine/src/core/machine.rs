@@ -493,7 +493,7 @@ impl<R: IndexReader> Core<R> {
     ) -> Result<(), Halt> {
         self.tickets.ended(ticket);
         if self.reclaim.reads_with(ticket) {
-            self.with_reclaim(|reclaim, ground| reclaim.read_done(result, ground));
+            self.with_reclaim(|reclaim, ground| reclaim.read_done(result, ground))?;
             return Ok(());
         }
         if let Some(of) = self.image_awaits(ticket) {

@@ -60,13 +60,13 @@ pub(super) enum Due {
     Whatever,
 }
 
-/// Whether the log is so much longer than what lives in it that its oldest segment should go.
+/// Whether the log from this segment on, all before it gone, is so much longer than what lives in it that this one should go too.
 pub(super) fn due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'_, R>) -> Result<Due, IndexError> {
     let newest = ground.log.position().segment;
     if newest <= oldest {
         return Ok(Due::No);
     }
-    let (length, live) = (log_bytes(ground), ground.index.reader().live_bytes()?);
+    let (length, live) = (log_bytes(oldest, ground), ground.index.reader().live_bytes()?);
     // Under pressure too the round after a barren one waits until something was deleted.
     let fruitless = barren.segments > newest - oldest && live.saturating_add(u64::from(ground.config.segment_bytes) / 8) > barren.live;
     let pressed = ground.pressed && !fruitless && length > target_bytes(live, &LOW, ground);
@@ -80,8 +80,8 @@ pub(super) fn due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'
     })
 }
 
-fn log_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> u64 {
-    let segments = ground.log.position().segment.saturating_sub(ground.log.oldest_segment());
+fn log_bytes<R: IndexReader>(oldest: u32, ground: &Ground<'_, R>) -> u64 {
+    let segments = ground.log.position().segment.saturating_sub(oldest);
     u64::from(segments) * u64::from(ground.config.segment_bytes) + u64::from(ground.log.position().offset)
 }
 
@@ -94,7 +94,7 @@ fn target_bytes<R: IndexReader>(live: u64, of: &Target, ground: &Ground<'_, R>) 
 /// The further the log is over its target, the more is looked at; most where the disk is low.
 pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
     let target = target_bytes(ground.index.reader().live_bytes()?, &USUAL, ground).max(ground.spare);
-    let excess = log_bytes(ground).saturating_mul(1_000) / target.max(1);
+    let excess = log_bytes(ground.log.oldest_segment(), ground).saturating_mul(1_000) / target.max(1);
     let steps = match excess {
         0..1_100 => 1,
         1_100..1_250 => 4,

@@ -5,6 +5,9 @@
 //!     │                                           copies  ▲   index       checkpoints  the file is
 //!     └─(nothing lives in the segment: `ledger`)──queued──┘   durable     durable      used again or deleted
 //! ```
+//! While the log is too long still, the next segments follow before they settle, up to a few together: a commit of a large index takes as long
+//! as reading some segments, and one after the other would be slower than a load of large values.
+//!
 //! Invariants: only a segment that replay no longer needs is begun, so its entries are applied and durable in the index;
 //! whether an effect lives is looked up in the turn that queues its copy, and the copy is in the next batch (so in the log a
 //! copy stands before the commit of anything newer, and rebuilding an index in log order is right); a pointer moves only
@@ -21,7 +24,7 @@
 //!
 //! Not here, on purpose: files (`runtime`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use margate_net::ids::{ClusterId, ShardId};
@@ -41,6 +44,7 @@ use super::values::{Tickets, Values};
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
 use crate::index::view::Index;
+use crate::limits;
 use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 use crate::planted::Planted;
@@ -99,10 +103,25 @@ pub(super) struct Reclaim {
     hurried: u32,
     /// A segment that did not read whole: it is kept, with all after it.
     damaged: Option<u32>,
-    /// Bytes copied out of the segment that is being reclaimed.
+    /// The last entries of the segments, from the oldest on, out of which all that lives is copied.
+    emptied: VecDeque<LastEntries>,
+    /// Bytes copied out of them.
     copied: u64,
     barren: Barren,
     done: Reclaimed,
+}
+
+/// What is to become of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// It stays.
+    None,
+    /// It should go, and replay needs it.
+    Needed,
+    /// It goes, and nothing lives in it.
+    Dead,
+    /// It goes once what lives in it is copied.
+    Lives,
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +140,7 @@ enum State {
     /// Until the driver says that the file is gone, or ready under another number: this one.
     Releasing {
         to: Option<u32>,
+        closed: Closed,
     },
 }
 
@@ -174,24 +194,25 @@ impl Reclaim {
                 }
                 scan.read_on(ground, out);
                 if scan.is_done(ground.copies) {
-                    self.copied_all(ground);
+                    self.copied_all(ground)?;
                 }
             }
             State::Mending(scan, sweep) => {
                 if sweep.step(moment.now, ground.index, ground.running, ground.repairs)? {
-                    let generation = settle(scan.segment, &scan.last, ground);
-                    self.state = State::Settling { generation };
+                    self.emptied.push_back(std::mem::take(&mut scan.last));
+                    self.settle(ground)?;
                 }
             }
             State::Settling { generation } => {
                 if ground.generations.durable() >= *generation {
-                    self.state = State::Closing(close(moment.wall, ground)?);
+                    let kept_from = ground.log.oldest_segment() + self.emptied_segments();
+                    self.state = State::Closing(close(moment.wall, kept_from, ground)?);
                 }
             }
             State::Closing(closed) => {
-                let oldest = ground.log.oldest_segment();
+                let (closed, oldest) = (*closed, ground.log.oldest_segment());
                 if closed.is_durable(ground.log, ground.durability) && !ground.held && !is_needed(oldest, ground) {
-                    self.release(ground, out)?;
+                    self.release(closed, ground, out);
                 }
             }
             State::Releasing { .. } => {}
@@ -207,11 +228,18 @@ impl Reclaim {
     }
 
     /// A piece of the segment was read.
-    pub(super) fn read_done<R: IndexReader>(&mut self, result: Result<Bytes, LogReadFault>, ground: &mut Ground<'_, R>) {
-        let State::Scanning(scan) = &mut self.state else { return };
+    ///
+    /// # Errors
+    /// As [`Reclaim::turn`].
+    pub(super) fn read_done<R: IndexReader>(
+        &mut self,
+        result: Result<Bytes, LogReadFault>,
+        ground: &mut Ground<'_, R>,
+    ) -> Result<(), IndexError> {
+        let State::Scanning(scan) = &mut self.state else { return Ok(()) };
         scan.ticket = None;
         let whole = match result {
-            Ok(chunk) if scan.salvaging => scan.salvage(&chunk, ground, &mut self.done),
+            Ok(chunk) if scan.salvaging => scan.salvage(&chunk, ground),
             Ok(chunk) => scan.take(&chunk, ground),
             Err(fault) => {
                 tracing::error!(%fault, "a segment cannot be read for reclaim");
@@ -224,28 +252,44 @@ impl Reclaim {
                 "the log is damaged: this segment and all after it are kept, so the log only grows; replace this node's replicas"
             );
             self.damaged = Some(scan.segment);
+            self.done.damaged += scan.lost;
             self.state = State::Idle;
+            return self.settle(ground);
         }
+        Ok(())
     }
 
     /// All that could be copied is; what lives and could not be is mended first.
-    fn copied_all<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) {
-        self.state = match std::mem::take(&mut self.state) {
-            State::Scanning(scan) if scan.lost => {
+    fn copied_all<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+        match std::mem::take(&mut self.state) {
+            // Those before it need not wait for that: it is scanned again once it is the oldest.
+            State::Scanning(scan) if scan.lost > 0 && !self.emptied.is_empty() => self.settle(ground)?,
+            State::Scanning(scan) if scan.lost > 0 => {
                 let sweep = Sweep::new(scan.segment);
-                State::Mending(scan, sweep)
+                self.done.damaged += scan.lost;
+                self.state = State::Mending(scan, sweep);
             }
-            State::Scanning(scan) => State::Settling {
-                generation: settle(scan.segment, &scan.last, ground),
-            },
-            state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => state,
-        };
+            State::Scanning(scan) => {
+                self.emptied.push_back(scan.last);
+                self.go_on(ground)?;
+            }
+            state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => {
+                self.state = state;
+            }
+        }
+        Ok(())
     }
 
     /// The driver is done with a file: it is gone, or it has, or should have had, this number.
     pub(super) fn released(&mut self, number: Option<u32>) {
-        if matches!(self.state, State::Releasing { to } if to == number) {
-            (self.state, self.checked) = (State::Idle, None);
+        if let State::Releasing { to, closed } = self.state
+            && to == number
+        {
+            if self.emptied.is_empty() {
+                (self.state, self.checked) = (State::Idle, None);
+            } else {
+                self.state = State::Closing(closed);
+            }
         }
     }
 
@@ -257,39 +301,90 @@ impl Reclaim {
         }
         (self.checked, self.blocked) = (Some(seen), false);
         let segment = ground.log.oldest_segment();
+        let claim = self.claim(segment, ground)?;
+        self.due = claim != Claim::None;
+        match claim {
+            Claim::None => {}
+            Claim::Needed => {
+                // Nothing may have been applied for long, so that no generation was due.
+                self.blocked = self.hurried == newest;
+                if !self.blocked {
+                    self.hurried = newest;
+                    ground.generations.hurry();
+                }
+            }
+            Claim::Dead | Claim::Lives => {
+                self.copied = 0;
+                self.go_on(ground)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to become of a segment, if all before it go.
+    fn claim<R: IndexReader>(&self, segment: u32, ground: &Ground<'_, R>) -> Result<Claim, IndexError> {
         let needed = ground.index.reader().core_marks()?.map_or(0, |marks| marks.replay.segment) <= segment;
         let dead = ground.ledger.is_dead(segment, ground.planted.rows_forgotten());
-        self.due = match due(segment, self.barren, ground)? {
-            Due::No => false,
-            Due::IfDead => !needed && dead,
-            Due::Whatever => true,
-        };
-        if !self.due {
-            return Ok(());
-        }
-        if needed {
-            // Nothing may have been applied for long, so that no generation was due.
-            self.blocked = self.hurried == newest;
-            if !self.blocked {
-                self.hurried = newest;
-                ground.generations.hurry();
+        Ok(match due(segment, self.barren, ground)? {
+            Due::No => Claim::None,
+            Due::IfDead if needed || !dead => Claim::None,
+            Due::Whatever if needed => Claim::Needed,
+            Due::IfDead | Due::Whatever if dead => Claim::Dead,
+            Due::IfDead | Due::Whatever => Claim::Lives,
+        })
+    }
+
+    /// Goes on with the segment behind those that are emptied, or settles them.
+    fn go_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+        // What the disk has too little of should come free as soon as it can.
+        let together = if ground.pressed { 1 } else { limits::RECLAIM_SEGMENTS_TOGETHER_MAX };
+        while self.emptied.len() < together && !ground.held {
+            let segment = ground.log.oldest_segment() + self.emptied_segments();
+            match self.claim(segment, ground)? {
+                Claim::None | Claim::Needed => break,
+                Claim::Dead => {
+                    self.done.unread += 1;
+                    self.emptied.push_back(ground.ledger.last_entries(segment));
+                }
+                Claim::Lives => {
+                    self.state = State::Scanning(Scan::new(segment));
+                    return Ok(());
+                }
             }
+        }
+        self.settle(ground)
+    }
+
+    /// Nothing of the emptied segments is needed any more, and raft may no longer ask for their entries, but for those that later segments hold
+    /// too. Waits for the generation that says so.
+    fn settle<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+        if self.emptied.is_empty() {
             return Ok(());
         }
-        self.copied = 0;
-        self.state = if dead {
-            self.done.unread += 1;
-            let last = ground.ledger.last_entries(segment);
-            State::Settling {
-                generation: settle(segment, &last, ground),
+        for (segment, last) in (ground.log.oldest_segment()..).zip(&self.emptied) {
+            truncate(segment, last, ground);
+        }
+        let emptied = self.emptied_segments();
+        self.barren = if self.copied >= u64::from(emptied) * u64::from(ground.config.segment_bytes) / 8 * 7 {
+            Barren {
+                segments: self.barren.segments.saturating_add(emptied),
+                live: ground.index.reader().live_bytes()?,
             }
         } else {
-            State::Scanning(Scan::new(segment))
+            Barren::default()
+        };
+        ground.generations.hurry();
+        self.state = State::Settling {
+            generation: ground.generations.next_frozen(),
         };
         Ok(())
     }
 
-    fn release<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) -> Result<(), IndexError> {
+    fn emptied_segments(&self) -> u32 {
+        u32::try_from(self.emptied.len()).expect("they are few")
+    }
+
+    fn release<R: IndexReader>(&mut self, closed: Closed, ground: &mut Ground<'_, R>, out: &mut Effects) {
         let from = ground.log.oldest_segment();
         let to = ground.log.release_oldest();
         ground.ledger.released(from);
@@ -297,23 +392,14 @@ impl Reclaim {
             Some(to) => Effect::RecycleSegment { from, to },
             None => Effect::DeleteSegment { number: from },
         });
+        self.emptied.pop_front();
         self.done.segments += 1;
-        self.barren = if self.copied >= u64::from(ground.config.segment_bytes) / 8 * 7 {
-            Barren {
-                segments: self.barren.segments.saturating_add(1),
-                live: ground.index.reader().live_bytes()?,
-            }
-        } else {
-            Barren::default()
-        };
-        self.state = State::Releasing { to };
-        Ok(())
+        self.state = State::Releasing { to, closed };
     }
 }
 
-/// Nothing of a segment with these last entries is needed any more, and raft may no longer ask for them, but for those that later
-/// segments hold too. The generation that says so.
-fn settle<R: IndexReader>(segment: u32, last: &LastEntries, ground: &mut Ground<'_, R>) -> u64 {
+/// Raft may no longer ask for what a segment with these last entries holds.
+fn truncate<R: IndexReader>(segment: u32, last: &LastEntries, ground: &mut Ground<'_, R>) {
     for (name, last) in last {
         let last = ground.ledger.before_later(segment, *name, *last);
         if let Some(running) = ground.running.get_mut(&name.shard)
@@ -324,8 +410,6 @@ fn settle<R: IndexReader>(segment: u32, last: &LastEntries, ground: &mut Ground<
             running.replica.group.truncate(last);
         }
     }
-    ground.generations.hurry();
-    ground.generations.next_frozen()
 }
 
 /// Whether a segment is being read, or an answer found before the pointers moved has yet to read from it.

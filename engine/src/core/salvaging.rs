@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::reclaim::{Ground, Reclaimed};
+use super::reclaim::Ground;
 use super::scanning::Scan;
 use crate::index::store::IndexReader;
 use crate::limits;
@@ -30,7 +30,7 @@ impl Scan {
 
     /// Collects what is sound in a damaged batch. Whether all that it held is known, but for values: those that live are found by
     /// the index. A delete that is lost, or may be, keeps the segment.
-    pub(super) fn salvage<R: IndexReader>(&mut self, chunk: &Bytes, ground: &Ground<'_, R>, done: &mut Reclaimed) -> bool {
+    pub(super) fn salvage<R: IndexReader>(&mut self, chunk: &Bytes, ground: &Ground<'_, R>) -> bool {
         let follows = |batch: &Salvage<'_>| self.sequence == 0 || batch.sequence == self.sequence + 1;
         let at = self.cursor.at;
         let batch = match salvage_batch(chunk, at) {
@@ -50,17 +50,16 @@ impl Scan {
                 self.ended = true;
                 true
             }
-            Some(batch) => self.take_salvage(&batch, chunk, ground, done),
+            Some(batch) => self.take_salvage(&batch, chunk, ground),
         }
     }
 
-    fn take_salvage<R: IndexReader>(&mut self, batch: &Salvage<'_>, chunk: &Bytes, ground: &Ground<'_, R>, done: &mut Reclaimed) -> bool {
+    fn take_salvage<R: IndexReader>(&mut self, batch: &Salvage<'_>, chunk: &Bytes, ground: &Ground<'_, R>) -> bool {
         let Some(records) = &batch.records else { return false };
         for (record, sound) in records {
             if !sound {
                 let Some(lost) = lost_values(record) else { return false };
-                done.damaged += lost;
-                self.lost = true;
+                self.lost += lost;
             }
             self.collect(record, chunk, ground);
         }

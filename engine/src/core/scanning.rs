@@ -32,8 +32,8 @@ pub(super) struct Scan {
     pub(super) end: Position,
     /// Whether the batch at `end` is damaged: of what it held only what is sound counts.
     pub(super) salvaging: bool,
-    /// Whether values were lost that may live.
-    pub(super) lost: bool,
+    /// Values that were lost and may live.
+    pub(super) lost: u64,
     pub(super) ticket: Option<ReadTicket>,
     /// The last batch met; 0 before the first.
     pub(super) sequence: u64,
@@ -69,7 +69,7 @@ impl Scan {
             cursor: Cursor::new(first_batch(segment), limits::RECLAIM_READ_BYTES),
             end: first_batch(segment),
             salvaging: false,
-            lost: false,
+            lost: 0,
             ticket: None,
             sequence: 0,
             ended: false,

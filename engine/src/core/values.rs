@@ -209,6 +209,7 @@ impl Values {
         }
         let mut found = self.cache.get(&position).cloned();
         if found.is_none()
+            && fill.row.size <= limits::VALUE_CACHE_VALUE_MAX as u64
             && let Some(record) = self.recent.from(position)
         {
             // Bytes that are not as expected here are damage of memory: the disk has the last word.

@@ -244,7 +244,7 @@ mod tests {
     fn what_comes_soon_again_is_counted_and_told_later() {
         let (vigil, mut watchman) = (Vigil::default(), Watchman::default());
         let mut stuck = |notes: u32| {
-            let told = beats(&vigil, &mut watchman, 4);
+            let told = beats(&vigil, &mut watchman, 5);
             for _ in 0..notes {
                 vigil.note();
                 assert_eq!(beats(&vigil, &mut watchman, 1), []);
