@@ -1,6 +1,7 @@
 //! Reclaim of logs whose segments end early, and after the index was made anew.
 
 use margate_net::error::Refusal;
+use margate_net::measure::Number;
 
 use super::driven::Driven;
 use crate::index::memory::MemoryStore;
@@ -36,6 +37,26 @@ fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
     let mut core = core.restarted();
     core.tick(25);
     assert_eq!(core.stale(1, "key").as_deref(), Ok(&VALUE[..]));
+}
+
+/// One commit for each segment was slower than a load of large values: the log grew until the disk was full.
+#[test]
+fn a_long_log_gives_several_segments_for_one_commit_of_the_index() {
+    let mut core = leading();
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    keys.iter().for_each(|key| core.set(1, key, &VALUE));
+    (0..40).for_each(|_| core.set(1, "z", &VALUE));
+    let commits = |core: &Driven| core.core.measures().numbers.get(Number::IndexCommits);
+    let before = commits(&core);
+    reclaim(&mut core);
+    let (segments, commits) = (core.core.counters().reclaimed.segments, commits(&core) - before);
+    assert!(segments >= 12 && 3 * commits <= segments, "{segments} segments, {commits} commits");
+    core.lose_index();
+    let mut core = core.restarted();
+    core.tick(25);
+    for key in keys {
+        assert_eq!(core.stale(1, key).as_deref(), Ok(&VALUE[..]), "{key}");
+    }
 }
 
 /// Nothing is read of a segment into which no row points; where a delete stands in it, it is: the delete may still be needed.
