@@ -64,6 +64,8 @@ pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 8;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
+/// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.
+pub const RECLAIM_LONG_READ_BYTES: usize = 4 * RECLAIM_READ_BYTES;
 /// Effects of such a segment looked at in one turn, each a look-up of a microsecond; up to 64 times as many the longer the log is.
 pub const RECLAIM_EFFECTS_PER_TURN: usize = 128;
 /// Bytes of such effects in one turn; up to 64 times as many, twice what a batch takes, so that no load outruns reclaim.

@@ -93,15 +93,28 @@ fn target_bytes<R: IndexReader>(live: u64, of: &Target, ground: &Ground<'_, R>) 
 
 /// The further the log is over its target, the more is looked at; most where the disk is low.
 pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
-    let target = target_bytes(ground.index.reader().live_bytes()?, &USUAL, ground).max(ground.spare);
-    let excess = log_bytes(ground.log.oldest_segment(), ground).saturating_mul(1_000) / target.max(1);
-    let steps = match excess {
+    let steps = match per_mille_of_target(ground)? {
         0..1_100 => 1,
         1_100..1_250 => 4,
         1_250..1_500 => 16,
         _ => 64,
     };
     Ok(Budget::steps(if ground.pressed { steps.max(16) } else { steps }))
+}
+
+/// Bytes of a segment to read at a time.
+pub(super) fn read_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<usize, IndexError> {
+    let behind = ground.pressed || per_mille_of_target(ground)? >= 1_100;
+    Ok(if behind {
+        limits::RECLAIM_LONG_READ_BYTES
+    } else {
+        limits::RECLAIM_READ_BYTES
+    })
+}
+
+fn per_mille_of_target<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError> {
+    let target = target_bytes(ground.index.reader().live_bytes()?, &USUAL, ground).max(ground.spare);
+    Ok(log_bytes(ground.log.oldest_segment(), ground).saturating_mul(1_000) / target.max(1))
 }
 
 /// Of so many parts of a batch copies take one.

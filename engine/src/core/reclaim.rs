@@ -36,7 +36,7 @@ use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
 use super::ledger::{LastEntries, Ledger};
 use super::machine::Running;
-use super::pace::{Barren, Due, due};
+use super::pace::{Barren, Due, due, read_bytes};
 use super::repair::Repairs;
 use super::scanning::Scan;
 use super::sweep::Sweep;
@@ -347,7 +347,7 @@ impl Reclaim {
                     self.emptied.push_back(ground.ledger.last_entries(segment));
                 }
                 Claim::Lives => {
-                    self.state = State::Scanning(Scan::new(segment));
+                    self.state = State::Scanning(Scan::new(segment, read_bytes(ground)?));
                     return Ok(());
                 }
             }

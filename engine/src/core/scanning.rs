@@ -63,10 +63,11 @@ struct Candidate {
 }
 
 impl Scan {
-    pub(super) fn new(segment: u32) -> Self {
+    /// To read it so many bytes at a time.
+    pub(super) fn new(segment: u32, read_bytes: usize) -> Self {
         Self {
             segment,
-            cursor: Cursor::new(first_batch(segment), limits::RECLAIM_READ_BYTES),
+            cursor: Cursor::new(first_batch(segment), read_bytes),
             end: first_batch(segment),
             salvaging: false,
             lost: 0,

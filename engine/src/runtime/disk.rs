@@ -65,32 +65,32 @@ impl LogDisk {
         }
     }
 
-    /// Reads bytes; exactly as many as asked for.
+    /// Reads bytes; exactly as many as asked for. Pieces of a long read are under way together.
     ///
     /// # Errors
     /// [`LogReadFault`]: what the system says, or the file is shorter.
     pub async fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
-        let fault = |error: io::Error| LogReadFault {
-            position,
-            length,
-            errno: error.raw_os_error().unwrap_or(0),
-        };
-        let file = self.file(position.segment).await.map_err(fault)?;
+        let fault = |errno| LogReadFault { position, length, errno };
+        let file = self.file(position.segment).await.map_err(|error| fault(errno_of(&error)))?;
+        let at = |offset: usize| u64::from(position.offset) + offset as u64;
         let mut bytes = BytesMut::with_capacity(length);
-        while bytes.len() < length {
-            let at = u64::from(position.offset) + bytes.len() as u64;
-            let read = file
-                .read_at(at, READ_BYTES_MAX.min(length - bytes.len()))
-                .await
-                .map_err(|error| fault(error.into()))?;
-            if read.is_empty() {
-                return Err(LogReadFault {
-                    position,
-                    length,
-                    errno: 0,
-                });
-            }
-            bytes.extend_from_slice(&read);
+        if length <= READ_BYTES_MAX {
+            read_into(&mut bytes, &file, at(0), length).await.map_err(fault)?;
+            return Ok(bytes.freeze());
+        }
+        let pieces = (0..length).step_by(READ_BYTES_MAX).map(|offset| {
+            let (file, at, length) = (Rc::clone(&file), at(offset), READ_BYTES_MAX.min(length - offset));
+            glommio::spawn_local(async move {
+                let mut piece = BytesMut::with_capacity(length);
+                read_into(&mut piece, &file, at, length).await.map(|()| piece)
+            })
+        });
+        let mut read = Vec::new();
+        for piece in pieces.collect::<Vec<_>>() {
+            read.push(piece.await);
+        }
+        for piece in read {
+            bytes.extend_from_slice(&piece.map_err(fault)?);
         }
         Ok(bytes.freeze())
     }
@@ -132,4 +132,24 @@ impl LogDisk {
         open.push(entry);
         Some(file)
     }
+}
+
+/// Appends so many bytes of a file. Otherwise the system's error, or 0 where the file is shorter.
+async fn read_into(bytes: &mut BytesMut, file: &DmaFile, at: u64, length: usize) -> Result<(), i32> {
+    while bytes.len() < length {
+        let left = length - bytes.len();
+        let read = file
+            .read_at(at + bytes.len() as u64, left)
+            .await
+            .map_err(|error| errno_of(&error.into()))?;
+        if read.is_empty() {
+            return Err(0);
+        }
+        bytes.extend_from_slice(&read);
+    }
+    Ok(())
+}
+
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(0)
 }
