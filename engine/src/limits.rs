@@ -62,6 +62,12 @@ pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Segments that are emptied before the index commits and they come free, at most: more would only wait longer.
 pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 8;
+/// Segments that came free and wait to be used again, beyond those that are always ready: they cost no prewriting.
+pub const RECYCLED_SEGMENTS_MIN: usize = 2;
+/// Of so many segments of a long log one more waits.
+pub const RECYCLED_SEGMENTS_PARTS: usize = 8;
+/// Of the longest logs no more than these.
+pub const RECYCLED_SEGMENTS_MAX: usize = 16;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.

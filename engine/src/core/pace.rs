@@ -117,6 +117,13 @@ fn per_mille_of_target<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, In
     Ok(log_bytes(ground.log.oldest_segment(), ground).saturating_mul(1_000) / target.max(1))
 }
 
+/// Segments that came free and may wait to be used again. Where the disk is low the others' files are deleted.
+pub(super) fn recycled_max(log: &LogWriter, pressed: bool) -> usize {
+    let kept = log.position().segment.saturating_sub(log.oldest_segment()) as usize;
+    let share = (kept / limits::RECYCLED_SEGMENTS_PARTS).min(limits::RECYCLED_SEGMENTS_MAX);
+    limits::RECYCLED_SEGMENTS_MIN.max(if pressed { 0 } else { share })
+}
+
 /// Of so many parts of a batch copies take one.
 pub(super) const fn batch_parts(pressed: bool) -> usize {
     if pressed {

@@ -36,7 +36,7 @@ use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
 use super::ledger::{LastEntries, Ledger};
 use super::machine::Running;
-use super::pace::{Barren, Due, due, read_bytes};
+use super::pace::{Barren, Due, due, read_bytes, recycled_max};
 use super::repair::Repairs;
 use super::scanning::Scan;
 use super::sweep::Sweep;
@@ -386,7 +386,7 @@ impl Reclaim {
 
     fn release<R: IndexReader>(&mut self, closed: Closed, ground: &mut Ground<'_, R>, out: &mut Effects) {
         let from = ground.log.oldest_segment();
-        let to = ground.log.release_oldest();
+        let to = ground.log.release_oldest(recycled_max(ground.log, ground.pressed));
         ground.ledger.released(from);
         out.push(match to {
             Some(to) => Effect::RecycleSegment { from, to },

@@ -18,9 +18,6 @@ pub(super) struct OpenSegment {
     pub(super) end: Position,
 }
 
-/// Ready segments kept beyond the minimum when old ones come free: they cost no prewriting.
-const RECYCLED_MAX: usize = 2;
-
 /// The segment in use and the ready ones.
 #[derive(Debug)]
 pub(super) struct SegmentPool {
@@ -110,12 +107,12 @@ impl SegmentPool {
         self.oldest
     }
 
-    /// Forgets the oldest segment; says under which number its file may be used again, unless enough are ready.
-    pub(super) fn release_oldest(&mut self) -> Option<u32> {
+    /// Forgets the oldest segment; says under which number its file may be used again, unless so many beyond the minimum are ready.
+    pub(super) fn release_oldest(&mut self, recycled_max: usize) -> Option<u32> {
         assert!(self.oldest < self.newest, "segment {} is still being written", self.oldest);
         self.oldest += 1;
         let next = self.next_number();
-        let enough = next.saturating_add(length_u32(self.ready_min + RECYCLED_MAX));
+        let enough = next.saturating_add(length_u32(self.ready_min + recycled_max));
         let number = (next..enough).find(|number| !self.ready.contains_key(number) && !self.requested.contains(number))?;
         self.requested.insert(number);
         Some(number)

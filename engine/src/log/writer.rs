@@ -282,9 +282,10 @@ impl LogWriter {
         self.pool.oldest()
     }
 
-    /// The oldest segment is needed no more: it is forgotten. The number under which its file may be used again, if it should be.
-    pub fn release_oldest(&mut self) -> Option<u32> {
-        self.pool.release_oldest()
+    /// The oldest segment is needed no more: it is forgotten. The number under which its file may be used again, if it should be: where fewer than
+    /// `recycled_max` wait beyond those that always do.
+    pub fn release_oldest(&mut self, recycled_max: usize) -> Option<u32> {
+        self.pool.release_oldest(recycled_max)
     }
 
     /// A replica's commit grew; the next batch carries it, once.

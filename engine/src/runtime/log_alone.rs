@@ -32,6 +32,7 @@ use super::segments::{self, Job, Pace, Prewriter, SegmentFiles};
 use super::vigil::Vigil;
 use crate::core::durability::Durability;
 use crate::core::event::Event;
+use crate::limits::RECYCLED_SEGMENTS_MIN;
 use crate::log::record::RecordBody;
 use crate::log::scan::{ScanError, scan};
 use crate::log::segment::LogConfig;
@@ -240,7 +241,7 @@ impl Driver {
     fn turn_over(&mut self) {
         let oldest = self.log.oldest_segment();
         if self.log.position().segment.saturating_sub(oldest) > self.kept {
-            let recycled = self.log.release_oldest();
+            let recycled = self.log.release_oldest(RECYCLED_SEGMENTS_MIN);
             self.disk.close(oldest);
             self.prewriter
                 .ask(recycled.map_or(Job::Delete(oldest), |to| Job::Recycle(oldest, to)));
