@@ -102,7 +102,7 @@ proptest! {
                     open.insert(key, version);
                 }
                 Step::Applied(how_many) => {
-                    let newest = layers.iter().take(how_many).last().map_or(0, |(entry, _)| *entry);
+                    let newest = layers.iter().take(how_many).next_back().map_or(0, |(entry, _)| *entry);
                     pending.applied(LogIndex(newest));
                     layers.retain(|(entry, _)| *entry > newest);
                 }
