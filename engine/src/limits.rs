@@ -66,8 +66,8 @@ pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 8;
 pub const RECYCLED_SEGMENTS_MIN: usize = 2;
 /// Of so many segments of a long log one more waits.
 pub const RECYCLED_SEGMENTS_PARTS: usize = 8;
-/// Of the longest logs no more than these.
-pub const RECYCLED_SEGMENTS_MAX: usize = 16;
+/// Of the longest logs no more than these: as many as come free together. A start reads them all to prove that the log ends before them.
+pub const RECYCLED_SEGMENTS_MAX: usize = 8;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.

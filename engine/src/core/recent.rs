@@ -3,7 +3,7 @@
 //! Most values are overwritten or forgotten before anyone reads them. So a write costs a place in a small map per entry, and only who reads a
 //! value pays for the copy that outlives its entry (`values`).
 //!
-//! Invariant: `bytes` is the sum of what is held.
+//! Invariant: `bytes` is the sum of what is held, with what it takes to hold it.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,9 @@ use bytes::Bytes;
 use crate::limits::RECENT_ENTRIES_BYTES;
 use crate::log::limits::ENTRY_DATA_BYTES_TARGET;
 use crate::types::Position;
+
+/// What an entry takes beside its data: its place in the map, and what counts who holds it.
+const OVERHEAD_BYTES: usize = 128;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -27,14 +30,14 @@ impl Recent {
         if data.len() > ENTRY_DATA_BYTES_TARGET {
             return;
         }
-        self.bytes += data.len();
+        self.bytes += data.len() + OVERHEAD_BYTES;
         if let Some(before) = self.entries.insert(place, data.clone()) {
-            self.bytes -= before.len();
+            self.bytes -= before.len() + OVERHEAD_BYTES;
         }
         while self.bytes > RECENT_ENTRIES_BYTES
             && let Some((_, oldest)) = self.entries.pop_first()
         {
-            self.bytes -= oldest.len();
+            self.bytes -= oldest.len() + OVERHEAD_BYTES;
         }
     }
 
@@ -74,11 +77,11 @@ mod tests {
     fn the_oldest_leave_and_what_is_held_is_bounded() {
         let mut recent = Recent::default();
         let data = Bytes::from(vec![7; ENTRY_DATA_BYTES_TARGET]);
-        let fit = RECENT_ENTRIES_BYTES / data.len();
+        let fit = RECENT_ENTRIES_BYTES / (data.len() + OVERHEAD_BYTES);
         for segment in 0..2 * u32::try_from(fit).expect("a few") {
             recent.add(at(segment, 0), &data);
             recent.add(at(segment, 0), &data);
-            let held: usize = recent.entries.values().map(Bytes::len).sum();
+            let held: usize = recent.entries.values().map(|data| data.len() + OVERHEAD_BYTES).sum();
             assert!(held == recent.bytes && held <= RECENT_ENTRIES_BYTES, "{held}");
         }
         assert_eq!(recent.entries.len(), fit);

@@ -166,7 +166,9 @@ impl Reclaim {
             State::Idle => self.damaged.is_some() || pressed && (!self.due || self.blocked),
             // Perhaps nobody has what it waits for.
             State::Mending(_, sweep) => !sweep.is_hungry(),
-            State::Scanning(_) | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => self.damaged.is_some(),
+            State::Scanning(_) | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => {
+                self.damaged.is_some() && self.emptied.is_empty()
+            }
         }
     }
 

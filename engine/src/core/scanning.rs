@@ -269,7 +269,11 @@ impl Candidate {
             // A delete of a forgotten term may have been replaced, by a put of the same version too.
             (EffectKind::Delete, Some(Slot::Put(_))) => false,
             (EffectKind::Delete, Some(Slot::Deleted(version))) => version == self.version,
-            (EffectKind::Delete, None) => true,
+            // One that was replaced may carry a version that is still to come, and would hide what is written with a lower one then.
+            (EffectKind::Delete, None) => ground
+                .running
+                .get(&self.name.shard)
+                .is_some_and(|running| self.version <= running.replica.state().version_high),
         })
     }
 

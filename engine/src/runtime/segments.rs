@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::directory::sync_folder;
+use super::node::READY_SEGMENTS;
+use crate::limits::RECYCLED_SEGMENTS_MAX;
 use crate::log::flush::Flush;
 use crate::log::limits::BLOCK_BYTES;
 use crate::log::scan::{ReadFault, ReadSegments, SyncFault, SyncSegments};
@@ -27,8 +29,8 @@ use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 
 /// Bytes prewritten at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Segments synced at start: the ready ones, the one in use, the one before.
-const SYNCED_AT_START: usize = 5;
+/// Segments synced at start: all that may be ready, the one in use, the one before.
+const SYNCED_AT_START: usize = READY_SEGMENTS + RECYCLED_SEGMENTS_MAX + 2;
 /// Bytes per second at which segments are prewritten while the node serves: well above what a log appends,
 /// well below what a disk does.
 const PACE_BYTES_PER_SECOND: u64 = 256 << 20;
