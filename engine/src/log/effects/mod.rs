@@ -157,8 +157,9 @@ impl EntryDataBuilder {
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes[..4].copy_from_slice(&self.count.to_le_bytes());
-        // Entries are kept in memory and counted by their length: of operations that write nothing no room may be left.
-        if self.bytes.capacity() > self.bytes.len() + self.bytes.len() / 4 {
+        // Entries are kept in memory and counted by their length: no room may be left of operations that write nothing. Growing alone leaves less
+        // than as much again.
+        if self.bytes.capacity() > 2 * self.bytes.len() {
             self.bytes.shrink_to_fit();
         }
         self.bytes
