@@ -162,13 +162,12 @@ impl Shared {
         while !state.stop {
             // A thread that waits to be attached does not run a core yet.
             if let Some(sleeper) = &state.sleeper {
-                match self.vigil.beat(&mut watchman, self.bound, || cpu_time(state.cpu)) {
-                    Beat::Noted => {}
-                    Beat::Missed => sleeper.wake(),
-                    Beat::Stuck(stuck) => {
-                        tell(&stuck);
-                        sleeper.wake();
-                    }
+                let beat = self.vigil.beat(&mut watchman, self.bound, || cpu_time(state.cpu));
+                if let Beat::Stuck(stuck) = &beat {
+                    tell(stuck);
+                }
+                if beat != Beat::Noted {
+                    sleeper.wake();
                 }
             }
             let waited = self.stopped.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner);

@@ -52,10 +52,8 @@ pub enum Doing {
 /// Missed beats in a row, as the pulse counts them.
 #[derive(Debug, Default)]
 pub(super) struct Watchman {
-    /// Whether the executor was woken and has not come round since.
-    woken: bool,
-    /// Beats since.
-    missed: u32,
+    /// Beats since the executor was woken, if it has not come round since.
+    missed: Option<u32>,
     /// CPU time that the thread had used when it was woken.
     cpu: Nanos,
     /// Beats since one was told.
@@ -159,17 +157,18 @@ impl Vigil {
         self.beats.store(beats.wrapping_add(1), Ordering::Relaxed);
         watchman.since_told = watchman.since_told.map(|beats| beats.saturating_add(1));
         if noted {
-            (watchman.woken, watchman.missed) = (false, 0);
+            watchman.missed = None;
             self.stuck_since.store(0, Ordering::Relaxed);
             return Beat::Noted;
         }
-        if !std::mem::replace(&mut watchman.woken, true) {
+        let Some(missed) = watchman.missed else {
             // Most likely there was nothing to do.
-            watchman.cpu = cpu();
+            (watchman.missed, watchman.cpu) = (Some(0), cpu());
             return Beat::Missed;
-        }
-        watchman.missed = watchman.missed.saturating_add(1);
-        let for_at_least = EVERY.saturating_mul(watchman.missed);
+        };
+        let missed = missed.saturating_add(1);
+        watchman.missed = Some(missed);
+        let for_at_least = EVERY.saturating_mul(missed);
         let already = self.stuck_since.load(Ordering::Relaxed) != 0;
         if bound.is_zero() || for_at_least <= bound || already {
             return Beat::Missed;
