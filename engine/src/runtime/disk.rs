@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use glommio::io::{DmaFile, OpenOptions};
+use glommio::io::{DmaFile, OpenOptions, ReadResult};
 
 use super::{clock, planted_writes, segments};
 use crate::core::event::LogReadFault;
@@ -72,27 +72,21 @@ impl LogDisk {
     pub async fn read(&self, position: Position, length: usize) -> Result<Bytes, LogReadFault> {
         let fault = |errno| LogReadFault { position, length, errno };
         let file = self.file(position.segment).await.map_err(|error| fault(errno_of(&error)))?;
-        let at = |offset: usize| u64::from(position.offset) + offset as u64;
+        // All of them but the first are tasks; it is read here, for most reads have no other.
+        let piece = |offset: usize| {
+            let (file, at) = (Rc::clone(&file), u64::from(position.offset) + offset as u64);
+            async move { read_piece(&file, at, READ_BYTES_MAX.min(length - offset)).await }
+        };
+        let others = (0..length).step_by(READ_BYTES_MAX).skip(1);
+        let others: Vec<_> = others.map(|offset| glommio::spawn_local(piece(offset))).collect();
         let mut bytes = BytesMut::with_capacity(length);
-        if length <= READ_BYTES_MAX {
-            read_into(&mut bytes, &file, at(0), length).await.map_err(fault)?;
-            return Ok(bytes.freeze());
+        let mut failed = piece(0).await.map(|read| append(&mut bytes, &read)).err();
+        for other in others {
+            // Each is awaited, so that none reads on from a file that was given up.
+            let read = other.await.map(|read| append(&mut bytes, &read));
+            failed = failed.or(read.err());
         }
-        let pieces = (0..length).step_by(READ_BYTES_MAX).map(|offset| {
-            let (file, at, length) = (Rc::clone(&file), at(offset), READ_BYTES_MAX.min(length - offset));
-            glommio::spawn_local(async move {
-                let mut piece = BytesMut::with_capacity(length);
-                read_into(&mut piece, &file, at, length).await.map(|()| piece)
-            })
-        });
-        let mut read = Vec::new();
-        for piece in pieces.collect::<Vec<_>>() {
-            read.push(piece.await);
-        }
-        for piece in read {
-            bytes.extend_from_slice(&piece.map_err(fault)?);
-        }
-        Ok(bytes.freeze())
+        failed.map_or_else(|| Ok(bytes.freeze()), |errno| Err(fault(errno)))
     }
 
     /// Closes a segment whose file is about to become another or to be deleted.
@@ -134,22 +128,31 @@ impl LogDisk {
     }
 }
 
-/// Appends so many bytes of a file. Otherwise the system's error, or 0 where the file is shorter.
-async fn read_into(bytes: &mut BytesMut, file: &DmaFile, at: u64, length: usize) -> Result<(), i32> {
-    while bytes.len() < length {
-        let left = length - bytes.len();
-        let read = file
-            .read_at(at + bytes.len() as u64, left)
+/// So many bytes of a file, as the ring read them. Otherwise the system's error, or 0 where the file is shorter.
+async fn read_piece(file: &DmaFile, at: u64, length: usize) -> Result<Vec<ReadResult>, i32> {
+    let (mut pieces, mut read) = (Vec::with_capacity(1), 0);
+    while read < length {
+        let piece = file
+            .read_at(at + read as u64, length - read)
             .await
             .map_err(|error| errno_of(&error.into()))?;
-        if read.is_empty() {
+        if piece.is_empty() {
             return Err(0);
         }
-        bytes.extend_from_slice(&read);
+        read += piece.len();
+        pieces.push(piece);
     }
-    Ok(())
+    Ok(pieces)
+}
+
+fn append(bytes: &mut BytesMut, pieces: &[ReadResult]) {
+    pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
 }
 
 fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(0)
 }
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;
