@@ -363,3 +363,52 @@ impl Tickets {
         self.reading.values().any(|reading| *reading == segment)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use margate_net::ids::Version;
+
+    use super::*;
+    use crate::index::row::RowFlags;
+    use crate::log::effects::EntryDataBuilder;
+    use crate::shard::answer::Place;
+    use crate::types::ValueHash;
+
+    const CLUSTER: ClusterId = ClusterId(1);
+    const OWNER: Owner = Owner {
+        shard: ShardId(1),
+        space: Space(1),
+    };
+
+    /// Bytes that memory holds of a place decide nothing: what is not the value asked for is read from the disk.
+    #[test]
+    fn an_applied_entry_gives_only_the_value_asked_for() {
+        let mut values = Values::new(CLUSTER);
+        let mut data = EntryDataBuilder::new(CLUSTER, OWNER.shard, Nanos(1));
+        let offset = u32::try_from(data.len()).expect("a header");
+        data.put(b"a", b"value", Version(5), ValueHash([0; 16]));
+        let begin = Position { segment: 3, offset: 4_096 };
+        values.applied(begin, &data.finish().into());
+        let mut asked = |key: &'static str, version| {
+            let fill = Fill {
+                place: Place::Value,
+                key: Bytes::from_static(key.as_bytes()),
+                row: Row {
+                    version: Version(version),
+                    position: Position {
+                        offset: begin.offset + offset,
+                        ..begin
+                    },
+                    size: 5,
+                    flags: RowFlags::NONE,
+                    hash: ValueHash([0; 16]),
+                },
+            };
+            values.at_hand(OWNER, &fill)
+        };
+        assert_eq!((asked("a", 4), asked("b", 5)), (None, None));
+        assert_eq!(asked("a", 5), Some(Bytes::from_static(b"value")));
+        let counted = &values.answered;
+        assert_eq!((counted.cache_hits, counted.cache_misses), (1, 2));
+    }
+}
