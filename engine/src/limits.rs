@@ -25,17 +25,26 @@ pub const APPEND_MESSAGE_BYTES_MAX: u64 = 1 << 20;
 pub const APPEND_MESSAGES_IN_FLIGHT_MAX: usize = 64;
 /// Bytes of committed entries taken from consensus at a time, so that applying them stays a bounded step.
 pub const COMMITTED_BYTES_PER_READY: u64 = 4 << 20;
-/// Overlay bytes at which a generation is handed to the index thread.
-pub const OVERLAY_FREEZE_BYTES: usize = 16 << 20;
-/// Age, in milliseconds, at which a smaller overlay is handed to the index thread too: bounds replay at start.
-pub const OVERLAY_FREEZE_MS: u64 = 5_000;
-/// Log bytes since the replay mark at which an overlay is handed over whatever its size: bounds replay at start.
-pub const REPLAY_LOG_BYTES: u64 = 256 << 20;
+/// Overlay bytes at which a generation is handed to the index thread: half a million rows. Of a million keys, written in no order, a commit
+/// then writes each page for a dozen rows.
+pub const OVERLAY_FREEZE_BYTES: usize = 64 << 20;
+/// Age at which a smaller overlay is handed to the index thread too: a node that rests starts at once.
+pub const OVERLAY_AGE_MAX: Nanos = Nanos::from_millis(60_000);
+/// Log bytes since the replay mark at which an overlay is handed over whatever its size: bounds replay at start. This much of a short log, of
+/// others one part of so many, of the longest no more than the last.
+pub const REPLAY_LOG_BYTES_MIN: u64 = 256 << 20;
+/// See [`REPLAY_LOG_BYTES_MIN`].
+pub const REPLAY_LOG_PARTS: u64 = 6;
+/// See [`REPLAY_LOG_BYTES_MIN`].
+pub const REPLAY_LOG_BYTES_MAX: u64 = 3 << 29;
+/// Overlay bytes at which replay commits: more than what usually awaits it, for a commit of a large index takes longer than all else that
+/// a start does.
+pub const OVERLAY_REPLAY_BYTES: usize = 2 * OVERLAY_FREEZE_BYTES;
 /// Rows of abandoned spaces one commit deletes: a few hundred pages of ordinary keys, little beside what a full
 /// overlay changes, so clearing never makes a commit much slower.
 pub const CLEARED_ROWS_MAX: usize = 8_192;
 /// Overlay bytes at which applying pauses until the index thread has caught up.
-pub const OVERLAY_BYTES_MAX: usize = 4 * OVERLAY_FREEZE_BYTES;
+pub const OVERLAY_BYTES_MAX: usize = 3 * OVERLAY_FREEZE_BYTES;
 /// Bytes of values that were read, of which a core keeps copies.
 pub const VALUE_COPIES_BYTES: u64 = 32 << 20;
 /// Bytes of applied entries that a core keeps as they came, where it leads.
@@ -60,14 +69,22 @@ pub const RECLAIM_PER_MILLE: u64 = 1_750;
 pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
-/// Segments that are emptied before the index commits and they come free, at most: more would only wait longer.
-pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 8;
+/// Segments that are emptied before the index commits and they come free, at most: as many as are written between two commits
+/// ([`REPLAY_LOG_BYTES_MAX`]).
+pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 32;
+/// Reclaim waits for a commit that is due anyway where the index takes more than one of so many parts of what comes free: a commit may write all
+/// of it.
+pub const RECLAIM_COMMIT_PARTS: u64 = 8;
+/// Log bytes for every thousand of its target, with [`RECLAIM_HURRY_SEGMENTS`] above that, at which it waits for none.
+pub const RECLAIM_HURRY_PER_MILLE: u64 = 1_250;
+/// As many as are usually written between two commits.
+pub const RECLAIM_HURRY_SEGMENTS: u64 = 4;
 /// Segments that came free and wait to be used again, beyond those that are always ready: they cost no prewriting.
-pub const RECYCLED_SEGMENTS_MIN: usize = 2;
-/// Of so many segments of a long log one more waits.
-pub const RECYCLED_SEGMENTS_PARTS: usize = 8;
-/// Of the longest logs no more than these: as many as come free together. A start reads them all to prove that the log ends before them.
-pub const RECYCLED_SEGMENTS_MAX: usize = 8;
+pub const RECYCLED_SEGMENTS_MIN: usize = 4;
+/// Of so many segments of a long log one more waits, as many as come free together ([`REPLAY_LOG_PARTS`]).
+pub const RECYCLED_SEGMENTS_PARTS: usize = 4;
+/// Of the longest logs no more than these. A start reads them all to prove that the log ends before them.
+pub const RECYCLED_SEGMENTS_MAX: usize = 32;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.
@@ -135,8 +152,8 @@ pub const NOT_READY_RETRY_MS: u32 = 10;
 
 const _: () = assert!(QUEUED_BYTES_MAX >= PAYLOAD_BYTES_MAX, "one largest frame must fit an empty queue");
 const _: () = assert!(
-    OVERLAY_BYTES_MAX > 2 * OVERLAY_FREEZE_BYTES,
-    "one generation commits while the next one fills"
+    OVERLAY_BYTES_MAX > OVERLAY_REPLAY_BYTES && OVERLAY_REPLAY_BYTES >= 2 * OVERLAY_FREEZE_BYTES,
+    "one generation commits while the next one fills, and a start leaves room to apply"
 );
 const _: () = assert!(
     WINDOW_PINNED_BYTES_MAX > UNCOMMITTED_BYTES_MAX,

@@ -92,6 +92,16 @@ enum State {
     Committing(u64),
 }
 
+/// How soon marks must become durable even if nothing was applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    #[default]
+    Never,
+    /// As soon as rows of the same age would.
+    Usual,
+    AtOnce,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub struct Generations {
@@ -104,8 +114,7 @@ pub struct Generations {
     filling_since: Option<Nanos>,
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
-    /// Marks must become durable even if nothing was applied.
-    hurried: bool,
+    wanted: Wanted,
     planted: Planted,
 }
 
@@ -120,25 +129,33 @@ impl Generations {
             clearing: BTreeMap::new(),
             filling_since: None,
             frozen_at: last.replay,
-            hurried: false,
+            wanted: Wanted::Never,
             planted,
         }
     }
 
-    /// Whether the overlay should be frozen now.
-    pub fn is_due<R: IndexReader>(&mut self, now: Nanos, index: &Index<R>, log_end: Position, segment_bytes: u32) -> bool {
-        if self.hurried && matches!(self.state, State::Filling) {
+    /// Whether the overlay should be frozen now. Rows may be as old as `age_max`.
+    pub fn is_due<R: IndexReader>(
+        &mut self,
+        (now, age_max): (Nanos, Nanos),
+        index: &Index<R>,
+        log: &LogWriter,
+        segment_bytes: u32,
+    ) -> bool {
+        let filling = matches!(self.state, State::Filling);
+        if filling && self.wanted == Wanted::AtOnce {
             return true;
         }
-        if !matches!(self.state, State::Filling) || index.active_bytes() == 0 {
+        if !filling || index.active_bytes() == 0 && self.wanted == Wanted::Never {
             self.filling_since = None;
             return false;
         }
         let since = *self.filling_since.get_or_insert(now);
-        let segments = u64::from(log_end.segment.saturating_sub(self.frozen_at.segment));
+        let bytes_from = |segment| u64::from(log.position().segment.saturating_sub(segment)) * u64::from(segment_bytes);
+        let part = bytes_from(log.oldest_segment()) / limits::REPLAY_LOG_PARTS;
         index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
-            || now.since(since) >= Nanos::from_millis(limits::OVERLAY_FREEZE_MS)
-            || segments * u64::from(segment_bytes) >= limits::REPLAY_LOG_BYTES
+            || now.since(since) >= age_max
+            || bytes_from(self.frozen_at.segment) >= part.clamp(limits::REPLAY_LOG_BYTES_MIN, limits::REPLAY_LOG_BYTES_MAX)
     }
 
     /// A space nobody ever used.
@@ -158,7 +175,12 @@ impl Generations {
 
     /// The next generation is due at once, even if nothing was applied: its marks matter.
     pub fn hurry(&mut self) {
-        self.hurried = true;
+        self.wanted = Wanted::AtOnce;
+    }
+
+    /// The next generation is due when it is, but even if nothing was applied.
+    pub fn want(&mut self) {
+        self.wanted = self.wanted.max(Wanted::Usual);
     }
 
     /// Freezes the overlay together with every replica's marks.
@@ -171,10 +193,10 @@ impl Generations {
     ) {
         let rows = match index.freeze() {
             Some(rows) => rows,
-            None if self.hurried => Arc::default(),
+            None if self.wanted > Wanted::Never => Arc::default(),
             None => return,
         };
-        self.hurried = false;
+        self.wanted = Wanted::Never;
         // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back, but not
         // before the last replay mark. Replay may be there, where that mark's batch is damaged and it began with the oldest segment.
         let marked = BatchPlace {
@@ -248,7 +270,9 @@ impl Generations {
         if !self.clearing.is_empty() {
             let left = index.reader().spaces()?;
             self.clearing.retain(|space, named| *named > generation || left.contains(space));
-            self.hurried |= !self.clearing.is_empty();
+            if !self.clearing.is_empty() {
+                self.hurry();
+            }
         }
         Ok(())
     }
@@ -257,7 +281,7 @@ impl Generations {
     pub fn clear(&mut self, space: Space) {
         let named = self.next_frozen();
         self.clearing.entry(space).or_insert(named);
-        self.hurried = true;
+        self.hurry();
     }
 
     /// The generation the index holds.
@@ -351,7 +375,7 @@ mod tests {
             &mut Positions::default(),
             old,
         );
-        let core = generations.take_frozen().expect("it was hurried").core;
+        let core = generations.take_frozen().expect("it is wanted").core;
         assert_eq!((core.generation, core.replay, core.replay_sequence), (5, at(9), 700));
     }
 

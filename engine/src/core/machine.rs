@@ -65,6 +65,8 @@ pub struct CoreParts<R: IndexReader> {
     pub nursery: Nursery,
     /// For how long a flush may be under way before this core hands over what it leads; zero for ever.
     pub flush_patience: Nanos,
+    /// How old rows may be that the index does not hold.
+    pub overlay_age_max: Nanos,
     /// When its disk is low.
     pub disk: DiskLimits,
     /// The bug to show, [`Planted::NONE`] in production.
@@ -124,6 +126,7 @@ pub struct Core<R: IndexReader> {
     pub(super) planted: Planted,
     pub(super) stopping: bool,
     pub(super) flush_patience: Nanos,
+    pub(super) overlay_age_max: Nanos,
     /// Since when a flush has been under way.
     pub(super) flushing_since: Option<Nanos>,
     /// Whether a tick has come in this turn.
@@ -181,6 +184,7 @@ impl<R: IndexReader> Core<R> {
             planted: parts.planted,
             stopping: false,
             flush_patience: parts.flush_patience,
+            overlay_age_max: parts.overlay_age_max,
             flushing_since: None,
             ticked: false,
             // What replay queued before anything else.

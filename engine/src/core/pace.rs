@@ -112,9 +112,23 @@ pub(super) fn read_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<usize
     })
 }
 
+/// Whether the index should commit at once, so that so many segments come free.
+pub(super) fn commits_at_once<R: IndexReader>(segments: u32, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+    let segment_bytes = u64::from(ground.config.segment_bytes);
+    let cheap = u64::from(segments) * segment_bytes >= ground.index.reader().bytes_used()?.saturating_mul(limits::RECLAIM_COMMIT_PARTS);
+    let most =
+        usual_bytes(ground)?.saturating_mul(limits::RECLAIM_HURRY_PER_MILLE) / 1_000 + limits::RECLAIM_HURRY_SEGMENTS * segment_bytes;
+    Ok(ground.pressed || cheap || log_bytes(ground.log.oldest_segment(), ground) > most)
+}
+
 fn per_mille_of_target<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError> {
-    let target = target_bytes(ground.index.reader().live_bytes()?, &USUAL, ground).max(ground.spare);
+    let target = usual_bytes(ground)?;
     Ok(log_bytes(ground.log.oldest_segment(), ground).saturating_mul(1_000) / target.max(1))
+}
+
+/// Bytes of log while the disk is ample.
+fn usual_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError> {
+    Ok(target_bytes(ground.index.reader().live_bytes()?, &USUAL, ground).max(ground.spare))
 }
 
 /// Segments that came free and may wait to be used again. Where the disk is low the others' files are deleted.

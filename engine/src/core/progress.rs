@@ -180,9 +180,12 @@ impl<R: IndexReader> Core<R> {
         // Between raft's word and the log's an image has replaced what replay would need, and is not yet in force itself.
         let installing = self.running.values().any(|running| running.installing.is_some());
         if !installing
-            && self
-                .generations
-                .is_due(moment.now, &self.index, self.log.position(), self.log_config.segment_bytes)
+            && self.generations.is_due(
+                (moment.now, self.overlay_age_max),
+                &self.index,
+                &self.log,
+                self.log_config.segment_bytes,
+            )
         {
             let running = self
                 .running

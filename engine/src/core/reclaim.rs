@@ -36,7 +36,7 @@ use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
 use super::generations::Generations;
 use super::ledger::{LastEntries, Ledger};
 use super::machine::Running;
-use super::pace::{Barren, Due, due, read_bytes, recycled_max};
+use super::pace::{Barren, Due, commits_at_once, due, read_bytes, recycled_max};
 use super::repair::Repairs;
 use super::scanning::Scan;
 use super::sweep::Sweep;
@@ -192,7 +192,7 @@ impl Reclaim {
             State::Idle => self.begin(ground)?,
             State::Scanning(scan) => {
                 if scan.has_candidates() {
-                    self.copied += scan.copy(moment.wall, ground, &mut self.done)?;
+                    scan.copy(moment.wall, ground, &mut self.done)?;
                 }
                 scan.read_on(ground, out);
                 if scan.is_done(ground.copies) {
@@ -201,7 +201,8 @@ impl Reclaim {
             }
             State::Mending(scan, sweep) => {
                 if sweep.step(moment.now, ground.index, ground.running, ground.repairs)? {
-                    self.emptied.push_back(std::mem::take(&mut scan.last));
+                    let (last, copied) = (std::mem::take(&mut scan.last), scan.copied);
+                    self.emptied(last, copied);
                     self.settle(ground)?;
                 }
             }
@@ -272,7 +273,7 @@ impl Reclaim {
                 self.state = State::Mending(scan, sweep);
             }
             State::Scanning(scan) => {
-                self.emptied.push_back(scan.last);
+                self.emptied(scan.last, scan.copied);
                 self.go_on(ground)?;
             }
             state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => {
@@ -312,7 +313,7 @@ impl Reclaim {
                 self.blocked = self.hurried == newest;
                 if !self.blocked {
                     self.hurried = newest;
-                    ground.generations.hurry();
+                    want_generation(1, ground)?;
                 }
             }
             Claim::Dead | Claim::Lives => {
@@ -346,7 +347,7 @@ impl Reclaim {
                 Claim::None | Claim::Needed => break,
                 Claim::Dead => {
                     self.done.unread += 1;
-                    self.emptied.push_back(ground.ledger.last_entries(segment));
+                    self.emptied(ground.ledger.last_entries(segment), 0);
                 }
                 Claim::Lives => {
                     self.state = State::Scanning(Scan::new(segment, read_bytes(ground)?));
@@ -375,11 +376,17 @@ impl Reclaim {
         } else {
             Barren::default()
         };
-        ground.generations.hurry();
+        want_generation(emptied, ground)?;
         self.state = State::Settling {
             generation: ground.generations.next_frozen(),
         };
         Ok(())
+    }
+
+    /// All that lived in a segment with these last entries is copied, so many bytes.
+    fn emptied(&mut self, last: LastEntries, copied: u64) {
+        self.emptied.push_back(last);
+        self.copied += copied;
     }
 
     fn emptied_segments(&self) -> u32 {
@@ -398,6 +405,16 @@ impl Reclaim {
         self.done.segments += 1;
         self.state = State::Releasing { to, closed };
     }
+}
+
+/// Asks for a generation with which so many segments come free, at once where it is worth that: each may write the whole index again.
+fn want_generation<R: IndexReader>(segments: u32, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+    if commits_at_once(segments, ground)? {
+        ground.generations.hurry();
+    } else {
+        ground.generations.want();
+    }
+    Ok(())
 }
 
 /// Raft may no longer ask for what a segment with these last entries holds.

@@ -54,6 +54,8 @@ pub struct CoreConfig {
     pub election_ticks: u32,
     /// Time between ticks, by which tenure is measured; zero for no tenure: every read asks a quorum.
     pub tick: Nanos,
+    /// How old rows may be that the index does not hold.
+    pub overlay_age_max: Nanos,
     /// When its disk is low.
     pub disk: DiskLimits,
     /// Replicas that are not to be started, for raft panicked too often over them.
@@ -316,7 +318,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 self.applied_entries += replica.meet_commit(commit, &mut self.index);
             }
         }
-        if self.index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
+        if self.index.active_bytes() >= limits::OVERLAY_REPLAY_BYTES
             && let Err(error) = self.commit_generation()
         {
             self.failure = Some(error.into());
@@ -468,6 +470,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             nursery: nursery(config, doubted(&broken, self.lost_any, &self.written_since)),
             // One minimum election timeout: the other half of what is allowed is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
+            overlay_age_max: config.overlay_age_max,
             disk: config.disk,
             planted: config.planted,
         };

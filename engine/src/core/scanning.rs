@@ -45,6 +45,8 @@ pub(super) struct Scan {
     ahead: Budget,
     /// The last entry of each replica in the segment.
     pub(super) last: LastEntries,
+    /// Bytes copied out of it.
+    pub(super) copied: u64,
 }
 
 /// An effect that may live.
@@ -78,6 +80,7 @@ impl Scan {
             candidate_bytes: 0,
             ahead: Budget::steps(1),
             last: BTreeMap::new(),
+            copied: 0,
         }
     }
 
@@ -193,14 +196,9 @@ impl Scan {
         }
     }
 
-    /// Looks at some candidates and queues copies of those that live. Bytes of them.
-    pub(super) fn copy<R: IndexReader>(
-        &mut self,
-        wall: Nanos,
-        ground: &mut Ground<'_, R>,
-        done: &mut Reclaimed,
-    ) -> Result<u64, IndexError> {
-        let (mut budget, mut copied) = (budget(ground)?, 0);
+    /// Looks at some candidates and queues copies of those that live.
+    pub(super) fn copy<R: IndexReader>(&mut self, wall: Nanos, ground: &mut Ground<'_, R>, done: &mut Reclaimed) -> Result<(), IndexError> {
+        let mut budget = budget(ground)?;
         self.ahead = budget;
         while budget.effects > 0
             && budget.bytes > 0
@@ -222,7 +220,7 @@ impl Scan {
                 budget.bytes = budget.bytes.saturating_sub(bytes);
                 if next.lives(ground)? {
                     next.add(&mut data, &mut rows, done);
-                    copied += bytes;
+                    self.copied += bytes;
                 }
                 self.candidate_bytes -= bytes;
                 self.candidates.pop_front();
@@ -240,7 +238,7 @@ impl Scan {
                 break;
             }
         }
-        Ok(copied)
+        Ok(())
     }
 }
 

@@ -20,6 +20,9 @@ const QUEUE: usize = 1;
 /// How long a committed generation is kept for the core to let go of first: whoever does so last frees a whole overlay.
 const RETIRE_AFTER: Duration = Duration::from_millis(50);
 
+/// How much less than a core's executor the thread is worth to the scheduler: a commit may take seconds, a client waits for milliseconds.
+/// A third of an executor's weight is left to it (sched(7)), so that it keeps up where the CPU is short.
+const NICE: i32 = 5;
 /// Time between tries to commit to a store that is full.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -85,6 +88,10 @@ impl Drop for IndexThread {
 }
 
 fn serve(mut writer: HeedWriter, incoming: &Receiver<Generation>, outgoing: &Sender<CommitOutcome>) {
+    // Of this thread alone, on Linux. Without it commits only disturb more.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the index thread keeps its priority");
+    }
     let mut retired = None;
     loop {
         let generation = match next(incoming, &mut retired) {

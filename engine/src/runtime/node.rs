@@ -56,7 +56,7 @@ use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::core::room::DiskLimits;
 use crate::index::error::IndexError;
 use crate::index::marks;
-use crate::limits::RECLAIM_SPARE_BYTES;
+use crate::limits::{OVERLAY_AGE_MAX, RECLAIM_SPARE_BYTES};
 use crate::log::scan::ReadSegments;
 use crate::log::segment::LogConfig;
 use crate::planted::Planted;
@@ -547,6 +547,7 @@ impl CoreStart {
             map: self.map.clone(),
             election_ticks: self.start.config.election_ticks,
             tick: Nanos::from_millis(u64::from(self.start.config.tick_ms)),
+            overlay_age_max: OVERLAY_AGE_MAX,
             disk: self.start.disk_limits()?,
             suspects: suspects.condemned().into_keys().collect(),
             seed: rand::rng().next_u64(),

@@ -35,6 +35,8 @@ use crate::types::{Nanos, ReplicaName};
 
 /// Segments that every second directory leaves unread.
 const SPARE_SEGMENTS: u64 = 5;
+/// How old rows may be that an index does not hold: there are several commits in most lives.
+const OVERLAY_AGE_MAX: Nanos = Nanos::from_millis(5_000);
 
 /// A core of a node, by places in lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -308,6 +310,7 @@ impl Host {
             map: map.clone(),
             election_ticks: 10,
             tick,
+            overlay_age_max: OVERLAY_AGE_MAX,
             disk: limits.sparing(spare * u64::from(segment_bytes)),
             suspects: BTreeSet::new(),
             seed,

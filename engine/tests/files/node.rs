@@ -33,6 +33,8 @@ use super::ledger::{Ledger, found};
 const MAP_BYTES: usize = 1 << 20;
 /// Ticks without a leader before an election.
 const ELECTION_TICKS: u32 = 10;
+/// How old rows may be that an index does not hold, in milliseconds.
+pub(crate) const OVERLAY_AGE_MAX_MS: u64 = 5_000;
 
 /// What changes a node's files.
 pub(crate) enum Deed {
@@ -98,6 +100,7 @@ pub(crate) fn config(map: &Map, (node, directory): (NodeId, DirectoryId), segmen
         map: map.clone(),
         election_ticks: ELECTION_TICKS,
         tick: Nanos(0),
+        overlay_age_max: Nanos::from_millis(OVERLAY_AGE_MAX_MS),
         disk: DiskLimits::default(),
         suspects: BTreeSet::new(),
         seed: node.0,

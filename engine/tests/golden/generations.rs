@@ -27,6 +27,8 @@ use crate::show;
 
 /// Bytes of a segment.
 const SEGMENT_BYTES: u32 = 1 << 20;
+/// How old rows may be that the index does not hold.
+const AGE_MAX: Nanos = Nanos::from_millis(5_000);
 
 /// A replica as far as marks go.
 #[derive(Default)]
@@ -131,7 +133,7 @@ impl Machine {
     }
 
     fn turn(&mut self, trace: &mut Trace) {
-        if self.generations.is_due(self.now, &self.index, self.log.position(), SEGMENT_BYTES) {
+        if self.generations.is_due((self.now, AGE_MAX), &self.index, &self.log, SEGMENT_BYTES) {
             let contributions = self.replicas.iter().map(|(id, replica)| replica.contribution(*id)).collect();
             let last_batch = BatchPlace {
                 sequence: self.log.last_sequence(),

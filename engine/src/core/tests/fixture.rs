@@ -45,6 +45,7 @@ pub(in crate::core) fn config(nodes: u16, bounds: &[&'static str], segment_bytes
         map: static_map(CLUSTER, &homes, &bounds, homes.len()).expect("a sound topology"),
         election_ticks: 10,
         tick: Nanos(0),
+        overlay_age_max: Nanos::from_millis(5_000),
         disk: DiskLimits::new(2 * u64::from(segment_bytes), segment_bytes, 1),
         suspects: BTreeSet::new(),
         seed: 1,

@@ -77,6 +77,7 @@ impl Node {
             map: map.clone(),
             election_ticks: ELECTION_TICKS,
             tick,
+            overlay_age_max: Nanos::from_millis(5_000),
             disk: DiskLimits::new(RESERVE_BYTES, SEGMENT_BYTES, 1),
             suspects: BTreeSet::new(),
             seed: id.0,
