@@ -328,7 +328,11 @@ impl Generations {
 mod tests {
     use super::*;
     use crate::index::memory::MemoryStore;
-    use margate_net::ids::{ReplicaId, ShardId};
+    use crate::log::segment::LogConfig;
+    use crate::log::writer::Resume;
+    use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId, ReplicaId, ShardId};
+
+    const SEGMENT_BYTES: u32 = 4 << 20;
 
     const NAME: ReplicaName = ReplicaName {
         shard: ShardId(1),
@@ -337,6 +341,43 @@ mod tests {
 
     fn at(segment: u32) -> Position {
         Position { segment, offset: 4_096 }
+    }
+
+    fn log() -> LogWriter {
+        let config = LogConfig {
+            cluster: ClusterId(1),
+            directory: DirectoryId(1),
+            node: NodeId(1),
+            core: CoreId(0),
+            segment_bytes: SEGMENT_BYTES,
+            ready_min: 1,
+        };
+        LogWriter::new(config, Resume::fresh())
+    }
+
+    /// Reclaim of a log whose index is large does not ask for a commit at once: it would wait for ever where nothing is applied any more.
+    #[test]
+    fn where_nothing_is_applied_a_wanted_generation_is_due_by_its_age() {
+        const AGE_MAX: Nanos = Nanos::from_millis(60_000);
+        let (log, index) = (log(), Index::new(MemoryStore::default().reader()));
+        let none = CoreMarks {
+            generation: 0,
+            replay: log.position(),
+            replay_sequence: 0,
+            next_space: Space(1),
+        };
+        let mut generations = Generations::new(none, Planted::NONE);
+        let due =
+            |generations: &mut Generations, now_ms| generations.is_due((Nanos::from_millis(now_ms), AGE_MAX), &index, &log, SEGMENT_BYTES);
+        assert!(!due(&mut generations, 1) && !due(&mut generations, 100_000));
+        generations.want();
+        assert_eq!(
+            [100_001, 160_000, 160_001].map(|now| due(&mut generations, now)),
+            [false, false, true]
+        );
+        generations.hurry();
+        generations.want();
+        assert!(due(&mut generations, 160_002), "a wish takes nothing from what is urgent");
     }
 
     #[test]

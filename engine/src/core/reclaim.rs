@@ -99,7 +99,7 @@ pub(super) struct Reclaim {
     due: bool,
     /// Whether replay needs it all the same, after a generation was made for it: entries in it wait for their commit.
     blocked: bool,
-    /// The newest segment when a generation was asked for, so that one that cannot help is not asked for again and again.
+    /// The newest segment when a generation was asked for at once, so that one that cannot help is not asked for again and again.
     hurried: u32,
     /// A segment that did not read whole: it is kept, with all after it.
     damaged: Option<u32>,
@@ -207,6 +207,10 @@ impl Reclaim {
                 }
             }
             State::Settling { generation } => {
+                if ground.pressed && ground.generations.next_frozen() <= *generation {
+                    // The disk may have become low since it was asked for.
+                    ground.generations.hurry();
+                }
                 if ground.generations.durable() >= *generation {
                     let kept_from = ground.log.oldest_segment() + self.emptied_segments();
                     self.state = State::Closing(close(moment.wall, kept_from, ground)?);
@@ -311,9 +315,8 @@ impl Reclaim {
             Claim::Needed => {
                 // Nothing may have been applied for long, so that no generation was due.
                 self.blocked = self.hurried == newest;
-                if !self.blocked {
+                if !self.blocked && want_generation(1, ground)? {
                     self.hurried = newest;
-                    want_generation(1, ground)?;
                 }
             }
             Claim::Dead | Claim::Lives => {
@@ -407,14 +410,15 @@ impl Reclaim {
     }
 }
 
-/// Asks for a generation with which so many segments come free, at once where it is worth that: each may write the whole index again.
-fn want_generation<R: IndexReader>(segments: u32, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
-    if commits_at_once(segments, ground)? {
+/// Asks for a generation with which so many segments come free. Whether at once, where that is worth it: each may write the whole index again.
+fn want_generation<R: IndexReader>(segments: u32, ground: &mut Ground<'_, R>) -> Result<bool, IndexError> {
+    let at_once = commits_at_once(segments, ground)?;
+    if at_once {
         ground.generations.hurry();
     } else {
         ground.generations.want();
     }
-    Ok(())
+    Ok(at_once)
 }
 
 /// Raft may no longer ask for what a segment with these last entries holds.

@@ -10,6 +10,7 @@
 
 use margate_net::message::{DiskRoom, DiskState};
 
+use crate::limits::OVERLAY_FREEZE_BYTES;
 use crate::types::Nanos;
 
 /// Segments of every core between the reserve and the watermark: what is written between two measurements, and before a refusal
@@ -17,8 +18,8 @@ use crate::types::Nanos;
 const WATERMARK_SEGMENTS: u64 = 2;
 /// Segments of every core in the reserve unless configured: what all cores may begin to prewrite after a measurement.
 const RESERVE_SEGMENTS: u64 = 2;
-/// Bytes for the growth of every core's index in the reserve unless configured: four of the steps in which it is allocated.
-const RESERVE_INDEX_BYTES: u64 = 64 << 20;
+/// Bytes for the growth of every core's index in the reserve unless configured: what a full overlay may take, new pages and copies of old ones.
+const RESERVE_INDEX_BYTES: u64 = 4 * OVERLAY_FREEZE_BYTES as u64;
 /// Time from a segment that the disk refused to the next try.
 const RETRY_AFTER: Nanos = Nanos::from_millis(500);
 
