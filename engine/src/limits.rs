@@ -28,8 +28,11 @@ pub const COMMITTED_BYTES_PER_READY: u64 = 4 << 20;
 /// Overlay bytes at which a generation is handed to the index thread: half a million rows. Of a million keys, written in no order, a commit
 /// then writes each page for a dozen rows.
 pub const OVERLAY_FREEZE_BYTES: usize = 64 << 20;
-/// Age at which a smaller overlay is handed to the index thread too: a node that rests starts at once.
+/// Age at which a smaller overlay is handed to the index thread too.
 pub const OVERLAY_AGE_MAX: Nanos = Nanos::from_millis(60_000);
+/// The same where nothing was written to the log for so long: a node that rests starts at once. And where the disk is low, for only the index
+/// says what came free.
+pub const OVERLAY_REST: Nanos = Nanos::from_millis(5_000);
 /// Log bytes since the replay mark at which an overlay is handed over whatever its size: bounds replay at start. This much of a short log, of
 /// others one part of so many, of the longest no more than the last.
 pub const REPLAY_LOG_BYTES_MIN: u64 = 256 << 20;
@@ -43,6 +46,8 @@ pub const OVERLAY_REPLAY_BYTES: usize = 2 * OVERLAY_FREEZE_BYTES;
 /// Rows of abandoned spaces one commit deletes: a few hundred pages of ordinary keys, little beside what a full
 /// overlay changes, so clearing never makes a commit much slower.
 pub const CLEARED_ROWS_MAX: usize = 8_192;
+/// Overlay bytes at which reclaim copies no more until the index thread has caught up, so that clients' writes have the rest.
+pub const OVERLAY_COPIES_BYTES: usize = 2 * OVERLAY_FREEZE_BYTES;
 /// Overlay bytes at which applying pauses until the index thread has caught up.
 pub const OVERLAY_BYTES_MAX: usize = 3 * OVERLAY_FREEZE_BYTES;
 /// Bytes of values that were read, of which a core keeps copies.
@@ -71,7 +76,7 @@ pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Segments that are emptied before the index commits and they come free, at most: as many as are written between two commits
 /// ([`REPLAY_LOG_BYTES_MAX`]).
-pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 32;
+pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 16;
 /// Reclaim waits for a commit that is due anyway where the index takes more than one of so many parts of what comes free: a commit may write all
 /// of it.
 pub const RECLAIM_COMMIT_PARTS: u64 = 8;
@@ -84,7 +89,7 @@ pub const RECYCLED_SEGMENTS_MIN: usize = 4;
 /// Of so many segments of a long log one more waits, as many as come free together ([`REPLAY_LOG_PARTS`]).
 pub const RECYCLED_SEGMENTS_PARTS: usize = 4;
 /// Of the longest logs no more than these. A start reads them all to prove that the log ends before them.
-pub const RECYCLED_SEGMENTS_MAX: usize = 32;
+pub const RECYCLED_SEGMENTS_MAX: usize = 16;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.
@@ -145,14 +150,16 @@ pub const DISK_FULL_RETRY_MS: u32 = 250;
 pub const RECLAIM_PRESSED_PER_MILLE: u64 = 1_200;
 /// Segments a log has before anything is reclaimed while the disk is low.
 pub const RECLAIM_PRESSED_SEGMENTS_MIN: u64 = 1;
-/// Milliseconds a client is told to wait when the index lags behind: commits take tens of milliseconds.
+/// Milliseconds a client is told to wait when the index lags behind: commits take tens of milliseconds, of a large index seconds.
 pub const OVERLAY_RETRY_MS: u32 = 50;
 /// Milliseconds a client is told to wait while leadership is being handed over.
 pub const NOT_READY_RETRY_MS: u32 = 10;
 
 const _: () = assert!(QUEUED_BYTES_MAX >= PAYLOAD_BYTES_MAX, "one largest frame must fit an empty queue");
 const _: () = assert!(
-    OVERLAY_BYTES_MAX > OVERLAY_REPLAY_BYTES && OVERLAY_REPLAY_BYTES >= 2 * OVERLAY_FREEZE_BYTES,
+    OVERLAY_BYTES_MAX > OVERLAY_REPLAY_BYTES
+        && OVERLAY_BYTES_MAX > OVERLAY_COPIES_BYTES
+        && OVERLAY_REPLAY_BYTES >= 2 * OVERLAY_FREEZE_BYTES,
     "one generation commits while the next one fills, and a start leaves room to apply"
 );
 const _: () = assert!(

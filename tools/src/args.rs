@@ -276,7 +276,7 @@ pub(crate) struct NodeArgs {
     /// Largest size of a core's index [storage.index_map_size, default: 16GiB]
     #[arg(long, env = "MARGATE_STORAGE__INDEX_MAP_SIZE", value_name = "SIZE", help_heading = "Storage")]
     pub(crate) index_map_size: Option<String>,
-    /// Free disk space that the logs leave to the indexes [storage.reserve, default: 2 segments and 256MiB for each core]
+    /// Free disk space that the logs leave to the indexes [storage.reserve, default: 2 segments and 128MiB for each core]
     #[arg(long, env = "MARGATE_STORAGE__RESERVE", value_name = "SIZE", help_heading = "Storage")]
     pub(crate) reserve: Option<String>,
     /// Where this node answers over HTTP how it is, or off [admin.listen, default: 90 above the first core's port, on loopback]

@@ -92,6 +92,23 @@ enum State {
     Committing(u64),
 }
 
+/// How long commits of the index are put off, each of which may write most of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitPace {
+    /// How old rows may be that the index does not hold.
+    pub age_max: Nanos,
+    /// Reclaim waits for a commit that is due anyway where the index takes more than one of so many parts of what comes free.
+    pub reclaim_parts: u64,
+}
+
+impl CommitPace {
+    /// That of production; the simulator's lives are shorter, and its indexes smaller.
+    pub const USUAL: Self = Self {
+        age_max: limits::OVERLAY_AGE_MAX,
+        reclaim_parts: limits::RECLAIM_COMMIT_PARTS,
+    };
+}
+
 /// How soon marks must become durable even if nothing was applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
@@ -112,6 +129,8 @@ pub struct Generations {
     /// Spaces nobody owns any more, and the first generation that names each.
     clearing: BTreeMap<Space, u64>,
     filling_since: Option<Nanos>,
+    /// The last durable batch, and since when it has been that.
+    rests: (u64, Nanos),
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
     wanted: Wanted,
@@ -128,6 +147,7 @@ impl Generations {
             next_space: last.next_space,
             clearing: BTreeMap::new(),
             filling_since: None,
+            rests: (0, Nanos(0)),
             frozen_at: last.replay,
             wanted: Wanted::Never,
             planted,
@@ -151,9 +171,14 @@ impl Generations {
             return false;
         }
         let since = *self.filling_since.get_or_insert(now);
+        if self.rests.0 != log.last_sequence() {
+            self.rests = (log.last_sequence(), now);
+        }
+        let rested = now.since(since.max(self.rests.1)) >= limits::OVERLAY_REST;
         let bytes_from = |segment| u64::from(log.position().segment.saturating_sub(segment)) * u64::from(segment_bytes);
         let part = bytes_from(log.oldest_segment()) / limits::REPLAY_LOG_PARTS;
         index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
+            || rested
             || now.since(since) >= age_max
             || bytes_from(self.frozen_at.segment) >= part.clamp(limits::REPLAY_LOG_BYTES_MIN, limits::REPLAY_LOG_BYTES_MAX)
     }
@@ -357,7 +382,7 @@ mod tests {
 
     /// Reclaim of a log whose index is large does not ask for a commit at once: it would wait for ever where nothing is applied any more.
     #[test]
-    fn where_nothing_is_applied_a_wanted_generation_is_due_by_its_age() {
+    fn where_nothing_is_applied_a_wanted_generation_is_due_all_the_same() {
         const AGE_MAX: Nanos = Nanos::from_millis(60_000);
         let (log, index) = (log(), Index::new(MemoryStore::default().reader()));
         let none = CoreMarks {
@@ -372,12 +397,12 @@ mod tests {
         assert!(!due(&mut generations, 1) && !due(&mut generations, 100_000));
         generations.want();
         assert_eq!(
-            [100_001, 160_000, 160_001].map(|now| due(&mut generations, now)),
+            [100_001, 105_000, 105_001].map(|now| due(&mut generations, now)),
             [false, false, true]
         );
         generations.hurry();
         generations.want();
-        assert!(due(&mut generations, 160_002), "a wish takes nothing from what is urgent");
+        assert!(due(&mut generations, 105_002), "a wish takes nothing from what is urgent");
     }
 
     #[test]

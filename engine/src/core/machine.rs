@@ -16,7 +16,7 @@ use super::copies::Copies;
 use super::counters::Counters;
 use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
-use super::generations::{Contribution, Generations, Positions};
+use super::generations::{CommitPace, Contribution, Generations, Positions};
 use super::laggards::Laggards;
 use super::ledger::Ledger;
 use super::members::{Nursery, Transfers};
@@ -65,8 +65,8 @@ pub struct CoreParts<R: IndexReader> {
     pub nursery: Nursery,
     /// For how long a flush may be under way before this core hands over what it leads; zero for ever.
     pub flush_patience: Nanos,
-    /// How old rows may be that the index does not hold.
-    pub overlay_age_max: Nanos,
+    /// When its index commits.
+    pub commits: CommitPace,
     /// When its disk is low.
     pub disk: DiskLimits,
     /// The bug to show, [`Planted::NONE`] in production.
@@ -126,7 +126,7 @@ pub struct Core<R: IndexReader> {
     pub(super) planted: Planted,
     pub(super) stopping: bool,
     pub(super) flush_patience: Nanos,
-    pub(super) overlay_age_max: Nanos,
+    pub(super) commits: CommitPace,
     /// Since when a flush has been under way.
     pub(super) flushing_since: Option<Nanos>,
     /// Whether a tick has come in this turn.
@@ -184,7 +184,7 @@ impl<R: IndexReader> Core<R> {
             planted: parts.planted,
             stopping: false,
             flush_patience: parts.flush_patience,
-            overlay_age_max: parts.overlay_age_max,
+            commits: parts.commits,
             flushing_since: None,
             ticked: false,
             // What replay queued before anything else.
@@ -280,7 +280,7 @@ impl<R: IndexReader> Core<R> {
     /// Monotonic time at which [`Core::end_turn`] has something to do without an event.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
-        let at_once = (self.reclaims() && self.reclaim.is_hungry(&self.log, self.room.is_low()))
+        let at_once = (self.reclaims() && self.reclaim.is_hungry(&self.log, &self.index, self.room.is_low()))
             || self.running.values().any(|running| running.replica.group().has_progress());
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
@@ -558,6 +558,7 @@ impl<R: IndexReader> Core<R> {
             held: self.transfers.are_under_way(),
             pressed: self.room.is_low(),
             spare: self.room.spare(),
+            commits: self.commits,
             planted: self.planted,
         };
         act(&mut self.reclaim, &mut ground)

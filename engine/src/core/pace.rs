@@ -115,7 +115,7 @@ pub(super) fn read_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<usize
 /// Whether the index should commit at once, so that so many segments come free.
 pub(super) fn commits_at_once<R: IndexReader>(segments: u32, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
     let segment_bytes = u64::from(ground.config.segment_bytes);
-    let cheap = u64::from(segments) * segment_bytes >= ground.index.reader().bytes_used()?.saturating_mul(limits::RECLAIM_COMMIT_PARTS);
+    let cheap = u64::from(segments) * segment_bytes >= ground.index.reader().bytes_used()?.saturating_mul(ground.commits.reclaim_parts);
     let most =
         usual_bytes(ground)?.saturating_mul(limits::RECLAIM_HURRY_PER_MILLE) / 1_000 + limits::RECLAIM_HURRY_SEGMENTS * segment_bytes;
     Ok(ground.pressed || cheap || log_bytes(ground.log.oldest_segment(), ground) > most)

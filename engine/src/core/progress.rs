@@ -12,6 +12,7 @@ use crate::consensus::group::{Progress, entry_parts};
 use crate::consensus::window::{BatchPlace, Place};
 use crate::image::receive::Receiving;
 use crate::index::store::IndexReader;
+use crate::limits;
 use crate::log::flush::Flush;
 use crate::log::record::Record;
 use crate::log::writer::{FlushStep, LogWriter};
@@ -178,14 +179,16 @@ impl<R: IndexReader> Core<R> {
 
     pub(super) fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
         // Between raft's word and the log's an image has replaced what replay would need, and is not yet in force itself.
+        let age_max = if self.room.is_low() {
+            self.commits.age_max.min(limits::OVERLAY_REST)
+        } else {
+            self.commits.age_max
+        };
         let installing = self.running.values().any(|running| running.installing.is_some());
         if !installing
-            && self.generations.is_due(
-                (moment.now, self.overlay_age_max),
-                &self.index,
-                &self.log,
-                self.log_config.segment_bytes,
-            )
+            && self
+                .generations
+                .is_due((moment.now, age_max), &self.index, &self.log, self.log_config.segment_bytes)
         {
             let running = self
                 .running

@@ -33,7 +33,7 @@ use super::closing::{Closed, close};
 use super::copies::Copies;
 use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
-use super::generations::Generations;
+use super::generations::{CommitPace, Generations};
 use super::ledger::{LastEntries, Ledger};
 use super::machine::Running;
 use super::pace::{Barren, Due, commits_at_once, due, read_bytes, recycled_max};
@@ -69,6 +69,7 @@ pub(super) struct Ground<'a, R: IndexReader> {
     pub(super) pressed: bool,
     /// Bytes of log in which only what nobody needs to read is freed.
     pub(super) spare: u64,
+    pub(super) commits: CommitPace,
     pub(super) planted: Planted,
 }
 
@@ -151,9 +152,9 @@ impl Reclaim {
     }
 
     /// Whether a turn without an event would get it further.
-    pub(super) fn is_hungry(&self, log: &LogWriter, pressed: bool) -> bool {
+    pub(super) fn is_hungry<R: IndexReader>(&self, log: &LogWriter, index: &Index<R>, pressed: bool) -> bool {
         match &self.state {
-            State::Scanning(scan) => scan.may_copy(log, pressed),
+            State::Scanning(scan) => !keeps_full(index) && scan.may_copy(log, pressed),
             State::Mending(_, sweep) => !log.in_flight() && sweep.is_hungry(),
             State::Idle | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => false,
         }
@@ -191,7 +192,7 @@ impl Reclaim {
         match &mut self.state {
             State::Idle => self.begin(ground)?,
             State::Scanning(scan) => {
-                if scan.has_candidates() {
+                if scan.has_candidates() && !keeps_full(ground.index) {
                     scan.copy(moment.wall, ground, &mut self.done)?;
                 }
                 scan.read_on(ground, out);
@@ -408,6 +409,11 @@ impl Reclaim {
         self.done.segments += 1;
         self.state = State::Releasing { to, closed };
     }
+}
+
+/// Whether copies wait until the index has taken rows: each adds one.
+fn keeps_full<R: IndexReader>(index: &Index<R>) -> bool {
+    index.active_bytes() >= limits::OVERLAY_COPIES_BYTES
 }
 
 /// Asks for a generation with which so many segments come free. Whether at once, where that is worth it: each may write the whole index again.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use margate_net::ids::{CoreId, NodeId, ShardId, Space};
 use margate_net::map::Map;
 
-use super::generations::{Generations, Positions};
+use super::generations::{CommitPace, Generations, Positions};
 use super::machine::{Core, CoreParts};
 use super::members::Nursery;
 use super::rebuilding::Checkpoints;
@@ -54,8 +54,8 @@ pub struct CoreConfig {
     pub election_ticks: u32,
     /// Time between ticks, by which tenure is measured; zero for no tenure: every read asks a quorum.
     pub tick: Nanos,
-    /// How old rows may be that the index does not hold.
-    pub overlay_age_max: Nanos,
+    /// When its index commits.
+    pub commits: CommitPace,
     /// When its disk is low.
     pub disk: DiskLimits,
     /// Replicas that are not to be started, for raft panicked too often over them.
@@ -470,7 +470,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             nursery: nursery(config, doubted(&broken, self.lost_any, &self.written_since)),
             // One minimum election timeout: the other half of what is allowed is for the handover.
             flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
-            overlay_age_max: config.overlay_age_max,
+            commits: config.commits,
             disk: config.disk,
             planted: config.planted,
         };

@@ -18,8 +18,9 @@ use crate::types::Nanos;
 const WATERMARK_SEGMENTS: u64 = 2;
 /// Segments of every core in the reserve unless configured: what all cores may begin to prewrite after a measurement.
 const RESERVE_SEGMENTS: u64 = 2;
-/// Bytes for the growth of every core's index in the reserve unless configured: what a full overlay may take, new pages and copies of old ones.
-const RESERVE_INDEX_BYTES: u64 = 4 * OVERLAY_FREEZE_BYTES as u64;
+/// Bytes for the growth of every core's index in the reserve unless configured: what the rows of a full overlay take where they are
+/// new, on pages half full.
+const RESERVE_INDEX_BYTES: u64 = 2 * OVERLAY_FREEZE_BYTES as u64;
 /// Time from a segment that the disk refused to the next try.
 const RETRY_AFTER: Nanos = Nanos::from_millis(500);
 

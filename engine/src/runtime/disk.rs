@@ -19,7 +19,7 @@ use crate::log::flush::Flush;
 use crate::types::{Nanos, Position};
 
 /// Descriptors of log files a core keeps open.
-const OPEN_MAX: usize = 32;
+const OPEN_MAX: usize = 64;
 /// Bytes read by one operation of the ring; larger ones have left processes unkillable on some devices (glommio #633).
 const READ_BYTES_MAX: usize = 256 << 10;
 

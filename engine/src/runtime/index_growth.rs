@@ -16,6 +16,8 @@ use crate::limits::CLEARED_ROWS_MAX;
 
 /// Bytes allocated at a time.
 const STEP_BYTES: u64 = 16 << 20;
+/// Bytes allocated ahead at most: pages that came free with earlier commits are used first, and others need the disk too.
+const AHEAD_BYTES_MAX: u64 = 256 << 20;
 /// Bytes for branch pages, free lists and marks of a commit.
 const SLACK_BYTES: u64 = 1 << 20;
 
@@ -39,7 +41,7 @@ impl Growth {
         })
     }
 
-    /// Allocates what committing a generation may take at most, beyond the pages ever used.
+    /// Allocates what committing a generation may take at most, or as much of that as is worth it, beyond the pages ever used.
     pub(super) fn reserve(&mut self, env: &Env<WithoutTls>, used: u64, generation: &Generation) -> Result<(), IndexError> {
         let info = env.info();
         let end = (info.last_page_number as u64 + 1) * self.page_bytes;
@@ -48,7 +50,7 @@ impl Growth {
         let cleared = if generation.cleared.is_empty() { 0 } else { CLEARED_ROWS_MAX / 2 };
         // A commit copies each page it changes, one per row at the worst, and fills new ones with new rows.
         let copied = used.min((rows.len() + cleared) as u64 * self.page_bytes);
-        self.wanted = end + copied + 2 * rows.bytes() as u64 + SLACK_BYTES;
+        self.wanted = end + (copied + 2 * rows.bytes() as u64).min(AHEAD_BYTES_MAX) + SLACK_BYTES;
         // The map is the end: LMDB itself refuses what goes beyond.
         let map = info.map_size as u64;
         // A step ahead: when the disk is full, deletes and reclaim still have to be noted.

@@ -51,12 +51,13 @@ use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
 use crate::core::creation::{checkpoints, creation_flushes};
 use crate::core::event::{Event, PeerName};
+use crate::core::generations::CommitPace;
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::core::room::DiskLimits;
 use crate::index::error::IndexError;
 use crate::index::marks;
-use crate::limits::{OVERLAY_AGE_MAX, RECLAIM_SPARE_BYTES};
+use crate::limits::RECLAIM_SPARE_BYTES;
 use crate::log::scan::ReadSegments;
 use crate::log::segment::LogConfig;
 use crate::planted::Planted;
@@ -547,7 +548,7 @@ impl CoreStart {
             map: self.map.clone(),
             election_ticks: self.start.config.election_ticks,
             tick: Nanos::from_millis(u64::from(self.start.config.tick_ms)),
-            overlay_age_max: OVERLAY_AGE_MAX,
+            commits: CommitPace::USUAL,
             disk: self.start.disk_limits()?,
             suspects: suspects.condemned().into_keys().collect(),
             seed: rand::rng().next_u64(),

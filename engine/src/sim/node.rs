@@ -22,6 +22,7 @@ use super::renewal::Shelf;
 use super::violation::Violation;
 use crate::core::creation;
 use crate::core::event::{Event, PeerName};
+use crate::core::generations::CommitPace;
 use crate::core::machine::Core;
 use crate::core::replay::{CoreConfig, ReplayError, replay};
 use crate::core::room::DiskLimits;
@@ -36,7 +37,7 @@ use crate::types::{Nanos, ReplicaName};
 /// Segments that every second directory leaves unread.
 const SPARE_SEGMENTS: u64 = 5;
 /// How old rows may be that an index does not hold: there are several commits in most lives.
-const OVERLAY_AGE_MAX: Nanos = Nanos::from_millis(5_000);
+const AGE_MAX: Nanos = Nanos::from_millis(5_000);
 
 /// A core of a node, by places in lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -304,13 +305,22 @@ impl Host {
         } else {
             0
         };
+        // In every second pair of directories commits are never cheap, so reclaim waits for those that are due.
+        let commits = CommitPace {
+            age_max: AGE_MAX,
+            reclaim_parts: if (self.log.directory.0 / 2).is_multiple_of(2) {
+                u64::MAX
+            } else {
+                CommitPace::USUAL.reclaim_parts
+            },
+        };
         CoreConfig {
             joined,
             log: self.log,
             map: map.clone(),
             election_ticks: 10,
             tick,
-            overlay_age_max: OVERLAY_AGE_MAX,
+            commits,
             disk: limits.sparing(spare * u64::from(segment_bytes)),
             suspects: BTreeSet::new(),
             seed,

@@ -8,6 +8,7 @@ use std::thread;
 
 use margate_engine::core::replay::CoreConfig;
 use margate_engine::index::IndexReader;
+use margate_engine::limits::OVERLAY_REST;
 use margate_engine::log::record::RecordBody;
 use margate_engine::log::scan::scan;
 use margate_engine::runtime::segments::SegmentFiles;
@@ -19,7 +20,7 @@ use super::contents::{Contents, compare, contents};
 use super::deployment::Deployment;
 use super::files::client::Held;
 use super::files::ledger::{Batch, Ledger, found_and_torn};
-use super::files::node::{Deed, Folders, Node, OVERLAY_AGE_MAX_MS, open_index};
+use super::files::node::{Deed, Folders, Node, open_index};
 use super::place::{Place, Places};
 use super::report::{Enumerator, kind};
 use super::snapshot::Snapshot;
@@ -107,7 +108,7 @@ impl Scene<'_> {
         }
         let mut reopened = self.reopen(crashed, there)?;
         // Its first generation.
-        reopened.pass(2 * OVERLAY_AGE_MAX_MS);
+        reopened.pass(2 * OVERLAY_REST.0 / 1_000_000);
         check_deployment(reopened)
     }
 

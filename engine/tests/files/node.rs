@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use margate_engine::core::event::{Effect, Effects, Event, LogReadFault, Moment, PeerName};
+use margate_engine::core::generations::CommitPace;
 use margate_engine::core::machine::Core;
 use margate_engine::core::replay::{CoreConfig, Found, replay};
 use margate_engine::core::room::DiskLimits;
@@ -33,8 +34,6 @@ use super::ledger::{Ledger, found};
 const MAP_BYTES: usize = 1 << 20;
 /// Ticks without a leader before an election.
 const ELECTION_TICKS: u32 = 10;
-/// How old rows may be that an index does not hold, in milliseconds.
-pub(crate) const OVERLAY_AGE_MAX_MS: u64 = 5_000;
 
 /// What changes a node's files.
 pub(crate) enum Deed {
@@ -100,7 +99,7 @@ pub(crate) fn config(map: &Map, (node, directory): (NodeId, DirectoryId), segmen
         map: map.clone(),
         election_ticks: ELECTION_TICKS,
         tick: Nanos(0),
-        overlay_age_max: Nanos::from_millis(OVERLAY_AGE_MAX_MS),
+        commits: CommitPace::USUAL,
         disk: DiskLimits::default(),
         suspects: BTreeSet::new(),
         seed: node.0,

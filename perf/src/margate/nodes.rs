@@ -19,8 +19,8 @@ use super::target::config;
 use crate::child::signal;
 use crate::error::PerfError;
 
-/// Time for a killed process to be gone.
-const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// Time for a process to be gone: one that stops in good order may be in a commit of a large index.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
 /// How often we look whether it is: outages are counted from then.
 const GONE_POLL: Duration = Duration::from_millis(1);
 /// Time for nodes that were started again to replay and have leaders, and again to catch up.

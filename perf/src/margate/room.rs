@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use margate_engine::limits::{RECLAIM_PER_MILLE, RECLAIM_SPARE_BYTES};
+use margate_engine::limits::{RECLAIM_PER_MILLE, RECLAIM_SPARE_BYTES, RECYCLED_SEGMENTS_MAX};
 use margate_engine::log::limits::SEGMENT_BYTES_DEFAULT;
 
 use super::dev::NODES;
@@ -13,8 +13,9 @@ use crate::workload::keys::KEY_BYTES;
 const LOG_BYTES_BESIDE: u64 = 64;
 /// Bytes of the index for each key: a row, its key, and what pages leave free once they have been split.
 const INDEX_BYTES_PER_KEY: u64 = 160;
-/// Segments of each core beside those that hold something: the one in use, those that are ready, one that is reclaimed.
-const SEGMENTS_BESIDE: u64 = 6;
+/// Segments of each core beside those that hold something: the one in use, those that are always ready, and as many as come free together and wait
+/// to be used again.
+const SEGMENTS_BESIDE: u64 = 4 + RECYCLED_SEGMENTS_MAX as u64;
 
 /// The keys a deployment of three nodes will hold, and what in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

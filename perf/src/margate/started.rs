@@ -20,8 +20,9 @@ use crate::args::shared::StartArguments;
 use crate::error::PerfError;
 use crate::proc::written::{ByThread, bytes_by_thread};
 
-/// Time for all that is under way to end once nobody asks for anything: a generation of the index is due after 5 s.
-const AT_REST_WITHIN: Duration = Duration::from_secs(120);
+/// Time for all that is under way to end once nobody asks for anything: a generation of the index is due after 5 s, reclaim takes
+/// several, and a commit of a large index some seconds.
+const AT_REST_WITHIN: Duration = Duration::from_secs(300);
 /// Nodes that have written nothing for so long, and have nothing to write, are at rest.
 const AT_REST_AFTER: Duration = Duration::from_secs(1);
 

@@ -17,7 +17,7 @@ pub(crate) struct RestartArguments {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
     pub(crate) rounds: u16,
     /// Seconds of load before each kill; longer than indexes take from one commit to the next.
-    #[arg(long, default_value = "8", value_parser = positive_seconds, value_name = "SECS")]
+    #[arg(long, default_value = "30", value_parser = positive_seconds, value_name = "SECS")]
     pub(crate) secs_before: Duration,
     /// Writes under way at any instant.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_096))]

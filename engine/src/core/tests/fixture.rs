@@ -10,6 +10,7 @@ use margate_net::map::MapNode;
 
 use crate::config::static_map;
 use crate::core::creation::{checkpoints, creation_flushes};
+use crate::core::generations::CommitPace;
 use crate::core::replay::CoreConfig;
 use crate::core::room::DiskLimits;
 use crate::log::segment::{LogConfig, ReadySegment};
@@ -45,7 +46,7 @@ pub(in crate::core) fn config(nodes: u16, bounds: &[&'static str], segment_bytes
         map: static_map(CLUSTER, &homes, &bounds, homes.len()).expect("a sound topology"),
         election_ticks: 10,
         tick: Nanos(0),
-        overlay_age_max: Nanos::from_millis(5_000),
+        commits: CommitPace::USUAL,
         disk: DiskLimits::new(2 * u64::from(segment_bytes), segment_bytes, 1),
         suspects: BTreeSet::new(),
         seed: 1,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use margate_engine::core::creation::{checkpoints, creation_flushes};
 use margate_engine::core::event::{Effect, Effects, Event, Halt, Moment};
+use margate_engine::core::generations::CommitPace;
 use margate_engine::core::machine::Core;
 use margate_engine::core::replay::{CoreConfig, replay};
 use margate_engine::core::room::DiskLimits;
@@ -77,7 +78,7 @@ impl Node {
             map: map.clone(),
             election_ticks: ELECTION_TICKS,
             tick,
-            overlay_age_max: Nanos::from_millis(5_000),
+            commits: CommitPace::USUAL,
             disk: DiskLimits::new(RESERVE_BYTES, SEGMENT_BYTES, 1),
             suspects: BTreeSet::new(),
             seed: id.0,

@@ -184,4 +184,4 @@ fn say(text: &str) {
 }
 
 /// Time the nodes have to hand their shards over and stop.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+const STOP_WITHIN: Duration = Duration::from_secs(60);
