@@ -432,9 +432,8 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         self.forget_what_is_gone(end.resume.oldest_segment())?;
         let mut resume = end.resume;
         // The scan met only commits that grew after its start.
-        self.replicas
-            .values()
-            .for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
+        let met = self.replicas.values();
+        met.for_each(|replica| resume.remember_commit(replica.name, replica.known_commit()));
         let (broken, sound) = of_latest_ids(self.replicas);
         let owned: BTreeSet<Space> = sound.iter().chain(&broken).map(Replaying::space).collect();
         let (suspect, sound): (Vec<_>, Vec<_>) = sound.into_iter().partition(|replica| config.suspects.contains(&replica.name));
