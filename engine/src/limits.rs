@@ -87,7 +87,7 @@ pub const RECLAIM_HURRY_SEGMENTS: u64 = 4;
 /// Segments that came free and wait to be used again, beyond those that are always ready: they cost no prewriting.
 pub const RECYCLED_SEGMENTS_MIN: usize = 4;
 /// Of so many segments of a long log one more waits, as many as come free together ([`REPLAY_LOG_PARTS`]).
-pub const RECYCLED_SEGMENTS_PARTS: usize = 4;
+pub const RECYCLED_SEGMENTS_PARTS: usize = 8;
 /// Of the longest logs no more than these. A start reads them all to prove that the log ends before them.
 pub const RECYCLED_SEGMENTS_MAX: usize = 16;
 /// Bytes read at a time from a segment that is reclaimed.
