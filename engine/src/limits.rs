@@ -40,14 +40,12 @@ pub const REPLAY_LOG_BYTES_MIN: u64 = 256 << 20;
 pub const REPLAY_LOG_PARTS: u64 = 6;
 /// See [`REPLAY_LOG_BYTES_MIN`].
 pub const REPLAY_LOG_BYTES_MAX: u64 = 3 << 29;
-/// Overlay bytes at which replay commits: more than what usually awaits it, for a commit of a large index takes longer than all else that
-/// a start does.
-pub const OVERLAY_REPLAY_BYTES: usize = 2 * OVERLAY_FREEZE_BYTES;
 /// Rows of abandoned spaces one commit deletes: a few hundred pages of ordinary keys, little beside what a full
 /// overlay changes, so clearing never makes a commit much slower.
 pub const CLEARED_ROWS_MAX: usize = 8_192;
-/// Overlay bytes at which reclaim copies no more until the index thread has caught up, so that clients' writes have the rest.
-pub const OVERLAY_COPIES_BYTES: usize = 2 * OVERLAY_FREEZE_BYTES;
+/// Overlay bytes at which copies and images wait until the index thread has caught up, so that clients' writes have the rest, and at which
+/// replay commits: more than what usually awaits it, for a commit of a large index takes longer than all else that a start does.
+pub const OVERLAY_BUSY_BYTES: usize = 2 * OVERLAY_FREEZE_BYTES;
 /// Overlay bytes at which applying pauses until the index thread has caught up.
 pub const OVERLAY_BYTES_MAX: usize = 3 * OVERLAY_FREEZE_BYTES;
 /// Bytes of values that were read, of which a core keeps copies.
@@ -74,9 +72,9 @@ pub const RECLAIM_PER_MILLE: u64 = 1_750;
 pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
-/// Segments that are emptied before the index commits and they come free, at most: as many as are written between two commits
-/// ([`REPLAY_LOG_BYTES_MAX`]).
-pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 16;
+/// Segments that are emptied before the index commits and they come free, at most: as many as are written between two commits of the longest
+/// logs ([`REPLAY_LOG_BYTES_MAX`]).
+pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 24;
 /// Reclaim waits for a commit that is due anyway where the index takes more than one of so many parts of what comes free: a commit may write all
 /// of it.
 pub const RECLAIM_COMMIT_PARTS: u64 = 8;
@@ -86,7 +84,8 @@ pub const RECLAIM_HURRY_PER_MILLE: u64 = 1_250;
 pub const RECLAIM_HURRY_SEGMENTS: u64 = 4;
 /// Segments that came free and wait to be used again, beyond those that are always ready: they cost no prewriting.
 pub const RECYCLED_SEGMENTS_MIN: usize = 4;
-/// Of so many segments of a long log one more waits, as many as come free together ([`REPLAY_LOG_PARTS`]).
+/// Of so many segments of a long log one more waits: most of what comes free together, within the room that a log may take
+/// ([`RECLAIM_PER_MILLE`]).
 pub const RECYCLED_SEGMENTS_PARTS: usize = 8;
 /// Of the longest logs no more than these. A start reads them all to prove that the log ends before them.
 pub const RECYCLED_SEGMENTS_MAX: usize = 16;
@@ -157,9 +156,7 @@ pub const NOT_READY_RETRY_MS: u32 = 10;
 
 const _: () = assert!(QUEUED_BYTES_MAX >= PAYLOAD_BYTES_MAX, "one largest frame must fit an empty queue");
 const _: () = assert!(
-    OVERLAY_BYTES_MAX > OVERLAY_REPLAY_BYTES
-        && OVERLAY_BYTES_MAX > OVERLAY_COPIES_BYTES
-        && OVERLAY_REPLAY_BYTES >= 2 * OVERLAY_FREEZE_BYTES,
+    OVERLAY_BYTES_MAX > OVERLAY_BUSY_BYTES && OVERLAY_BUSY_BYTES >= 2 * OVERLAY_FREEZE_BYTES,
     "one generation commits while the next one fills, and a start leaves room to apply"
 );
 const _: () = assert!(

@@ -46,7 +46,8 @@ pub(super) fn close<R: IndexReader>(timestamp: Nanos, kept_from: u32, ground: &m
             closing_records(running, marks, (timestamp, kept_from), ground, &mut records);
         }
     }
-    let ahead = bytes <= ground.log.room_ahead(batch_parts(ground.pressed));
+    // Without a record no batch may ever follow.
+    let ahead = !records.is_empty() && bytes <= ground.log.room_ahead(batch_parts(ground.pressed));
     for record in records {
         if ahead {
             ground.log.push_ahead(record);

@@ -109,12 +109,28 @@ impl CommitPace {
     };
 }
 
+/// What a core is asked by when it decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Monotonic time.
+    pub now: Nanos,
+    /// The core's.
+    pub pace: CommitPace,
+    /// Whether the disk is low: only the index says what came free.
+    pub low: bool,
+}
+
+/// Log bytes since the replay mark at which an overlay goes whatever its size, of a log so long.
+fn replay_bytes_max(log_bytes: u64) -> u64 {
+    (log_bytes / limits::REPLAY_LOG_PARTS).clamp(limits::REPLAY_LOG_BYTES_MIN, limits::REPLAY_LOG_BYTES_MAX)
+}
+
 /// How soon marks must become durable even if nothing was applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
     #[default]
     Never,
-    /// As soon as rows of the same age would.
+    /// As soon as rows of the same age would; at once where the disk is low.
     Usual,
     AtOnce,
 }
@@ -134,6 +150,8 @@ pub struct Generations {
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
     wanted: Wanted,
+    /// Whether something waits for the commit that is under way.
+    awaited: bool,
     planted: Planted,
 }
 
@@ -150,20 +168,21 @@ impl Generations {
             rests: (0, Nanos(0)),
             frozen_at: last.replay,
             wanted: Wanted::Never,
+            awaited: false,
             planted,
         }
     }
 
-    /// Whether the overlay should be frozen now. Rows may be as old as `age_max`.
-    pub fn is_due<R: IndexReader>(
-        &mut self,
-        (now, age_max): (Nanos, Nanos),
-        index: &Index<R>,
-        log: &LogWriter,
-        segment_bytes: u32,
-    ) -> bool {
+    /// Whether the overlay should be frozen now.
+    pub fn is_due<R: IndexReader>(&mut self, terms: Terms, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> bool {
+        let Terms { now, pace, low } = terms;
         let filling = matches!(self.state, State::Filling);
-        if filling && self.wanted == Wanted::AtOnce {
+        let wanted = match self.wanted {
+            Wanted::Never => false,
+            Wanted::Usual => low,
+            Wanted::AtOnce => true,
+        };
+        if filling && wanted {
             return true;
         }
         if !filling || index.active_bytes() == 0 && self.wanted == Wanted::Never {
@@ -175,12 +194,27 @@ impl Generations {
             self.rests = (log.last_sequence(), now);
         }
         let rested = now.since(since.max(self.rests.1)) >= limits::OVERLAY_REST;
-        let bytes_from = |segment| u64::from(log.position().segment.saturating_sub(segment)) * u64::from(segment_bytes);
-        let part = bytes_from(log.oldest_segment()) / limits::REPLAY_LOG_PARTS;
+        let age_max = if low {
+            pace.age_max.min(limits::OVERLAY_REST)
+        } else {
+            pace.age_max
+        };
         index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
             || rested
             || now.since(since) >= age_max
-            || bytes_from(self.frozen_at.segment) >= part.clamp(limits::REPLAY_LOG_BYTES_MIN, limits::REPLAY_LOG_BYTES_MAX)
+            || self.replay_parts(log, segment_bytes) >= 2
+    }
+
+    /// Whether a commit under way should end as soon as it can: something waits for it, or the next one is half due.
+    #[must_use]
+    pub fn is_awaited<R: IndexReader>(&self, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> bool {
+        self.awaited || index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES / 2 || self.replay_parts(log, segment_bytes) >= 1
+    }
+
+    /// What the log has grown by since the overlay was frozen last, in halves of what replay may have to read.
+    fn replay_parts(&self, log: &LogWriter, segment_bytes: u32) -> u64 {
+        let bytes_from = |segment| u64::from(log.position().segment.saturating_sub(segment)) * u64::from(segment_bytes);
+        2 * bytes_from(self.frozen_at.segment) / replay_bytes_max(bytes_from(log.oldest_segment()))
     }
 
     /// A space nobody ever used.
@@ -201,6 +235,7 @@ impl Generations {
     /// The next generation is due at once, even if nothing was applied: its marks matter.
     pub fn hurry(&mut self) {
         self.wanted = Wanted::AtOnce;
+        self.awaited = true;
     }
 
     /// The next generation is due when it is, but even if nothing was applied.
@@ -221,6 +256,7 @@ impl Generations {
             None if self.wanted > Wanted::Never => Arc::default(),
             None => return,
         };
+        self.awaited = self.wanted == Wanted::AtOnce;
         self.wanted = Wanted::Never;
         // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back, but not
         // before the last replay mark. Replay may be there, where that mark's batch is damaged and it began with the oldest segment.
@@ -352,10 +388,10 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::tests::fixture::config;
     use crate::index::memory::MemoryStore;
-    use crate::log::segment::LogConfig;
     use crate::log::writer::Resume;
-    use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId, ReplicaId, ShardId};
+    use margate_net::ids::{ReplicaId, ShardId};
 
     const SEGMENT_BYTES: u32 = 4 << 20;
 
@@ -368,23 +404,11 @@ mod tests {
         Position { segment, offset: 4_096 }
     }
 
-    fn log() -> LogWriter {
-        let config = LogConfig {
-            cluster: ClusterId(1),
-            directory: DirectoryId(1),
-            node: NodeId(1),
-            core: CoreId(0),
-            segment_bytes: SEGMENT_BYTES,
-            ready_min: 1,
-        };
-        LogWriter::new(config, Resume::fresh())
-    }
-
     /// Reclaim of a log whose index is large does not ask for a commit at once: it would wait for ever where nothing is applied any more.
     #[test]
     fn where_nothing_is_applied_a_wanted_generation_is_due_all_the_same() {
-        const AGE_MAX: Nanos = Nanos::from_millis(60_000);
-        let (log, index) = (log(), Index::new(MemoryStore::default().reader()));
+        let log = LogWriter::new(config(1, &[], SEGMENT_BYTES).log, Resume::fresh());
+        let index = Index::new(MemoryStore::default().reader());
         let none = CoreMarks {
             generation: 0,
             replay: log.position(),
@@ -392,17 +416,31 @@ mod tests {
             next_space: Space(1),
         };
         let mut generations = Generations::new(none, Planted::NONE);
-        let due =
-            |generations: &mut Generations, now_ms| generations.is_due((Nanos::from_millis(now_ms), AGE_MAX), &index, &log, SEGMENT_BYTES);
-        assert!(!due(&mut generations, 1) && !due(&mut generations, 100_000));
+        let due = |generations: &mut Generations, now_ms, low| {
+            let terms = Terms {
+                now: Nanos::from_millis(now_ms),
+                pace: CommitPace::USUAL,
+                low,
+            };
+            generations.is_due(terms, &index, &log, SEGMENT_BYTES)
+        };
+        assert!(!due(&mut generations, 1, false) && !due(&mut generations, 100_000, true));
         generations.want();
         assert_eq!(
-            [100_001, 105_000, 105_001].map(|now| due(&mut generations, now)),
+            [100_001, 105_000, 105_001].map(|now| due(&mut generations, now, false)),
             [false, false, true]
         );
+        assert!(due(&mut generations, 100_001, true), "a low disk waits for nothing");
         generations.hurry();
         generations.want();
-        assert!(due(&mut generations, 105_002), "a wish takes nothing from what is urgent");
+        assert!(due(&mut generations, 105_002, false), "a wish takes nothing from what is urgent");
+    }
+
+    /// A sixth of the log, and never less than replays in no time nor more than in a few seconds.
+    #[test]
+    fn what_replay_has_to_read_grows_with_the_log() {
+        let shares = [0, 1 << 30, 3 << 30, 6 << 30, 9 << 30, 1 << 40].map(replay_bytes_max);
+        assert_eq!(shares, [256 << 20, 256 << 20, 512 << 20, 1 << 30, 3 << 29, 3 << 29]);
     }
 
     #[test]

@@ -285,6 +285,12 @@ impl<R: IndexReader> Core<R> {
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
 
+    /// Whether a commit of the index under way should end as soon as it can: something waits for it, or the next one will soon be due.
+    #[must_use]
+    pub fn awaits_index(&self) -> bool {
+        self.stopping || self.room.is_low() || self.generations.is_awaited(&self.index, &self.log, self.log_config.segment_bytes)
+    }
+
     /// Whether a stopping core has handed over what it led and has nothing under way.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -497,8 +503,10 @@ impl<R: IndexReader> Core<R> {
     ) -> Result<(), Halt> {
         self.tickets.ended(ticket);
         if self.reclaim.reads_with(ticket) {
-            self.with_reclaim(|reclaim, ground| reclaim.read_done(result, ground))?;
-            return Ok(());
+            return self.with_reclaim(|reclaim, ground| {
+                reclaim.read_done(result, ground);
+                Ok(())
+            });
         }
         if let Some(of) = self.image_awaits(ticket) {
             return self.image_read_done(now, of, (ticket, result), out);

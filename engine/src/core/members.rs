@@ -504,7 +504,7 @@ impl<R: IndexReader> Core<R> {
             return self.end_receiving(message.shard);
         }
         // What is not taken now is sent again.
-        let busy = !self.log.has_room() || self.index.active_bytes() >= 2 * limits::OVERLAY_FREEZE_BYTES;
+        let busy = !self.log.has_room() || self.index.is_busy();
         let shard = message.shard;
         let Some(receiving) = self.transfers.receiving.get_mut(&shard) else {
             return;

@@ -6,13 +6,12 @@ use margate_net::ids::Space;
 use margate_net::measure::Span;
 
 use super::event::{Effect, Effects, Halt, Moment, PeerName};
-use super::generations::Contribution;
+use super::generations::{Contribution, Terms};
 use super::machine::{Core, contribution, owner};
 use crate::consensus::group::{Progress, entry_parts};
 use crate::consensus::window::{BatchPlace, Place};
 use crate::image::receive::Receiving;
 use crate::index::store::IndexReader;
-use crate::limits;
 use crate::log::flush::Flush;
 use crate::log::record::Record;
 use crate::log::writer::{FlushStep, LogWriter};
@@ -178,17 +177,17 @@ impl<R: IndexReader> Core<R> {
     }
 
     pub(super) fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
-        // Between raft's word and the log's an image has replaced what replay would need, and is not yet in force itself.
-        let age_max = if self.room.is_low() {
-            self.commits.age_max.min(limits::OVERLAY_REST)
-        } else {
-            self.commits.age_max
+        let terms = Terms {
+            now: moment.now,
+            pace: self.commits,
+            low: self.room.is_low(),
         };
+        // Between raft's word and the log's an image has replaced what replay would need, and is not yet in force itself.
         let installing = self.running.values().any(|running| running.installing.is_some());
         if !installing
             && self
                 .generations
-                .is_due((moment.now, age_max), &self.index, &self.log, self.log_config.segment_bytes)
+                .is_due(terms, &self.index, &self.log, self.log_config.segment_bytes)
         {
             let running = self
                 .running

@@ -1,12 +1,13 @@
 //! Reclaim: the oldest segment is read once more, what still lives in it is copied to the log's end, and its file comes free.
 //!
 //! ```text
-//!   idle ─(log longer than what lives deserves)─► scanning ─► settling ─► closing ─► releasing ─► idle
-//!     │                                           copies  ▲   index       checkpoints  the file is
-//!     └─(nothing lives in the segment: `ledger`)──queued──┘   durable     durable      used again or deleted
+//!   idle ─(log longer than what lives deserves)─► scanning ─► emptied ─► settling ─► closing ─► releasing ─► gone
+//!     │                                           copies  ▲              index       checkpoints  the file is
+//!     └─(nothing lives in the segment: `ledger`)──durable─┘              durable     durable      used again or deleted
 //! ```
-//! While the log is too long still, the next segments follow before they settle, up to a few together: a commit of a large index takes as long
-//! as reading some segments, and one after the other would be slower than a load of large values.
+//! While the log is too long still, the next segments are emptied meanwhile, up to a few, and as many as one commit of the index knows take
+//! the last steps together: a commit of a large index takes as long as reading some segments, and one after the other would be slower than a
+//! load of large values.
 //!
 //! Invariants: only a segment that replay no longer needs is begun, so its entries are applied and durable in the index;
 //! whether an effect lives is looked up in the turn that queues its copy, and the copy is in the next batch (so in the log a
@@ -93,9 +94,17 @@ pub struct Reclaimed {
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Reclaim {
-    state: State,
+    search: Search,
+    /// The segments out of which all that lives is copied, from the oldest on.
+    emptied: VecDeque<Emptied>,
+    /// What becomes of the first of them.
+    leaving: Leaving,
     /// The generation, the newest segment and the pressure for which nothing was due: none has changed, nothing is.
-    checked: Option<(u64, u32, bool)>,
+    checked: Option<Seen>,
+    /// The same for which a generation was asked for.
+    asked: Option<Seen>,
+    /// Whether that commits at once: no segment is begun before those that wait are gone, as what lives will be known better then.
+    rushes: bool,
     /// Whether something was due then.
     due: bool,
     /// Whether replay needs it all the same, after a generation was made for it: entries in it wait for their commit.
@@ -104,12 +113,20 @@ pub(super) struct Reclaim {
     hurried: u32,
     /// A segment that did not read whole: it is kept, with all after it.
     damaged: Option<u32>,
-    /// The last entries of the segments, from the oldest on, out of which all that lives is copied.
-    emptied: VecDeque<LastEntries>,
-    /// Bytes copied out of them.
-    copied: u64,
+    /// A segment of which something is lost: it is mended once it is the oldest, those before it need not wait for that.
+    lossy: Option<u32>,
     barren: Barren,
     done: Reclaimed,
+}
+
+/// What a decision rests on.
+type Seen = (u64, u32, bool);
+
+/// A segment out of which all that lives is copied.
+#[derive(Debug)]
+struct Emptied {
+    /// The first generation that knows it.
+    generation: u64,
 }
 
 /// What is to become of a segment.
@@ -125,24 +142,26 @@ enum Claim {
     Lives,
 }
 
+/// For what lives in the next segment.
 #[derive(Debug, Default)]
-enum State {
+enum Search {
     #[default]
     Idle,
     Scanning(Scan),
     /// Until what the index still points to in the segment is mended.
     Mending(Scan, Sweep),
-    /// Until this generation is durable.
-    Settling {
-        generation: u64,
-    },
-    /// Until what it wrote last is durable.
-    Closing(Closed),
-    /// Until the driver says that the file is gone, or ready under another number: this one.
-    Releasing {
-        to: Option<u32>,
-        closed: Closed,
-    },
+}
+
+/// The last steps of emptied segments.
+#[derive(Clone, Copy, Debug, Default)]
+enum Leaving {
+    /// Until the index holds the generation of the first.
+    #[default]
+    Settling,
+    /// Until what was written last for so many of them is durable.
+    Closing { segments: u32, closed: Closed },
+    /// Until the driver says that the file is gone, or ready under another number: this one. So many more follow.
+    Releasing { to: Option<u32>, segments: u32, closed: Closed },
 }
 
 impl Reclaim {
@@ -153,35 +172,39 @@ impl Reclaim {
 
     /// Whether a turn without an event would get it further.
     pub(super) fn is_hungry<R: IndexReader>(&self, log: &LogWriter, index: &Index<R>, pressed: bool) -> bool {
-        match &self.state {
-            State::Scanning(scan) => !keeps_full(index) && scan.may_copy(log, pressed),
-            State::Mending(_, sweep) => !log.in_flight() && sweep.is_hungry(),
-            State::Idle | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => false,
+        match &self.search {
+            Search::Scanning(scan) => !index.is_busy() && scan.may_copy(log, pressed),
+            Search::Mending(_, sweep) => !log.in_flight() && sweep.is_hungry(),
+            Search::Idle => false,
         }
     }
 
     /// Whether no segment should go though the disk is low.
     pub(super) fn has_nothing_to_free(&self) -> bool {
         let pressed = self.checked.is_some_and(|(_, _, pressed)| pressed);
-        match &self.state {
-            State::Idle => self.damaged.is_some() || pressed && (!self.due || self.blocked),
-            // Perhaps nobody has what it waits for.
-            State::Mending(_, sweep) => !sweep.is_hungry(),
-            State::Scanning(_) | State::Settling { .. } | State::Closing(_) | State::Releasing { .. } => {
-                self.damaged.is_some() && self.emptied.is_empty()
+        !self.leaves()
+            && match &self.search {
+                Search::Idle => self.damaged.is_some() || pressed && (!self.due || self.blocked),
+                // Perhaps nobody has what it waits for.
+                Search::Mending(_, sweep) => !sweep.is_hungry(),
+                Search::Scanning(_) => false,
             }
-        }
+    }
+
+    /// Whether a segment will come free.
+    fn leaves(&self) -> bool {
+        !self.emptied.is_empty() || matches!(self.leaving, Leaving::Releasing { .. })
     }
 
     /// Whether something that it has read waits to be looked at.
     #[cfg(test)]
     pub(super) fn has_candidates(&self) -> bool {
-        matches!(&self.state, State::Scanning(scan) if scan.has_candidates())
+        matches!(&self.search, Search::Scanning(scan) if scan.has_candidates())
     }
 
     /// Whether a read is its own.
     pub(super) fn reads_with(&self, ticket: ReadTicket) -> bool {
-        matches!(&self.state, State::Scanning(scan) if scan.ticket == Some(ticket))
+        matches!(&self.search, Search::Scanning(scan) if scan.ticket == Some(ticket))
     }
 
     /// One bounded step. To be called before the turn's flush is made, if none is in flight.
@@ -189,10 +212,11 @@ impl Reclaim {
     /// # Errors
     /// [`IndexError`]: the index cannot be read, which stops the node.
     pub(super) fn turn<R: IndexReader>(&mut self, moment: Moment, ground: &mut Ground<'_, R>, out: &mut Effects) -> Result<(), IndexError> {
-        match &mut self.state {
-            State::Idle => self.begin(ground)?,
-            State::Scanning(scan) => {
-                if scan.has_candidates() && !keeps_full(ground.index) {
+        self.leave(moment, ground, out)?;
+        match &mut self.search {
+            Search::Idle => self.begin(ground)?,
+            Search::Scanning(scan) => {
+                if scan.has_candidates() && !ground.index.is_busy() {
                     scan.copy(moment.wall, ground, &mut self.done)?;
                 }
                 scan.read_on(ground, out);
@@ -200,51 +224,28 @@ impl Reclaim {
                     self.copied_all(ground)?;
                 }
             }
-            State::Mending(scan, sweep) => {
+            Search::Mending(scan, sweep) => {
                 if sweep.step(moment.now, ground.index, ground.running, ground.repairs)? {
                     let (last, copied) = (std::mem::take(&mut scan.last), scan.copied);
-                    self.emptied(last, copied);
-                    self.settle(ground)?;
+                    self.search = Search::Idle;
+                    self.emptied(&last, copied, ground)?;
+                    self.go_on(ground)?;
                 }
             }
-            State::Settling { generation } => {
-                if ground.pressed && ground.generations.next_frozen() <= *generation {
-                    // The disk may have become low since it was asked for.
-                    ground.generations.hurry();
-                }
-                if ground.generations.durable() >= *generation {
-                    let kept_from = ground.log.oldest_segment() + self.emptied_segments();
-                    self.state = State::Closing(close(moment.wall, kept_from, ground)?);
-                }
-            }
-            State::Closing(closed) => {
-                let (closed, oldest) = (*closed, ground.log.oldest_segment());
-                if closed.is_durable(ground.log, ground.durability) && !ground.held && !is_needed(oldest, ground) {
-                    self.release(closed, ground, out);
-                }
-            }
-            State::Releasing { .. } => {}
         }
-        Ok(())
+        self.ask(ground)
     }
 
     /// Reads on, which it does while a flush is in flight too.
     pub(super) fn read_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>, out: &mut Effects) {
-        if let State::Scanning(scan) = &mut self.state {
+        if let Search::Scanning(scan) = &mut self.search {
             scan.read_on(ground, out);
         }
     }
 
     /// A piece of the segment was read.
-    ///
-    /// # Errors
-    /// As [`Reclaim::turn`].
-    pub(super) fn read_done<R: IndexReader>(
-        &mut self,
-        result: Result<Bytes, LogReadFault>,
-        ground: &mut Ground<'_, R>,
-    ) -> Result<(), IndexError> {
-        let State::Scanning(scan) = &mut self.state else { return Ok(()) };
+    pub(super) fn read_done<R: IndexReader>(&mut self, result: Result<Bytes, LogReadFault>, ground: &mut Ground<'_, R>) {
+        let Search::Scanning(scan) = &mut self.search else { return };
         scan.ticket = None;
         let whole = match result {
             Ok(chunk) if scan.salvaging => scan.salvage(&chunk, ground),
@@ -261,71 +262,43 @@ impl Reclaim {
             );
             self.damaged = Some(scan.segment);
             self.done.damaged += scan.lost;
-            self.state = State::Idle;
-            return self.settle(ground);
+            self.search = Search::Idle;
         }
-        Ok(())
     }
 
     /// All that could be copied is; what lives and could not be is mended first.
     fn copied_all<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
-        match std::mem::take(&mut self.state) {
-            // Those before it need not wait for that: it is scanned again once it is the oldest.
-            State::Scanning(scan) if scan.lost > 0 && !self.emptied.is_empty() => self.settle(ground)?,
-            State::Scanning(scan) if scan.lost > 0 => {
+        match std::mem::take(&mut self.search) {
+            // It is scanned again then.
+            Search::Scanning(scan) if scan.lost > 0 && !self.emptied.is_empty() => self.lossy = Some(scan.segment),
+            Search::Scanning(scan) if scan.lost > 0 => {
                 let sweep = Sweep::new(scan.segment);
                 self.done.damaged += scan.lost;
-                self.state = State::Mending(scan, sweep);
+                self.search = Search::Mending(scan, sweep);
             }
-            State::Scanning(scan) => {
-                self.emptied(scan.last, scan.copied);
+            Search::Scanning(scan) => {
+                self.emptied(&scan.last, scan.copied, ground)?;
                 self.go_on(ground)?;
             }
-            state @ (State::Idle | State::Mending(..) | State::Settling { .. } | State::Closing { .. } | State::Releasing { .. }) => {
-                self.state = state;
-            }
+            search @ (Search::Idle | Search::Mending(..)) => self.search = search,
         }
         Ok(())
-    }
-
-    /// The driver is done with a file: it is gone, or it has, or should have had, this number.
-    pub(super) fn released(&mut self, number: Option<u32>) {
-        if let State::Releasing { to, closed } = self.state
-            && to == number
-        {
-            if self.emptied.is_empty() {
-                (self.state, self.checked) = (State::Idle, None);
-            } else {
-                self.state = State::Closing(closed);
-            }
-        }
     }
 
     fn begin<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
-        let newest = ground.log.position().segment;
-        let seen = (ground.generations.durable(), newest, ground.pressed);
-        if self.damaged.is_some() || ground.held || self.checked == Some(seen) {
+        let seen = seen(ground);
+        if self.checked == Some(seen) || !self.may_begin(ground) {
             return Ok(());
         }
         (self.checked, self.blocked) = (Some(seen), false);
-        let segment = ground.log.oldest_segment();
-        let claim = self.claim(segment, ground)?;
-        self.due = claim != Claim::None;
-        match claim {
-            Claim::None => {}
-            Claim::Needed => {
-                // Nothing may have been applied for long, so that no generation was due.
-                self.blocked = self.hurried == newest;
-                if !self.blocked && want_generation(1, ground)? {
-                    self.hurried = newest;
-                }
-            }
-            Claim::Dead | Claim::Lives => {
-                self.copied = 0;
-                self.go_on(ground)?;
-            }
-        }
-        Ok(())
+        self.go_on(ground)
+    }
+
+    fn may_begin<R: IndexReader>(&self, ground: &Ground<'_, R>) -> bool {
+        // What the disk has too little of should come free as soon as it can.
+        let together = if ground.pressed { 1 } else { limits::RECLAIM_SEGMENTS_TOGETHER_MAX };
+        let waits = (self.rushes || self.lossy.is_some()) && self.leaves();
+        self.damaged.is_none() && !ground.held && !waits && self.emptied.len() < together
     }
 
     /// What is to become of a segment, if all before it go.
@@ -341,63 +314,117 @@ impl Reclaim {
         })
     }
 
-    /// Goes on with the segment behind those that are emptied, or settles them.
+    /// Goes on with the segment behind those that are emptied.
     fn go_on<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
-        // What the disk has too little of should come free as soon as it can.
-        let together = if ground.pressed { 1 } else { limits::RECLAIM_SEGMENTS_TOGETHER_MAX };
-        while self.emptied.len() < together && !ground.held {
-            let segment = ground.log.oldest_segment() + self.emptied_segments();
-            match self.claim(segment, ground)? {
-                Claim::None | Claim::Needed => break,
+        while self.may_begin(ground) {
+            let segment = self.first_kept(ground.log);
+            let claim = self.claim(segment, ground)?;
+            self.due = claim != Claim::None;
+            match claim {
+                Claim::None => break,
+                // Those before it have their generation to wait for.
+                Claim::Needed if self.leaves() => break,
+                Claim::Needed => {
+                    // Nothing may have been applied for long, so that no generation was due.
+                    let newest = ground.log.position().segment;
+                    self.blocked = self.hurried == newest;
+                    if !self.blocked && self.want_generation(1, ground)? {
+                        self.hurried = newest;
+                    }
+                    break;
+                }
                 Claim::Dead => {
                     self.done.unread += 1;
-                    self.emptied(ground.ledger.last_entries(segment), 0);
+                    let last = ground.ledger.last_entries(segment);
+                    self.emptied(&last, 0, ground)?;
                 }
                 Claim::Lives => {
-                    self.state = State::Scanning(Scan::new(segment, read_bytes(ground)?));
-                    return Ok(());
+                    self.search = Search::Scanning(Scan::new(segment, read_bytes(ground)?));
+                    break;
                 }
             }
         }
-        self.settle(ground)
+        Ok(())
     }
 
-    /// Nothing of the emptied segments is needed any more, and raft may no longer ask for their entries, but for those that later segments hold
-    /// too. Waits for the generation that says so.
-    fn settle<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
-        if self.emptied.is_empty() {
-            return Ok(());
-        }
-        for (segment, last) in (ground.log.oldest_segment()..).zip(&self.emptied) {
-            truncate(segment, last, ground);
-        }
-        let emptied = self.emptied_segments();
-        self.barren = if self.copied >= u64::from(emptied) * u64::from(ground.config.segment_bytes) / 8 * 7 {
+    /// All that lived in the next segment, with these last entries, is copied, so many bytes. Nothing of it is needed any more, and raft may no
+    /// longer ask for its entries, but for those that later segments hold too.
+    fn emptied<R: IndexReader>(&mut self, last: &LastEntries, copied: u64, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+        truncate(self.first_kept(ground.log), last, ground);
+        self.barren = if copied >= u64::from(ground.config.segment_bytes) / 8 * 7 {
             Barren {
-                segments: self.barren.segments.saturating_add(emptied),
+                segments: self.barren.segments.saturating_add(1),
                 live: ground.index.reader().live_bytes()?,
             }
         } else {
             Barren::default()
         };
-        want_generation(emptied, ground)?;
-        self.state = State::Settling {
+        self.lossy = None;
+        self.rushes = self.rushes && !self.emptied.is_empty();
+        self.emptied.push_back(Emptied {
             generation: ground.generations.next_frozen(),
-        };
+        });
         Ok(())
     }
 
-    /// All that lived in a segment with these last entries is copied, so many bytes.
-    fn emptied(&mut self, last: LastEntries, copied: u64) {
-        self.emptied.push_back(last);
-        self.copied += copied;
+    /// The first segment that is not emptied.
+    fn first_kept(&self, log: &LogWriter) -> u32 {
+        log.oldest_segment() + u32::try_from(self.emptied.len()).expect("they are few")
     }
 
-    fn emptied_segments(&self) -> u32 {
-        u32::try_from(self.emptied.len()).expect("they are few")
+    /// Asks for the generation that emptied segments wait for once no other can be emptied now. While one can, the next that is due will do.
+    fn ask<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
+        let seen = seen(ground);
+        let idle = matches!(self.search, Search::Idle);
+        let waits = self
+            .emptied
+            .back()
+            .is_some_and(|last| last.generation > ground.generations.durable());
+        if waits && idle && self.asked != Some(seen) {
+            self.asked = Some(seen);
+            self.rushes = self.want_generation(0, ground)?;
+        }
+        Ok(())
     }
 
-    fn release<R: IndexReader>(&mut self, closed: Closed, ground: &mut Ground<'_, R>, out: &mut Effects) {
+    /// Asks for a generation with which so many more segments come free. Whether at once, where that is worth it: each may write the whole
+    /// index again.
+    fn want_generation<R: IndexReader>(&self, more: u32, ground: &mut Ground<'_, R>) -> Result<bool, IndexError> {
+        let segments = u32::try_from(self.emptied.len()).expect("they are few") + more;
+        let at_once = commits_at_once(segments, ground)?;
+        if at_once {
+            ground.generations.hurry();
+        } else {
+            ground.generations.want();
+        }
+        Ok(at_once)
+    }
+
+    /// The last steps of the segments that the index knows to be empty: all of them take these together.
+    fn leave<R: IndexReader>(&mut self, moment: Moment, ground: &mut Ground<'_, R>, out: &mut Effects) -> Result<(), IndexError> {
+        match self.leaving {
+            Leaving::Settling => {
+                let durable = ground.generations.durable();
+                let known = self.emptied.iter().take_while(|emptied| emptied.generation <= durable).count();
+                let segments = u32::try_from(known).expect("they are few");
+                if segments > 0 {
+                    let kept_from = ground.log.oldest_segment() + segments;
+                    let closed = close(moment.wall, kept_from, ground)?;
+                    self.leaving = Leaving::Closing { segments, closed };
+                }
+            }
+            Leaving::Closing { segments, closed } => {
+                let oldest = ground.log.oldest_segment();
+                if closed.is_durable(ground.log, ground.durability) && !ground.held && !is_needed(oldest, ground) {
+                    self.release(segments, closed, ground, out);
+                }
+            }
+            Leaving::Releasing { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn release<R: IndexReader>(&mut self, segments: u32, closed: Closed, ground: &mut Ground<'_, R>, out: &mut Effects) {
         let from = ground.log.oldest_segment();
         let to = ground.log.release_oldest(recycled_max(ground.log, ground.pressed));
         ground.ledger.released(from);
@@ -407,24 +434,30 @@ impl Reclaim {
         });
         self.emptied.pop_front();
         self.done.segments += 1;
-        self.state = State::Releasing { to, closed };
+        self.leaving = Leaving::Releasing {
+            to,
+            segments: segments - 1,
+            closed,
+        };
+    }
+
+    /// The driver is done with a file: it is gone, or it has, or should have had, this number.
+    pub(super) fn released(&mut self, number: Option<u32>) {
+        if let Leaving::Releasing { to, segments, closed } = self.leaving
+            && to == number
+        {
+            self.checked = None;
+            self.leaving = match segments {
+                0 => Leaving::Settling,
+                segments => Leaving::Closing { segments, closed },
+            };
+        }
     }
 }
 
-/// Whether copies wait until the index has taken rows: each adds one.
-fn keeps_full<R: IndexReader>(index: &Index<R>) -> bool {
-    index.active_bytes() >= limits::OVERLAY_COPIES_BYTES
-}
-
-/// Asks for a generation with which so many segments come free. Whether at once, where that is worth it: each may write the whole index again.
-fn want_generation<R: IndexReader>(segments: u32, ground: &mut Ground<'_, R>) -> Result<bool, IndexError> {
-    let at_once = commits_at_once(segments, ground)?;
-    if at_once {
-        ground.generations.hurry();
-    } else {
-        ground.generations.want();
-    }
-    Ok(at_once)
+/// What decides whether a segment is due, and whether its commit is.
+fn seen<R: IndexReader>(ground: &Ground<'_, R>) -> Seen {
+    (ground.generations.durable(), ground.log.position().segment, ground.pressed)
 }
 
 /// Raft may no longer ask for what a segment with these last entries holds.

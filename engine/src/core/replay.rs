@@ -318,7 +318,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
                 self.applied_entries += replica.meet_commit(commit, &mut self.index);
             }
         }
-        if self.index.active_bytes() >= limits::OVERLAY_REPLAY_BYTES
+        if self.index.is_busy()
             && let Err(error) = self.commit_generation()
         {
             self.failure = Some(error.into());

@@ -20,6 +20,7 @@ use super::overlay::{Overlay, OverlayRange, WarmedKeys};
 use super::row::{Row, Slot};
 use super::store::{IndexReader, Visit};
 use crate::head::lies_in;
+use crate::limits;
 use crate::types::Position;
 
 /// The first key after one: that one with a zero behind it.
@@ -174,6 +175,11 @@ impl<R: IndexReader> Index<R> {
     /// Bytes of the active overlay, roughly.
     pub const fn active_bytes(&self) -> usize {
         self.active.bytes()
+    }
+
+    /// Whether the active overlay holds so much that whatever can wait adds nothing before the index has taken some.
+    pub const fn is_busy(&self) -> bool {
+        self.active_bytes() >= limits::OVERLAY_BUSY_BYTES
     }
 
     /// Slots in both overlays.

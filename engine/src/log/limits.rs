@@ -25,6 +25,8 @@ pub const RECORDS_PER_BATCH_MAX: usize = BATCH_BYTES_MAX / LISTED_EVERY_BYTES;
 pub const COMMITS_PER_BATCH_MAX: usize = BATCH_BYTES_MAX / LISTED_EVERY_BYTES;
 /// Bytes in a segment unless configured: long enough that a change of segment is rare, short enough to prewrite in a second.
 pub const SEGMENT_BYTES_DEFAULT: u32 = 64 << 20;
+/// Segments kept prewritten beside the one in use; the last is there for reclaim when the disk is full.
+pub const READY_SEGMENTS: usize = 3;
 /// Smallest segment a configuration may ask for: the largest record still fits beside the longest lists.
 pub const SEGMENT_BYTES_MIN: u32 = 4 << 20;
 /// Largest segment a configuration may ask for: the unit of reclaim must stay small beside the disk.

@@ -12,6 +12,7 @@ use heed::{DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTl
 use margate_net::ids::{LogIndex, Space};
 
 use super::index_growth::Growth;
+use super::index_pace::{Pace, Urgency};
 use super::index_reader::{HeedReader, decode_row};
 use super::segments::is_no_space;
 use crate::index::churn::Count;
@@ -30,6 +31,9 @@ const READERS_MAX: u32 = 126;
 /// `latest`, `history`, `meta`, `positions`.
 pub(super) const DATABASES: u32 = 4;
 
+/// Rows written between two looks at the clock.
+const ROWS_PER_STEP: usize = 32;
+
 pub(super) type Table = heed::Database<Raw, Raw>;
 
 /// Opens a core's index.
@@ -44,6 +48,8 @@ pub struct HeedWriter {
     committed: Option<CoreMarks>,
     live: LiveBytes,
     growth: Growth,
+    /// Of its commits, where they leave the CPU to a core.
+    urgency: Option<Urgency>,
 }
 
 /// The databases of an environment.
@@ -79,6 +85,7 @@ impl HeedIndex {
             committed,
             live,
             growth,
+            urgency: None,
         };
         Ok((reader, writer))
     }
@@ -156,6 +163,11 @@ impl Tables {
 }
 
 impl HeedWriter {
+    /// From now on commits that are not urgent leave the CPU to others.
+    pub(super) fn pace(&mut self, urgency: Urgency) {
+        self.urgency = Some(urgency);
+    }
+
     /// Refuses while nothing is written yet: at a nearly full map, or when the file system cannot hold the pages to come.
     fn make_room(&mut self, txn: &RwTxn<'_>, generation: &Generation) -> Result<(), IndexError> {
         let used = self.tables.bytes_used(txn)?;
@@ -178,8 +190,11 @@ impl HeedWriter {
 
     fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, count: &mut Count) -> Result<(), IndexError> {
         let (latest, doing) = (self.tables.latest, failed("writing rows"));
-        let mut index_key = Vec::new();
-        for (space, key, slot) in rows.iter() {
+        let (mut index_key, mut pace) = (Vec::new(), Pace::new(self.urgency.as_ref()));
+        for (done, (space, key, slot)) in rows.iter().enumerate() {
+            if done % ROWS_PER_STEP == 0 {
+                pace.step();
+            }
             index_key_into(space, key, &mut index_key);
             match slot {
                 Slot::Put(row) => {

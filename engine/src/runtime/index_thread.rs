@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
+use super::index_pace::Urgency;
 use super::index_store::HeedWriter;
 use crate::index::{Churn, Generation, IndexError, IndexWriter};
 
@@ -34,6 +35,7 @@ pub type CommitOutcome = Result<(u64, Churn), IndexError>;
 pub struct IndexThread {
     generations: Option<Sender<Generation>>,
     outcomes: Receiver<CommitOutcome>,
+    urgency: Urgency,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -42,7 +44,9 @@ impl IndexThread {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(writer: HeedWriter, name: &str) -> io::Result<Self> {
+    pub fn start(mut writer: HeedWriter, name: &str) -> io::Result<Self> {
+        let urgency = Urgency::default();
+        writer.pace(urgency.clone());
         let (generations, incoming) = flume::bounded(QUEUE);
         let (outgoing, outcomes) = flume::bounded(QUEUE);
         let thread = thread::Builder::new()
@@ -51,6 +55,7 @@ impl IndexThread {
         Ok(Self {
             generations: Some(generations),
             outcomes,
+            urgency,
             thread: Some(thread),
         })
     }
@@ -68,6 +73,11 @@ impl IndexThread {
         }
     }
 
+    /// Whether somebody waits for the commit under way, which else leaves the CPU to others.
+    pub fn set_urgent(&self, urgent: bool) {
+        self.urgency.set(urgent);
+    }
+
     /// Where the outcomes arrive, in order; clone it to await them elsewhere.
     #[must_use]
     pub const fn outcomes(&self) -> &Receiver<CommitOutcome> {
@@ -77,6 +87,7 @@ impl IndexThread {
 
 impl Drop for IndexThread {
     fn drop(&mut self) {
+        self.urgency.set(true);
         self.generations = None;
         // Outcomes nobody took must not keep the thread from sending its last ones; they end when it does.
         while self.outcomes.recv().is_ok() {}

@@ -24,6 +24,7 @@ pub mod core_loop;
 pub mod directory;
 pub mod disk;
 mod index_growth;
+mod index_pace;
 pub mod index_reader;
 pub mod index_stopped;
 pub mod index_store;

@@ -58,13 +58,12 @@ use crate::core::room::DiskLimits;
 use crate::index::error::IndexError;
 use crate::index::marks;
 use crate::limits::RECLAIM_SPARE_BYTES;
+use crate::log::limits::READY_SEGMENTS;
 use crate::log::scan::ReadSegments;
 use crate::log::segment::LogConfig;
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
 
-/// Segments kept prewritten beside the one in use; the last is there for reclaim when the disk is full.
-pub(super) const READY_SEGMENTS: usize = 3;
 /// Registered buffer memory per ring; three rings per core must fit a limit of 8 MiB for a few nodes of one user.
 const IO_MEMORY_BYTES: usize = 256 << 10;
 /// How late a busy executor may notice the ring and other threads.

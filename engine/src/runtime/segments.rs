@@ -20,10 +20,9 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::directory::sync_folder;
-use super::node::READY_SEGMENTS;
 use crate::limits::RECYCLED_SEGMENTS_MAX;
 use crate::log::flush::Flush;
-use crate::log::limits::BLOCK_BYTES;
+use crate::log::limits::{BLOCK_BYTES, READY_SEGMENTS};
 use crate::log::scan::{ReadFault, ReadSegments, SyncFault, SyncSegments};
 use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 

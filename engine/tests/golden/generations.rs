@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use margate_engine::consensus::window::BatchPlace;
 use margate_engine::core::event::{Effect, Effects};
-use margate_engine::core::generations::{Contribution, Generations, Positions};
+use margate_engine::core::generations::{CommitPace, Contribution, Generations, Positions, Terms};
 use margate_engine::index::{CoreMarks, Index, MemoryReader, MemoryStore, OwnedRange, ReplicaMarks, Slot};
 use margate_engine::log::record::Record;
 use margate_engine::log::segment::LogConfig;
@@ -27,8 +27,6 @@ use crate::show;
 
 /// Bytes of a segment.
 const SEGMENT_BYTES: u32 = 1 << 20;
-/// How old rows may be that the index does not hold.
-const AGE_MAX: Nanos = Nanos::from_millis(5_000);
 
 /// A replica as far as marks go.
 #[derive(Default)]
@@ -133,7 +131,12 @@ impl Machine {
     }
 
     fn turn(&mut self, trace: &mut Trace) {
-        if self.generations.is_due((self.now, AGE_MAX), &self.index, &self.log, SEGMENT_BYTES) {
+        let terms = Terms {
+            now: self.now,
+            pace: CommitPace::USUAL,
+            low: false,
+        };
+        if self.generations.is_due(terms, &self.index, &self.log, SEGMENT_BYTES) {
             let contributions = self.replicas.iter().map(|(id, replica)| replica.contribution(*id)).collect();
             let last_batch = BatchPlace {
                 sequence: self.log.last_sequence(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use margate_engine::limits::{RECLAIM_PER_MILLE, RECLAIM_SPARE_BYTES, RECYCLED_SEGMENTS_MAX};
-use margate_engine::log::limits::SEGMENT_BYTES_DEFAULT;
+use margate_engine::log::limits::{READY_SEGMENTS, SEGMENT_BYTES_DEFAULT};
 
 use super::dev::NODES;
 use crate::error::PerfError;
@@ -15,7 +15,7 @@ const LOG_BYTES_BESIDE: u64 = 64;
 const INDEX_BYTES_PER_KEY: u64 = 160;
 /// Segments of each core beside those that hold something: the one in use, those that are always ready, and as many as come free together and wait
 /// to be used again.
-const SEGMENTS_BESIDE: u64 = 4 + RECYCLED_SEGMENTS_MAX as u64;
+const SEGMENTS_BESIDE: u64 = (1 + READY_SEGMENTS + RECYCLED_SEGMENTS_MAX) as u64;
 
 /// The keys a deployment of three nodes will hold, and what in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //!
 //! - `fixture`: a core that has just been created; `replay`'s own tests begin there too.
 //! - `driven`: that core while it runs, stops and starts again; `peers`: what other members say to it.
-//! - `admission`, `appends`, `cached`, `damage`, `full_queues`, `laggards`, `mending`, `offers`, `reclaiming`, `removed`, `replaced`, `strangers`,
+//! - `admission`, `appends`, `cached`, `commits`, `damage`, `full_queues`, `laggards`, `mending`, `offers`, `reclaiming`, `removed`, `replaced`, `strangers`,
 //!   `suspects`, `tails`:
 //!   the schedules. `measured`: what is measured of operations whose every moment is known. `reclaim`: any schedule of one core on small segments.
 //!
@@ -12,6 +12,7 @@
 mod admission;
 mod appends;
 mod cached;
+mod commits;
 mod damage;
 mod driven;
 pub(super) mod fixture;

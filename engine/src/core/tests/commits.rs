@@ -1,0 +1,98 @@
+//! When a core's index commits, and what reclaim makes of that.
+
+use super::driven::Driven;
+use crate::core::event::Event;
+
+/// Bytes of a segment that takes two of the values.
+const SEGMENT_BYTES: u32 = 32 << 10;
+/// Bytes of one that takes all that a test writes.
+const ROOMY_BYTES: u32 = 4 << 20;
+/// A value.
+const VALUE: [u8; 11_900] = [7; 11_900];
+
+/// A core whose only replica leads, and which takes no index for small beside what comes free.
+fn leading(segment_bytes: u32) -> Driven {
+    let mut core = Driven::with_segments(1, &[], segment_bytes);
+    core.core.commits.reclaim_parts = u64::MAX;
+    core.tick(25);
+    core.fill_index();
+    core
+}
+
+/// So many segments of which nothing lives but the last value.
+fn write_segments(core: &mut Driven, segments: usize) {
+    (0..2 * segments).for_each(|_| core.set(1, "key", &VALUE));
+}
+
+fn segments_freed(core: &Driven) -> u64 {
+    core.core.counters().reclaimed.segments
+}
+
+/// Each commit may write the whole index again.
+#[test]
+fn while_the_log_is_written_the_index_commits_once_a_minute() {
+    let mut core = leading(ROOMY_BYTES);
+    let before = core.commits;
+    for _ in 0..59 {
+        core.set(1, "key", b"1");
+        core.pass(1_000);
+    }
+    assert_eq!(core.commits, before, "nothing is a minute old");
+    for _ in 0..62 {
+        core.set(1, "key", b"1");
+        core.pass(1_000);
+    }
+    assert_eq!(core.commits, before + 2);
+}
+
+#[test]
+fn a_log_that_rests_is_in_the_index_after_five_seconds() {
+    let mut core = leading(ROOMY_BYTES);
+    let before = core.commits;
+    core.set(1, "key", b"1");
+    // The batch that seals the last one is written too.
+    core.pass(10);
+    core.pass(4_980);
+    assert_eq!(core.commits, before);
+    core.pass(30);
+    assert_eq!(core.commits, before + 1);
+    (0..4).for_each(|_| core.pass(60_000));
+    assert_eq!(core.commits, before + 1, "a node that rests commits nothing");
+}
+
+/// A log a little too long waits for the commit that is due anyway; one far too long does not.
+#[test]
+fn reclaim_waits_for_the_commit_that_is_due() {
+    let mut core = leading(SEGMENT_BYTES);
+    write_segments(&mut core, 5);
+    let before = core.commits;
+    core.tick(60);
+    assert_eq!(
+        (segments_freed(&core), core.commits),
+        (0, before),
+        "the index is not small beside it"
+    );
+    core.fill_index();
+    core.tick(60);
+    core.fill_index();
+    assert!(segments_freed(&core) >= 2, "{:?}", core.core.counters().reclaimed);
+
+    let freed = segments_freed(&core);
+    write_segments(&mut core, 20);
+    core.tick(60);
+    assert!(segments_freed(&core) > freed, "the log is far too long");
+}
+
+/// Only the index says what came free.
+#[test]
+fn a_disk_that_becomes_low_waits_for_no_commit() {
+    let mut core = leading(SEGMENT_BYTES);
+    write_segments(&mut core, 5);
+    core.tick(60);
+    assert_eq!(segments_freed(&core), 0);
+    core.hear(Event::DiskFree {
+        bytes: u64::from(3 * SEGMENT_BYTES),
+    });
+    core.tick(60);
+    assert!(segments_freed(&core) >= 2, "{:?}", core.core.counters().reclaimed);
+}
