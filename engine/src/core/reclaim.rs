@@ -196,6 +196,12 @@ impl Reclaim {
         !self.emptied.is_empty() || matches!(self.leaving, Leaving::Releasing { .. })
     }
 
+    /// Segments that are emptied and still there.
+    #[cfg(test)]
+    pub(super) fn emptied_segments(&self) -> usize {
+        self.emptied.len()
+    }
+
     /// Whether something that it has read waits to be looked at.
     #[cfg(test)]
     pub(super) fn has_candidates(&self) -> bool {

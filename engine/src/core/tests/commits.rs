@@ -83,6 +83,39 @@ fn reclaim_waits_for_the_commit_that_is_due() {
     assert!(segments_freed(&core) > freed, "the log is far too long");
 }
 
+/// Nothing was scanned while a commit was awaited once: a log that is always written used up more segments than came free at a time.
+#[test]
+fn reclaim_scans_on_while_what_is_emptied_waits_for_the_index() {
+    let mut core = leading(SEGMENT_BYTES);
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for key in keys {
+        core.set(1, key, &VALUE);
+        core.set(1, "key", &VALUE);
+    }
+    core.fill_index();
+    core.tick(20);
+    let freed = segments_freed(&core);
+    let (commits, reads) = (core.commits, core.reads);
+    // Each of them makes the log long enough for one more segment to go.
+    for _ in 0..2 {
+        write_segments(&mut core, 1);
+        core.tick(10);
+    }
+    assert_eq!((segments_freed(&core), core.commits), (freed, commits), "the commit is not due");
+    let emptied = core.core.reclaim.emptied_segments();
+    assert!(emptied >= 2, "{emptied} are emptied, with {} reads", core.reads - reads);
+    core.pass(6_000);
+    core.tick(20);
+    assert!(segments_freed(&core) >= freed + emptied as u64);
+    assert_eq!(core.commits, commits + 1);
+    core.lose_index();
+    let mut core = core.restarted();
+    core.tick(25);
+    for key in keys.into_iter().chain(["key"]) {
+        assert_eq!(core.stale(1, key).as_deref(), Ok(&VALUE[..]), "{key}");
+    }
+}
+
 /// Only the index says what came free.
 #[test]
 fn a_disk_that_becomes_low_waits_for_no_commit() {
