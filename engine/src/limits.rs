@@ -34,12 +34,14 @@ pub const OVERLAY_AGE_MAX: Nanos = Nanos::from_millis(60_000);
 /// says what came free.
 pub const OVERLAY_REST: Nanos = Nanos::from_millis(5_000);
 /// Log bytes since the replay mark at which an overlay is handed over whatever its size: bounds replay at start. This much of a short log, of
-/// others one part of so many, of the longest no more than the last.
+/// others one of so many parts of what is above [`REPLAY_LOG_SHORT_BYTES`], of the longest no more than [`REPLAY_LOG_BYTES_MAX`].
 pub const REPLAY_LOG_BYTES_MIN: u64 = 256 << 20;
 /// See [`REPLAY_LOG_BYTES_MIN`].
-pub const REPLAY_LOG_PARTS: u64 = 6;
+pub const REPLAY_LOG_PARTS: u64 = 4;
+/// Bytes of a log whose commits are as far apart as those of the shortest: it takes its share of the disk beside little that lives.
+pub const REPLAY_LOG_SHORT_BYTES: u64 = 1 << 30;
 /// See [`REPLAY_LOG_BYTES_MIN`].
-pub const REPLAY_LOG_BYTES_MAX: u64 = 3 << 29;
+pub const REPLAY_LOG_BYTES_MAX: u64 = 5 << 28;
 /// Rows of abandoned spaces one commit deletes: a few hundred pages of ordinary keys, little beside what a full
 /// overlay changes, so clearing never makes a commit much slower.
 pub const CLEARED_ROWS_MAX: usize = 8_192;
@@ -66,29 +68,32 @@ pub const ENTRY_FETCH_BYTES: usize = 1 << 20;
 pub const POSITION_EVERY_ENTRIES: u64 = 64;
 /// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed: with an evenly spread load about a
 /// quarter of a segment then still lives, so copying costs a third of what clients write.
-pub const RECLAIM_PER_MILLE: u64 = 1_750;
+pub const RECLAIM_PER_MILLE: u64 = 1_600;
+/// The same of logs so long that what is always ready, and what is written between two commits, takes little room beside them: copying costs
+/// half of that.
+pub const RECLAIM_LONG_PER_MILLE: u64 = 2_000;
+/// By so many bytes less: from here on a log counts as long.
+pub const RECLAIM_LONG_LESS_BYTES: u64 = 416 << 20;
 /// Log bytes of a core in which only segments that need not be read are reclaimed, unless the disk is low. A log this long holds a few
 /// ten megabytes that live a dozen times over, so nothing lives in its oldest segment by then.
 pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Segments that are emptied before the index commits and they come free, at most: as many as are written between two commits of the longest
-/// logs ([`REPLAY_LOG_BYTES_MAX`]).
-pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 24;
+/// logs ([`REPLAY_LOG_BYTES_MAX`]), and while one commits.
+pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 32;
 /// Reclaim waits for a commit that is due anyway where the index takes more than one of so many parts of what comes free: a commit may write all
 /// of it.
-pub const RECLAIM_COMMIT_PARTS: u64 = 8;
+pub const RECLAIM_COMMIT_PARTS: u64 = 16;
 /// Log bytes for every thousand of its target, with [`RECLAIM_HURRY_SEGMENTS`] above that, at which it waits for none.
 pub const RECLAIM_HURRY_PER_MILLE: u64 = 1_250;
 /// As many as are usually written between two commits.
 pub const RECLAIM_HURRY_SEGMENTS: u64 = 4;
-/// Segments that came free and wait to be used again, beyond those that are always ready: they cost no prewriting.
+/// Segments that came free and wait to be used again, beyond those that are always ready: they cost no prewriting. As many as are written
+/// between two commits and during one, for so many come free together.
 pub const RECYCLED_SEGMENTS_MIN: usize = 4;
-/// Of so many segments of a long log one more waits: most of what comes free together, within the room that a log may take
-/// ([`RECLAIM_PER_MILLE`]).
-pub const RECYCLED_SEGMENTS_PARTS: usize = 8;
-/// Of the longest logs no more than these. A start reads them all to prove that the log ends before them.
-pub const RECYCLED_SEGMENTS_MAX: usize = 16;
+/// No more than these. A start reads them all to prove that the log ends before them.
+pub const RECYCLED_SEGMENTS_MAX: usize = 24;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.
@@ -135,8 +140,8 @@ pub const REPAIR_REST: Nanos = Nanos::from_millis(1_000);
 pub const REPAIR_REST_MAX: Nanos = Nanos::from_millis(60_000);
 /// So often a core says that no leader admits it; one that rejoins in good order is admitted long before.
 pub const UNADMITTED_COMPLAINT: Nanos = Nanos::from_millis(10_000);
-/// Raft ticks between heartbeats.
-pub const HEARTBEAT_TICKS: usize = 1;
+/// Heartbeats in the shortest election timeout, if it has that many ticks. What an idle node computes is mostly waking up for its peers' beats.
+pub const HEARTBEATS_PER_ELECTION: u32 = 5;
 /// How much a clock (CLOCK_BOOTTIME) may run fast or slow, in thousandths, for tenure to be safe: Linux keeps
 /// within 0.5 (adjtimex(2)); quartz alone strays by less than 0.1.
 pub const CLOCK_DRIFT_PER_MILLE: u64 = 10;

@@ -24,6 +24,24 @@ use crate::limits;
 use crate::shard::members::{Change, Members};
 use crate::types::{HardState, ReplicaName};
 
+/// What time raft counts in ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaftTicks {
+    /// Ticks without a leader before an election: the timeout is drawn from `[election, 2 * election)`.
+    pub election: u32,
+    /// Ticks between heartbeats.
+    pub heartbeat: u32,
+}
+
+impl RaftTicks {
+    /// With as many heartbeats in the shortest election timeout as production has.
+    #[must_use]
+    pub fn of_election(election: u32) -> Self {
+        let heartbeat = (election / limits::HEARTBEATS_PER_ELECTION).max(1);
+        Self { election, heartbeat }
+    }
+}
+
 /// What a group needs to know at start.
 #[derive(Clone, Debug)]
 pub struct GroupConfig {
@@ -31,8 +49,8 @@ pub struct GroupConfig {
     pub name: ReplicaName,
     /// The members of its shard; none for a replica that waits for its first image.
     pub members: Members,
-    /// Ticks without a leader before an election: the timeout is drawn from `[election_ticks, 2 * election_ticks)`.
-    pub election_ticks: u32,
+    /// When it beats, and campaigns.
+    pub ticks: RaftTicks,
     /// Whether it votes for nobody for a while after a start: it may have promised so to a leader and forgotten.
     pub quiet_start: bool,
     /// Whether a promise to a leader outlives what raft remembers of that leader; only a planted bug says no.
@@ -118,11 +136,11 @@ impl Group {
         // In term 0 it has never heard a leader.
         let promised = config.quiet_start && written.term > Term(0);
         let window = EntryWindow::new(config.members.conf_state(), restored, limits::WINDOW_KEEP_BYTES);
-        let election_ticks = config.election_ticks as usize;
+        let election_ticks = config.ticks.election as usize;
         let raft_config = raft::Config {
             id: config.name.replica.0,
             election_tick: election_ticks,
-            heartbeat_tick: limits::HEARTBEAT_TICKS,
+            heartbeat_tick: config.ticks.heartbeat as usize,
             applied: applied.0,
             max_size_per_msg: limits::APPEND_MESSAGE_BYTES_MAX,
             max_inflight_msgs: limits::APPEND_MESSAGES_IN_FLIGHT_MAX,

@@ -121,8 +121,9 @@ pub struct Terms {
 }
 
 /// Log bytes since the replay mark at which an overlay goes whatever its size, of a log so long.
-fn replay_bytes_max(log_bytes: u64) -> u64 {
-    (log_bytes / limits::REPLAY_LOG_PARTS).clamp(limits::REPLAY_LOG_BYTES_MIN, limits::REPLAY_LOG_BYTES_MAX)
+pub(super) fn replay_bytes_max(log_bytes: u64) -> u64 {
+    let part = log_bytes.saturating_sub(limits::REPLAY_LOG_SHORT_BYTES) / limits::REPLAY_LOG_PARTS;
+    part.clamp(limits::REPLAY_LOG_BYTES_MIN, limits::REPLAY_LOG_BYTES_MAX)
 }
 
 /// How soon marks must become durable even if nothing was applied.
@@ -436,11 +437,11 @@ mod tests {
         assert!(due(&mut generations, 105_002, false), "a wish takes nothing from what is urgent");
     }
 
-    /// A sixth of the log, and never less than replays in no time nor more than in a few seconds.
+    /// A part of the log, and never less than replays in no time nor more than in a few seconds.
     #[test]
     fn what_replay_has_to_read_grows_with_the_log() {
-        let shares = [0, 1 << 30, 3 << 30, 6 << 30, 9 << 30, 1 << 40].map(replay_bytes_max);
-        assert_eq!(shares, [256 << 20, 256 << 20, 512 << 20, 1 << 30, 3 << 29, 3 << 29]);
+        let shares = [0, 1 << 30, 2 << 30, 3 << 30, 5 << 30, 7 << 30, 1 << 40].map(replay_bytes_max);
+        assert_eq!(shares.map(|bytes| bytes >> 20), [256, 256, 256, 512, 1_024, 1_280, 1_280]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use margate_net::message::{MemberBody, MemberMessage, PeerMessage};
 use super::copies::{Copied, Purpose, rows_of};
 use super::event::{Effect, Effects, Halt, LogReadFault, Moment, PeerName, ReadTicket};
 use super::machine::{Core, Running};
-use crate::consensus::group::{Group, GroupConfig};
+use crate::consensus::group::{Group, GroupConfig, RaftTicks};
 use crate::consensus::tenure::Tenure;
 use crate::consensus::window::RestoredLog;
 use crate::image::offer::Offer;
@@ -34,8 +34,8 @@ use crate::types::{HardState, Nanos, ReplicaName};
 /// How a core makes a replica.
 #[derive(Clone, Debug)]
 pub struct Nursery {
-    /// Ticks without a leader before an election.
-    pub election_ticks: u32,
+    /// When a replica beats, and campaigns.
+    pub ticks: RaftTicks,
     /// Time between ticks; zero for no tenure.
     pub tick: Nanos,
     /// Seed of its dice.
@@ -92,7 +92,7 @@ const UNADMITTED_NAMED_MAX: usize = 16;
 impl Nursery {
     /// For a core of a node.
     #[must_use]
-    pub fn new(map: &Map, (node, core, directory): (NodeId, CoreId, DirectoryId), election_ticks: u32, tick: Nanos, seed: u64) -> Self {
+    pub fn new(map: &Map, (node, core, directory): (NodeId, CoreId, DirectoryId), ticks: RaftTicks, tick: Nanos, seed: u64) -> Self {
         let here = map
             .shards()
             .iter()
@@ -104,7 +104,7 @@ impl Nursery {
             homes: shard.replicas.iter().map(|replica| (replica.id, replica.node)).collect(),
         };
         Self {
-            election_ticks,
+            ticks,
             tick,
             seed,
             directory,
@@ -305,7 +305,7 @@ impl<R: IndexReader> Core<R> {
     }
 
     fn ask_to_join(&mut self, now: Nanos, out: &mut Effects) {
-        let every = Nanos(self.nursery.tick.0.max(1) * u64::from(self.nursery.election_ticks));
+        let every = Nanos(self.nursery.tick.0.max(1) * u64::from(self.nursery.ticks.election));
         if self.stopping || self.transfers.asked_at.is_some_and(|asked| now.since(asked) < every) {
             return;
         }
@@ -415,7 +415,7 @@ impl<R: IndexReader> Core<R> {
         let config = GroupConfig {
             name,
             members: Members::default(),
-            election_ticks: self.nursery.election_ticks,
+            ticks: self.nursery.ticks,
             quiet_start: false,
             keeps_promises: !self.planted.promise_forgotten(),
             steps_lost: self.planted.heartbeat_stepped(),
@@ -426,7 +426,7 @@ impl<R: IndexReader> Core<R> {
             cluster: self.cluster,
             space,
             group: Group::new(&config, RestoredLog::default()),
-            tenure: Tenure::new(self.nursery.election_ticks, self.nursery.tick, self.planted),
+            tenure: Tenure::new(self.nursery.ticks.election, self.nursery.tick, self.planted),
             state,
             applied: (LogIndex(0), Term(0)),
             homes: ward.homes,

@@ -2,10 +2,12 @@
 //!
 //! Not here, on purpose: what it does with them (`reclaim`), how large the steps are (`limits`).
 
+use super::generations::replay_bytes_max;
 use super::reclaim::Ground;
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
 use crate::limits;
+use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 
 /// Segments reclaimed one after the other that freed next to nothing. Under pressure only a whole round of the log is worth that.
@@ -36,17 +38,21 @@ impl Budget {
 struct Target {
     segments_min: u64,
     per_mille: u64,
+    /// Of a long log, and by how many bytes less.
+    long: (u64, u64),
 }
 
 /// While the disk is ample.
 const USUAL: Target = Target {
     segments_min: limits::RECLAIM_SEGMENTS_MIN,
     per_mille: limits::RECLAIM_PER_MILLE,
+    long: (limits::RECLAIM_LONG_PER_MILLE, limits::RECLAIM_LONG_LESS_BYTES),
 };
 /// While it is low.
 const LOW: Target = Target {
     segments_min: limits::RECLAIM_PRESSED_SEGMENTS_MIN,
     per_mille: limits::RECLAIM_PRESSED_PER_MILLE,
+    long: (limits::RECLAIM_PRESSED_PER_MILLE, 0),
 };
 
 /// Whether the oldest segment should go.
@@ -88,7 +94,9 @@ fn log_bytes<R: IndexReader>(oldest: u32, ground: &Ground<'_, R>) -> u64 {
 /// Bytes of log that so many live bytes deserve.
 fn target_bytes<R: IndexReader>(live: u64, of: &Target, ground: &Ground<'_, R>) -> u64 {
     let least = of.segments_min * u64::from(ground.config.segment_bytes);
-    least.max(live.saturating_mul(of.per_mille) / 1_000)
+    let of_live = |per_mille| live.saturating_mul(per_mille) / 1_000;
+    let (long, less) = of.long;
+    least.max(of_live(of.per_mille)).max(of_live(long).saturating_sub(less))
 }
 
 /// The further the log is over its target, the more is looked at; most where the disk is low.
@@ -132,10 +140,17 @@ fn usual_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError
 }
 
 /// Segments that came free and may wait to be used again. Where the disk is low the others' files are deleted.
-pub(super) fn recycled_max(log: &LogWriter, pressed: bool) -> usize {
-    let kept = log.position().segment.saturating_sub(log.oldest_segment()) as usize;
-    let share = (kept / limits::RECYCLED_SEGMENTS_PARTS).min(limits::RECYCLED_SEGMENTS_MAX);
-    limits::RECYCLED_SEGMENTS_MIN.max(if pressed { 0 } else { share })
+pub(super) fn recycled_max(config: &LogConfig, log: &LogWriter, pressed: bool) -> usize {
+    let segment_bytes = u64::from(config.segment_bytes);
+    let kept = u64::from(log.position().segment.saturating_sub(log.oldest_segment()));
+    // A quarter more is written while the index commits. Of a log of a few segments only few can come free together.
+    let together = (replay_bytes_max(kept * segment_bytes) / segment_bytes * 5 / 4).min(kept / 5);
+    let together = usize::try_from(together).unwrap_or(usize::MAX);
+    if pressed {
+        limits::RECYCLED_SEGMENTS_MIN
+    } else {
+        together.clamp(limits::RECYCLED_SEGMENTS_MIN, limits::RECYCLED_SEGMENTS_MAX)
+    }
 }
 
 /// Of so many parts of a batch copies take one.

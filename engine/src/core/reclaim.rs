@@ -432,7 +432,7 @@ impl Reclaim {
 
     fn release<R: IndexReader>(&mut self, segments: u32, closed: Closed, ground: &mut Ground<'_, R>, out: &mut Effects) {
         let from = ground.log.oldest_segment();
-        let to = ground.log.release_oldest(recycled_max(ground.log, ground.pressed));
+        let to = ground.log.release_oldest(recycled_max(ground.config, ground.log, ground.pressed));
         ground.ledger.released(from);
         out.push(match to {
             Some(to) => Effect::RecycleSegment { from, to },

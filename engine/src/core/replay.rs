@@ -27,11 +27,11 @@ pub(crate) use super::rebuilding::is_creation;
 use super::replaying::Replaying;
 use super::room::DiskLimits;
 use crate::consensus::convert;
+use crate::consensus::group::RaftTicks;
 use crate::consensus::window::{BatchPlace, Place};
 use crate::index::error::IndexError;
 use crate::index::store::{CoreMarks, IndexReader, IndexWriter};
 use crate::index::view::Index;
-use crate::limits;
 use crate::log::batch::ScannedBatch;
 use crate::log::record::{RecordBody, ScannedRecord};
 use crate::log::scan::{Damage, DamagedReplicas, ReadSegments, ScanEnd, ScanError, SyncFault, SyncSegments, scan};
@@ -50,8 +50,8 @@ pub struct CoreConfig {
     pub map: Map,
     /// Whether its node joined a deployment that existed: it was created with no replica.
     pub joined: bool,
-    /// Ticks without a leader before an election.
-    pub election_ticks: u32,
+    /// When its replicas beat, and campaign.
+    pub ticks: RaftTicks,
     /// Time between ticks, by which tenure is measured; zero for no tenure: every read asks a quorum.
     pub tick: Nanos,
     /// When its index commits.
@@ -468,7 +468,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
             suspects: suspect.iter().map(Replaying::contribution).collect(),
             nursery: nursery(config, doubted(&broken, self.lost_any, &self.written_since)),
             // One minimum election timeout: the other half of what is allowed is for the handover.
-            flush_patience: Nanos(config.tick.0 * u64::from(config.election_ticks)),
+            flush_patience: Nanos(config.tick.0 * u64::from(config.ticks.election)),
             commits: config.commits,
             disk: config.disk,
             planted: config.planted,
@@ -556,7 +556,7 @@ fn nursery(config: &CoreConfig, doubted: BTreeSet<ShardId>) -> Nursery {
     let home = (node, core, directory);
     Nursery {
         doubted,
-        ..Nursery::new(&config.map, home, config.election_ticks, config.tick, config.seed)
+        ..Nursery::new(&config.map, home, config.ticks, config.tick, config.seed)
     }
 }
 

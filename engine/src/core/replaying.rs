@@ -395,7 +395,7 @@ impl Replaying {
         let group_config = GroupConfig {
             name: self.name,
             members: self.state.members.clone(),
-            election_ticks: config.election_ticks,
+            ticks: config.ticks,
             keeps_promises: !config.planted.promise_forgotten(),
             steps_lost: config.planted.heartbeat_stepped(),
             quiet_start: config.tick > Nanos(0) && !config.planted.votes_right_after_start(),
@@ -414,7 +414,7 @@ impl Replaying {
             cluster: config.log.cluster,
             space: self.space,
             group: Group::new(&group_config, restored),
-            tenure: Tenure::new(config.election_ticks, config.tick, config.planted),
+            tenure: Tenure::new(config.ticks.election, config.tick, config.planted),
             state: self.state,
             applied: (self.applied, self.applied_term),
             homes,

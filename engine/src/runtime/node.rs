@@ -49,6 +49,7 @@ use super::watch::NodeWatch;
 use crate::bootstrap::identity::{Creation, Identity, Membership};
 use crate::bootstrap::machine::BootstrapError;
 use crate::config::NodeConfig;
+use crate::consensus::group::RaftTicks;
 use crate::core::creation::{checkpoints, creation_flushes};
 use crate::core::event::{Event, PeerName};
 use crate::core::generations::CommitPace;
@@ -545,7 +546,7 @@ impl CoreStart {
             joined: matches!(self.identity.membership, Membership::Member { joined: true, .. }),
             log: self.log_config,
             map: self.map.clone(),
-            election_ticks: self.start.config.election_ticks,
+            ticks: RaftTicks::of_election(self.start.config.election_ticks),
             tick: Nanos::from_millis(u64::from(self.start.config.tick_ms)),
             commits: CommitPace::USUAL,
             disk: self.start.disk_limits()?,

@@ -67,7 +67,7 @@ mod tests {
 
     use super::super::suspects::{PANICS_MAX, Suspects};
     use super::*;
-    use crate::consensus::group::{Group, GroupConfig};
+    use crate::consensus::group::{Group, GroupConfig, RaftTicks};
     use crate::consensus::window::RestoredLog;
     use crate::shard::members::Members;
     use crate::types::{HardState, ReplicaName};
@@ -87,7 +87,7 @@ mod tests {
             let config = GroupConfig {
                 name: NAME,
                 members: Members::of(vec![NAME.replica]),
-                election_ticks: 10,
+                ticks: RaftTicks::of_election(10),
                 quiet_start: false,
                 steps_lost: false,
                 keeps_promises: true,

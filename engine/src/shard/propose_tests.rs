@@ -6,7 +6,7 @@ use margate_net::error::Refusal;
 use margate_net::ids::{ClusterId, LogIndex, MemberEpoch, RangeEpoch, ReplicaId, ShardId, Space, Term, Version};
 use margate_net::message::{Operation, PeerMessage, PeerMessageKind, Precondition, Request, Returning, Success};
 
-use crate::consensus::group::{Group, GroupConfig, entry_parts};
+use crate::consensus::group::{Group, GroupConfig, RaftTicks, entry_parts};
 use crate::consensus::tenure::Tenure;
 use crate::consensus::window::{BatchPlace, Place, RestoredLog};
 use crate::index::memory::{MemoryReader, MemoryStore};
@@ -62,7 +62,7 @@ impl Leader {
         let config = GroupConfig {
             name,
             members: Members::of(voters.clone()),
-            election_ticks: 10,
+            ticks: RaftTicks::of_election(10),
             keeps_promises: true,
             steps_lost: false,
             quiet_start: false,

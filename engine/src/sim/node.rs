@@ -20,6 +20,7 @@ use super::hurt::Hurt;
 use super::options::Options;
 use super::renewal::Shelf;
 use super::violation::Violation;
+use crate::consensus::group::RaftTicks;
 use crate::core::creation;
 use crate::core::event::{Event, PeerName};
 use crate::core::generations::CommitPace;
@@ -318,7 +319,7 @@ impl Host {
             joined,
             log: self.log,
             map: map.clone(),
-            election_ticks: 10,
+            ticks: RaftTicks::of_election(10),
             tick,
             commits,
             disk: limits.sparing(spare * u64::from(segment_bytes)),

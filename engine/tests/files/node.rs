@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use margate_engine::consensus::group::RaftTicks;
 use margate_engine::core::event::{Effect, Effects, Event, LogReadFault, Moment, PeerName};
 use margate_engine::core::generations::CommitPace;
 use margate_engine::core::machine::Core;
@@ -97,7 +98,7 @@ pub(crate) fn config(map: &Map, (node, directory): (NodeId, DirectoryId), segmen
         joined: false,
         log,
         map: map.clone(),
-        election_ticks: ELECTION_TICKS,
+        ticks: RaftTicks::of_election(ELECTION_TICKS),
         tick: Nanos(0),
         commits: CommitPace::USUAL,
         disk: DiskLimits::default(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use margate_engine::limits::{RECLAIM_PER_MILLE, RECLAIM_SPARE_BYTES, RECYCLED_SEGMENTS_MAX};
+use margate_engine::limits::{RECLAIM_LONG_PER_MILLE, RECLAIM_SPARE_BYTES, RECYCLED_SEGMENTS_MAX};
 use margate_engine::log::limits::{READY_SEGMENTS, SEGMENT_BYTES_DEFAULT};
 
 use super::dev::NODES;
@@ -33,7 +33,7 @@ impl Holdings {
     pub(crate) fn disk_bytes(&self) -> u64 {
         let cores = u64::from(self.cores);
         let log_bytes = (self.value_bytes + KEY_BYTES) as u64 + LOG_BYTES_BESIDE;
-        let log = (self.keys * log_bytes / 1_000 * RECLAIM_PER_MILLE).max(RECLAIM_SPARE_BYTES * cores);
+        let log = (self.keys * log_bytes / 1_000 * RECLAIM_LONG_PER_MILLE).max(RECLAIM_SPARE_BYTES * cores);
         let segments = SEGMENTS_BESIDE * u64::from(SEGMENT_BYTES_DEFAULT) * cores;
         (log + segments + self.keys * INDEX_BYTES_PER_KEY) * NODES as u64
     }

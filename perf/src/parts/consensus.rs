@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use margate_engine::consensus::group::{Group, GroupConfig, Role};
+use margate_engine::consensus::group::{Group, GroupConfig, RaftTicks, Role};
 use margate_engine::consensus::window::RestoredLog;
 use margate_engine::index::IndexError;
 use margate_engine::shard::members::Members;
@@ -31,7 +31,7 @@ impl ThreeMembers {
             let config = GroupConfig {
                 name: sample::replica(1, id.0),
                 members: Members::of(ids.clone()),
-                election_ticks: ELECTION_TICKS,
+                ticks: RaftTicks::of_election(ELECTION_TICKS),
                 quiet_start: false,
                 keeps_promises: true,
                 steps_lost: false,

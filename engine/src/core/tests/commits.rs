@@ -106,8 +106,11 @@ fn reclaim_scans_on_while_what_is_emptied_waits_for_the_index() {
     assert!(emptied >= 2, "{emptied} are emptied, with {} reads", core.reads - reads);
     core.pass(6_000);
     core.tick(20);
-    assert!(segments_freed(&core) >= freed + emptied as u64);
-    assert_eq!(core.commits, commits + 1);
+    let (freed, commits) = (segments_freed(&core) - freed, core.commits - commits);
+    assert!(
+        freed >= emptied as u64 && freed > commits as u64,
+        "{freed} segments, {commits} commits"
+    );
     core.lose_index();
     let mut core = core.restarted();
     core.tick(25);

@@ -9,6 +9,7 @@ use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
 use margate_net::map::MapNode;
 
 use crate::config::static_map;
+use crate::consensus::group::RaftTicks;
 use crate::core::creation::{checkpoints, creation_flushes};
 use crate::core::generations::CommitPace;
 use crate::core::replay::CoreConfig;
@@ -44,7 +45,10 @@ pub(in crate::core) fn config(nodes: u16, bounds: &[&'static str], segment_bytes
         joined: false,
         log,
         map: static_map(CLUSTER, &homes, &bounds, homes.len()).expect("a sound topology"),
-        election_ticks: 10,
+        ticks: RaftTicks {
+            election: 10,
+            heartbeat: 1,
+        },
         tick: Nanos(0),
         commits: CommitPace::USUAL,
         disk: DiskLimits::new(2 * u64::from(segment_bytes), segment_bytes, 1),

@@ -102,8 +102,8 @@ fn what_lives_is_copied_though_the_index_was_made_anew() {
     reclaim(&mut core);
     let reclaimed = core.core.counters().reclaimed;
     assert!(
-        reclaimed.segments >= 1 && reclaimed.values <= 4,
-        "half of what lives is where it was: {reclaimed:?}"
+        reclaimed.segments >= 1 && reclaimed.values < keys.len() as u64,
+        "some of what lives is where it was: {reclaimed:?}"
     );
     core.index = MemoryStore::new();
     let mut core = core.restarted();

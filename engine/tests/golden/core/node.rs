@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use margate_engine::consensus::group::RaftTicks;
 use margate_engine::core::creation::{checkpoints, creation_flushes};
 use margate_engine::core::event::{Effect, Effects, Event, Halt, Moment};
 use margate_engine::core::generations::CommitPace;
@@ -76,7 +77,11 @@ impl Node {
             joined: false,
             log,
             map: map.clone(),
-            election_ticks: ELECTION_TICKS,
+            // A heartbeat each tick: scripts need no more of them than show something.
+            ticks: RaftTicks {
+                election: ELECTION_TICKS,
+                heartbeat: 1,
+            },
             tick,
             commits: CommitPace::USUAL,
             disk: DiskLimits::new(RESERVE_BYTES, SEGMENT_BYTES, 1),
