@@ -106,6 +106,7 @@ pub struct Group {
     pub(super) name: ReplicaName,
     pub(super) raw: RawNode<EntryWindow>,
     election_ticks: usize,
+    heartbeat_ticks: u32,
     preferred: bool,
     /// Whether its leader seems dead, so that the dice do not count.
     hurried: bool,
@@ -164,6 +165,7 @@ impl Group {
             name: config.name,
             raw,
             election_ticks,
+            heartbeat_ticks: config.ticks.heartbeat,
             preferred: config.preferred,
             hurried: false,
             quiet_ticks: if promised { 2 * election_ticks } else { 0 },
@@ -301,6 +303,12 @@ impl Group {
     #[must_use]
     pub fn is_left_alone(&self) -> bool {
         self.role() == Role::Follower && self.raw.raft.election_elapsed >= 2 * self.election_ticks
+    }
+
+    /// Ticks between heartbeats.
+    #[must_use]
+    pub const fn heartbeat_ticks(&self) -> u32 {
+        self.heartbeat_ticks
     }
 
     /// Hands leadership to another member, if this replica leads.

@@ -109,12 +109,12 @@ impl CommitPace {
     };
 }
 
-/// What a core is asked by when it decides.
+/// What decides, beside the overlay and the log, whether the index should commit.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct Conditions {
     /// Monotonic time.
     pub now: Nanos,
-    /// The core's.
+    /// How long its core puts commits off.
     pub pace: CommitPace,
     /// Whether the disk is low: only the index says what came free.
     pub low: bool,
@@ -151,7 +151,7 @@ pub struct Generations {
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
     wanted: Wanted,
-    /// Whether something waits for the commit that is under way.
+    /// Whether something waits for the commit that is under way, or for the one after it.
     awaited: bool,
     planted: Planted,
 }
@@ -175,8 +175,8 @@ impl Generations {
     }
 
     /// Whether the overlay should be frozen now.
-    pub fn is_due<R: IndexReader>(&mut self, terms: Terms, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> bool {
-        let Terms { now, pace, low } = terms;
+    pub fn is_due<R: IndexReader>(&mut self, conditions: Conditions, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> bool {
+        let Conditions { now, pace, low } = conditions;
         let filling = matches!(self.state, State::Filling);
         let wanted = match self.wanted {
             Wanted::Never => false,
@@ -203,17 +203,17 @@ impl Generations {
         index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES
             || rested
             || now.since(since) >= age_max
-            || self.replay_parts(log, segment_bytes) >= 2
+            || self.replay_halves(log, segment_bytes) >= 2
     }
 
     /// Whether a commit under way should end as soon as it can: something waits for it, or the next one is half due.
     #[must_use]
     pub fn is_awaited<R: IndexReader>(&self, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> bool {
-        self.awaited || index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES / 2 || self.replay_parts(log, segment_bytes) >= 1
+        self.awaited || index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES / 2 || self.replay_halves(log, segment_bytes) >= 1
     }
 
     /// What the log has grown by since the overlay was frozen last, in halves of what replay may have to read.
-    fn replay_parts(&self, log: &LogWriter, segment_bytes: u32) -> u64 {
+    fn replay_halves(&self, log: &LogWriter, segment_bytes: u32) -> u64 {
         let bytes_from = |segment| u64::from(log.position().segment.saturating_sub(segment)) * u64::from(segment_bytes);
         2 * bytes_from(self.frozen_at.segment) / replay_bytes_max(bytes_from(log.oldest_segment()))
     }
@@ -236,6 +236,11 @@ impl Generations {
     /// The next generation is due at once, even if nothing was applied: its marks matter.
     pub fn hurry(&mut self) {
         self.wanted = Wanted::AtOnce;
+        self.awaited = true;
+    }
+
+    /// Something waits for the generation that is under way.
+    pub fn press(&mut self) {
         self.awaited = true;
     }
 
@@ -418,12 +423,12 @@ mod tests {
         };
         let mut generations = Generations::new(none, Planted::NONE);
         let due = |generations: &mut Generations, now_ms, low| {
-            let terms = Terms {
+            let conditions = Conditions {
                 now: Nanos::from_millis(now_ms),
                 pace: CommitPace::USUAL,
                 low,
             };
-            generations.is_due(terms, &index, &log, SEGMENT_BYTES)
+            generations.is_due(conditions, &index, &log, SEGMENT_BYTES)
         };
         assert!(!due(&mut generations, 1, false) && !due(&mut generations, 100_000, true));
         generations.want();

@@ -99,9 +99,9 @@ fn target_bytes<R: IndexReader>(live: u64, of: &Target, ground: &Ground<'_, R>) 
     least.max(of_live(of.per_mille)).max(of_live(long).saturating_sub(less))
 }
 
-/// The further the log is over its target, the more is looked at; most where the disk is low.
-pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
-    let steps = match per_mille_of_target(ground)? {
+/// The further the log from this segment on is over its target, the more is looked at; most where the disk is low.
+pub(super) fn budget<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -> Result<Budget, IndexError> {
+    let steps = match per_mille_of_target(segment, ground)? {
         0..1_100 => 1,
         1_100..1_250 => 4,
         1_250..1_500 => 16,
@@ -110,9 +110,9 @@ pub(super) fn budget<R: IndexReader>(ground: &Ground<'_, R>) -> Result<Budget, I
     Ok(Budget::steps(if ground.pressed { steps.max(16) } else { steps }))
 }
 
-/// Bytes of a segment to read at a time.
-pub(super) fn read_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<usize, IndexError> {
-    let behind = ground.pressed || per_mille_of_target(ground)? >= 1_100;
+/// Bytes of this segment to read at a time.
+pub(super) fn read_bytes<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -> Result<usize, IndexError> {
+    let behind = ground.pressed || per_mille_of_target(segment, ground)? >= 1_100;
     Ok(if behind {
         limits::RECLAIM_LONG_READ_BYTES
     } else {
@@ -120,18 +120,18 @@ pub(super) fn read_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<usize
     })
 }
 
-/// Whether the index should commit at once, so that so many segments come free.
-pub(super) fn commits_at_once<R: IndexReader>(segments: u32, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+/// Whether the index should commit at once, so that so many segments come free, of which this is the first.
+pub(super) fn commits_at_once<R: IndexReader>(first: u32, segments: u32, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
     let segment_bytes = u64::from(ground.config.segment_bytes);
     let cheap = u64::from(segments) * segment_bytes >= ground.index.reader().bytes_used()?.saturating_mul(ground.commits.reclaim_parts);
     let most =
         usual_bytes(ground)?.saturating_mul(limits::RECLAIM_HURRY_PER_MILLE) / 1_000 + limits::RECLAIM_HURRY_SEGMENTS * segment_bytes;
-    Ok(ground.pressed || cheap || log_bytes(ground.log.oldest_segment(), ground) > most)
+    Ok(ground.pressed || cheap || log_bytes(first, ground) > most)
 }
 
-fn per_mille_of_target<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError> {
+fn per_mille_of_target<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -> Result<u64, IndexError> {
     let target = usual_bytes(ground)?;
-    Ok(log_bytes(ground.log.oldest_segment(), ground).saturating_mul(1_000) / target.max(1))
+    Ok(log_bytes(segment, ground).saturating_mul(1_000) / target.max(1))
 }
 
 /// Bytes of log while the disk is ample.

@@ -6,7 +6,7 @@ use margate_net::ids::Space;
 use margate_net::measure::Span;
 
 use super::event::{Effect, Effects, Halt, Moment, PeerName};
-use super::generations::{Contribution, Terms};
+use super::generations::{Conditions, Contribution};
 use super::machine::{Core, contribution, owner};
 use crate::consensus::group::{Progress, entry_parts};
 use crate::consensus::window::{BatchPlace, Place};
@@ -177,7 +177,7 @@ impl<R: IndexReader> Core<R> {
     }
 
     pub(super) fn commit_index(&mut self, moment: Moment, out: &mut Effects) {
-        let terms = Terms {
+        let conditions = Conditions {
             now: moment.now,
             pace: self.commits,
             low: self.room.is_low(),
@@ -187,7 +187,7 @@ impl<R: IndexReader> Core<R> {
         if !installing
             && self
                 .generations
-                .is_due(terms, &self.index, &self.log, self.log_config.segment_bytes)
+                .is_due(conditions, &self.index, &self.log, self.log_config.segment_bytes)
         {
             let running = self
                 .running

@@ -334,8 +334,13 @@ impl Reclaim {
                     // Nothing may have been applied for long, so that no generation was due.
                     let newest = ground.log.position().segment;
                     self.blocked = self.hurried == newest;
-                    if !self.blocked && self.want_generation(1, ground)? {
-                        self.hurried = newest;
+                    if !self.blocked {
+                        if commits_at_once(segment, 1, ground)? {
+                            ground.generations.hurry();
+                            self.hurried = newest;
+                        } else {
+                            ground.generations.want();
+                        }
                     }
                     break;
                 }
@@ -345,7 +350,7 @@ impl Reclaim {
                     self.emptied(&last, 0, ground)?;
                 }
                 Claim::Lives => {
-                    self.search = Search::Scanning(Scan::new(segment, read_bytes(ground)?));
+                    self.search = Search::Scanning(Scan::new(segment, read_bytes(segment, ground)?));
                     break;
                 }
             }
@@ -378,41 +383,42 @@ impl Reclaim {
         log.oldest_segment() + u32::try_from(self.emptied.len()).expect("they are few")
     }
 
-    /// Asks for the generation that emptied segments wait for once no other can be emptied now. While one can, the next that is due will do.
+    /// Asks for the generation that emptied segments wait for once no other can be emptied now, or the disk is low. While one can, the next that
+    /// is due will do. At once where that is worth it: each may write the whole index again.
     fn ask<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
-        let seen = seen(ground);
-        let idle = matches!(self.search, Search::Idle);
-        let waits = self
-            .emptied
-            .back()
-            .is_some_and(|last| last.generation > ground.generations.durable());
-        if waits && idle && self.asked != Some(seen) {
-            self.asked = Some(seen);
-            self.rushes = self.want_generation(0, ground)?;
+        let (seen, known) = (seen(ground), self.known(ground));
+        let waiting = self.emptied.iter().skip(known as usize);
+        let Some(last) = waiting.last().filter(|_| self.asked != Some(seen)) else {
+            return Ok(());
+        };
+        if !ground.pressed && !matches!(self.search, Search::Idle) {
+            return Ok(());
+        }
+        self.asked = Some(seen);
+        let waiting = self.first_kept(ground.log) - ground.log.oldest_segment() - known;
+        self.rushes = commits_at_once(ground.log.oldest_segment() + known, waiting, ground)?;
+        match (last.generation >= ground.generations.next_frozen(), self.rushes) {
+            (true, true) => ground.generations.hurry(),
+            (true, false) => ground.generations.want(),
+            // It is under way.
+            (false, true) => ground.generations.press(),
+            (false, false) => {}
         }
         Ok(())
     }
 
-    /// Asks for a generation with which so many more segments come free. Whether at once, where that is worth it: each may write the whole
-    /// index again.
-    fn want_generation<R: IndexReader>(&self, more: u32, ground: &mut Ground<'_, R>) -> Result<bool, IndexError> {
-        let segments = u32::try_from(self.emptied.len()).expect("they are few") + more;
-        let at_once = commits_at_once(segments, ground)?;
-        if at_once {
-            ground.generations.hurry();
-        } else {
-            ground.generations.want();
-        }
-        Ok(at_once)
+    /// Emptied segments that the index knows to be empty.
+    fn known<R: IndexReader>(&self, ground: &Ground<'_, R>) -> u32 {
+        let durable = ground.generations.durable();
+        let known = self.emptied.iter().take_while(|emptied| emptied.generation <= durable).count();
+        u32::try_from(known).expect("they are few")
     }
 
     /// The last steps of the segments that the index knows to be empty: all of them take these together.
     fn leave<R: IndexReader>(&mut self, moment: Moment, ground: &mut Ground<'_, R>, out: &mut Effects) -> Result<(), IndexError> {
         match self.leaving {
             Leaving::Settling => {
-                let durable = ground.generations.durable();
-                let known = self.emptied.iter().take_while(|emptied| emptied.generation <= durable).count();
-                let segments = u32::try_from(known).expect("they are few");
+                let segments = self.known(ground);
                 if segments > 0 {
                     let kept_from = ground.log.oldest_segment() + segments;
                     let closed = close(moment.wall, kept_from, ground)?;

@@ -198,7 +198,7 @@ impl Scan {
 
     /// Looks at some candidates and queues copies of those that live.
     pub(super) fn copy<R: IndexReader>(&mut self, wall: Nanos, ground: &mut Ground<'_, R>, done: &mut Reclaimed) -> Result<(), IndexError> {
-        let mut budget = budget(ground)?;
+        let mut budget = budget(self.segment, ground)?;
         self.ahead = budget;
         while budget.effects > 0
             && budget.bytes > 0

@@ -1,17 +1,17 @@
 //! Whether a replica has applied what was committed when its process started: until then it cannot stand in for another.
 //!
 //! ```text
-//!   silent ──(a leader names a commit)──► listening ──(ten ticks)──► behind ──(the highest it named is applied)──► caught up
+//!   silent ──(a leader names a commit)──► listening ──(five heartbeats)──► behind ──(the highest it named is applied)──► caught up
 //!      └───────────────────────(it leads, and an entry of its own term is applied)──────────────────────────────────►┘
 //! ```
 //! What was committed at the start nobody here can know: a heartbeat commits no more than its leader knows to be here, and only the
-//! answer to it brings the append that names the rest. A leader beats every tick, so after some of them it has named all there was.
+//! answer to it brings the append that names the rest. After some heartbeats it has named all there was.
 //! Once caught up, a replica stays so for the life of its process; that it lags behind later writes is the rule, not a lack.
 
 use margate_net::ids::LogIndex;
 
-/// Ticks in which a leader that has spoken names all that is committed: ten heartbeats, of which some may be lost.
-const LISTENING_TICKS: u32 = 10;
+/// Heartbeats in the time in which a leader that has spoken names all that is committed; some of them may be lost.
+const LISTENING_BEATS: u32 = 5;
 
 /// See the module's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub(crate) enum CaughtUp {
 }
 
 impl CaughtUp {
-    /// The leader of this term names a commit.
-    pub(crate) fn heard(&mut self, commit: LogIndex) {
+    /// The leader of this term, which beats once in so many ticks, names a commit.
+    pub(crate) fn heard(&mut self, commit: LogIndex, beat_ticks: u32) {
         match self {
             Self::Silent => {
                 *self = Self::Listening {
-                    ticks: LISTENING_TICKS,
+                    ticks: LISTENING_BEATS * beat_ticks,
                     highest: commit,
                 };
             }
@@ -76,15 +76,15 @@ mod tests {
         ticks(&mut state, 100, 5);
         assert!(!state.is_done(), "nobody has said what is committed");
         // The leader does not know yet what is here, so its first heartbeat commits little.
-        state.heard(LogIndex(5));
+        state.heard(LogIndex(5), 2);
         ticks(&mut state, 3, 5);
-        state.heard(LogIndex(900));
+        state.heard(LogIndex(900), 2);
         ticks(&mut state, 7, 5);
         assert!(!state.is_done());
         ticks(&mut state, 1, 899);
         assert_eq!(state, CaughtUp::Behind { target: LogIndex(900) });
         // What is committed later is no part of it.
-        state.heard(LogIndex(2_000));
+        state.heard(LogIndex(2_000), 2);
         ticks(&mut state, 1, 900);
         assert!(state.is_done());
     }
@@ -94,7 +94,7 @@ mod tests {
         let mut state = CaughtUp::default();
         state.tick(true, LogIndex(1));
         assert!(state.is_done());
-        state.heard(LogIndex(7));
+        state.heard(LogIndex(7), 2);
         ticks(&mut state, 20, 1);
         assert!(state.is_done(), "once is for ever");
     }

@@ -36,8 +36,9 @@ use crate::types::{Nanos, ReplicaName};
 
 /// A learner that is no more entries behind than this may vote: it has them long before anyone waits for its vote.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
-/// Ticks for which a stopping leader looks for a successor.
-const LONELY_STOPS_MAX: u32 = 5;
+/// Heartbeats in the time for which a stopping leader looks for a successor: raft forgets who is there once in an election timeout, and the
+/// answer to the next heartbeat tells it again.
+const LONELY_BEATS_MAX: u32 = 3;
 
 /// What a replica is made of at start.
 pub struct ReplicaParts {
@@ -380,7 +381,7 @@ impl Replica {
     /// Whether a stop need not wait for it: it does not lead, or nobody has been there to hand over to for some ticks.
     #[must_use]
     pub fn may_end(&self) -> bool {
-        !self.leads() || self.state.members.voters.len() == 1 || self.lonely_stops > LONELY_STOPS_MAX
+        !self.leads() || self.state.members.voters.len() == 1 || self.lonely_stops > LONELY_BEATS_MAX * self.group.heartbeat_ticks()
     }
 
     /// The range its rows must lie in.

@@ -45,7 +45,7 @@ impl Replica {
     /// A message of this term's leader names a commit.
     pub(crate) fn heard_commit(&mut self, term: Term, commit: LogIndex) {
         if term == self.group.term() {
-            self.caught_up.heard(commit);
+            self.caught_up.heard(commit, self.group.heartbeat_ticks());
         }
     }
 

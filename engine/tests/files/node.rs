@@ -34,7 +34,7 @@ use super::ledger::{Ledger, found};
 /// Bytes of the index's map.
 const MAP_BYTES: usize = 1 << 20;
 /// Ticks without a leader before an election.
-const ELECTION_TICKS: u32 = 10;
+pub(crate) const ELECTION_TICKS: u32 = 10;
 
 /// What changes a node's files.
 pub(crate) enum Deed {

@@ -9,6 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use margate_engine::bootstrap::identity::{Creation, Identity, Membership};
 use margate_engine::config::static_map;
+use margate_engine::consensus::group::RaftTicks;
 use margate_engine::core::event::Event;
 use margate_engine::core::replay::CoreConfig;
 use margate_engine::runtime::directory::DataDirectory;
@@ -18,7 +19,7 @@ use margate_net::map::{Map, MapNode};
 
 use super::files::deployment::{self, Hand, Lag};
 use super::files::ledger::found;
-use super::files::node::{self, Deed, Node};
+use super::files::node::{self, Deed, ELECTION_TICKS, Node};
 use super::fixture::{CLUSTER, NODE, NODES, SEGMENT_BYTES, directory_of};
 
 /// The node whose directory it is about, among the others.
@@ -70,7 +71,9 @@ pub(crate) fn make(root: &Path) {
     set(&mut deployment, "omega", "in the log, not in the index");
     set(&mut deployment, "alpha", "in the log, not in the index");
     // The news of its commit comes with a heartbeat, and is sealed.
-    deployment.nodes[0].events.push_back(Event::Tick);
+    for _ in 0..RaftTicks::of_election(ELECTION_TICKS).heartbeat {
+        deployment.nodes[0].events.push_back(Event::Tick);
+    }
     deployment.pass(10);
     deployment.pass(10);
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use margate_engine::consensus::window::BatchPlace;
 use margate_engine::core::event::{Effect, Effects};
-use margate_engine::core::generations::{CommitPace, Contribution, Generations, Positions, Terms};
+use margate_engine::core::generations::{CommitPace, Conditions, Contribution, Generations, Positions};
 use margate_engine::index::{CoreMarks, Index, MemoryReader, MemoryStore, OwnedRange, ReplicaMarks, Slot};
 use margate_engine::log::record::Record;
 use margate_engine::log::segment::LogConfig;
@@ -131,12 +131,12 @@ impl Machine {
     }
 
     fn turn(&mut self, trace: &mut Trace) {
-        let terms = Terms {
+        let conditions = Conditions {
             now: self.now,
             pace: CommitPace::USUAL,
             low: false,
         };
-        if self.generations.is_due(terms, &self.index, &self.log, SEGMENT_BYTES) {
+        if self.generations.is_due(conditions, &self.index, &self.log, SEGMENT_BYTES) {
             let contributions = self.replicas.iter().map(|(id, replica)| replica.contribution(*id)).collect();
             let last_batch = BatchPlace {
                 sequence: self.log.last_sequence(),
