@@ -38,7 +38,7 @@ pub const OVERLAY_REST: Nanos = Nanos::from_millis(5_000);
 pub const REPLAY_LOG_BYTES_MIN: u64 = 256 << 20;
 /// See [`REPLAY_LOG_BYTES_MIN`].
 pub const REPLAY_LOG_PARTS: u64 = 4;
-/// Bytes of a log whose commits are as far apart as those of the shortest: it takes its share of the disk beside little that lives.
+/// Bytes of a log of which that part is not taken: beside the little that lives in a short log the rest would show.
 pub const REPLAY_LOG_SHORT_BYTES: u64 = 1 << 30;
 /// See [`REPLAY_LOG_BYTES_MIN`].
 pub const REPLAY_LOG_BYTES_MAX: u64 = 5 << 28;
@@ -66,33 +66,33 @@ pub const ASSEMBLING_BYTES_MAX: u64 = 128 << 20;
 pub const ENTRY_FETCH_BYTES: usize = 1 << 20;
 /// An entry's place is noted for later fetches once per this many entries.
 pub const POSITION_EVERY_ENTRIES: u64 = 64;
-/// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed: with an evenly spread load about a
-/// quarter of a segment then still lives, so copying costs a third of what clients write.
+/// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed: with an evenly spread load more than a third of a
+/// segment then still lives, so copying costs half of what clients write. It is less by what a log grows between two commits.
 pub const RECLAIM_PER_MILLE: u64 = 1_600;
-/// The same of logs so long that what is always ready, and what is written between two commits, takes little room beside them: copying costs
-/// half of that.
+/// The same of long logs, beside which what is always ready, and what is written between two commits, takes little room: a fifth still lives,
+/// and copying costs a quarter of what clients write.
 pub const RECLAIM_LONG_PER_MILLE: u64 = 2_000;
-/// By so many bytes less: from here on a log counts as long.
+/// By so many bytes less, so that it is more than [`RECLAIM_PER_MILLE`] says only where more than 1 GiB lives.
 pub const RECLAIM_LONG_LESS_BYTES: u64 = 416 << 20;
 /// Log bytes of a core in which only segments that need not be read are reclaimed, unless the disk is low. A log this long holds a few
 /// ten megabytes that live a dozen times over, so nothing lives in its oldest segment by then.
 pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
-/// Segments that are emptied before the index commits and they come free, at most: as many as are written between two commits of the longest
-/// logs ([`REPLAY_LOG_BYTES_MAX`]), and while one commits.
+/// Segments that are emptied before the index commits and they come free, at most: more than the longest logs are written between two commits
+/// ([`REPLAY_LOG_BYTES_MAX`]) and during one.
 pub const RECLAIM_SEGMENTS_TOGETHER_MAX: usize = 32;
 /// Reclaim waits for a commit that is due anyway where the index takes more than one of so many parts of what comes free: a commit may write all
 /// of it.
 pub const RECLAIM_COMMIT_PARTS: u64 = 16;
 /// Log bytes for every thousand of its target, with [`RECLAIM_HURRY_SEGMENTS`] above that, at which it waits for none.
 pub const RECLAIM_HURRY_PER_MILLE: u64 = 1_250;
-/// As many as are usually written between two commits.
+/// As many as are written between two commits of a short log ([`REPLAY_LOG_BYTES_MIN`]).
 pub const RECLAIM_HURRY_SEGMENTS: u64 = 4;
-/// Segments that came free and wait to be used again, beyond those that are always ready: they cost no prewriting. As many as are written
-/// between two commits and during one, for so many come free together.
+/// Segments that came free and wait to be used again, beyond those that are always ready, at least: they cost no prewriting. Of a long log as
+/// many wait as come free together: what is written between two commits and during one.
 pub const RECYCLED_SEGMENTS_MIN: usize = 4;
-/// No more than these. A start reads them all to prove that the log ends before them.
+/// And at most: a start reads them all to prove that the log ends before them.
 pub const RECYCLED_SEGMENTS_MAX: usize = 24;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
@@ -102,8 +102,8 @@ pub const RECLAIM_LONG_READ_BYTES: usize = 4 * RECLAIM_READ_BYTES;
 pub const RECLAIM_EFFECTS_PER_TURN: usize = 128;
 /// Bytes of such effects in one turn; up to 64 times as many, twice what a batch takes, so that no load outruns reclaim.
 pub const RECLAIM_BYTES_PER_TURN: u64 = 128 << 10;
-/// Copies take one of so many parts of a batch, whatever else is queued: with an evenly spread load a quarter suffices (see
-/// [`RECLAIM_PER_MILLE`]), and what is queued is delayed by no more.
+/// Copies take one of so many parts of a batch, whatever else is queued, which is delayed by no more. Where batches are always full, an evenly
+/// spread load holds the log at 1.85 times what lives then: where a quarter of its oldest segment does.
 pub const RECLAIM_BATCH_PARTS: usize = 4;
 /// The same while the disk is low: nothing is more urgent than room then.
 pub const RECLAIM_PRESSED_BATCH_PARTS: usize = 2;
@@ -140,7 +140,7 @@ pub const REPAIR_REST: Nanos = Nanos::from_millis(1_000);
 pub const REPAIR_REST_MAX: Nanos = Nanos::from_millis(60_000);
 /// So often a core says that no leader admits it; one that rejoins in good order is admitted long before.
 pub const UNADMITTED_COMPLAINT: Nanos = Nanos::from_millis(10_000);
-/// Heartbeats in the shortest election timeout, if it has that many ticks. What an idle node computes is mostly waking up for its peers' beats.
+/// Heartbeats in the shortest election timeout, at least, if it has as many ticks. What an idle node computes is mostly waking up for its peers' beats.
 pub const HEARTBEATS_PER_ELECTION: u32 = 5;
 /// How much a clock (CLOCK_BOOTTIME) may run fast or slow, in thousandths, for tenure to be safe: Linux keeps
 /// within 0.5 (adjtimex(2)); quartz alone strays by less than 0.1.

@@ -4,7 +4,7 @@ use margate_engine::planted::Bug;
 use margate_engine::sim::{Fault, FaultCounts, Violation, run_caught};
 
 /// Seeds of the first test.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 32;
 /// Seeds within which each bug of [`SHOWS_SOON`] must be found here.
 const PLANTED_WITHIN: u64 = 30;
 /// Bugs that show in most seeds. `sim --planted all`, a part of `.ci/run`, looks for every one, in a thousand seeds.

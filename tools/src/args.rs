@@ -264,7 +264,7 @@ pub(crate) struct NodeArgs {
     /// Replicas of each shard [cluster.replication, default: 3, or as many as there are nodes]
     #[arg(long, env = "MARGATE_CLUSTER__REPLICATION", value_name = "COUNT", help_heading = "Cluster")]
     pub(crate) replication: Option<usize>,
-    /// Time between heartbeats [raft.tick, default: 40ms]
+    /// Unit of the time between heartbeats and of raft.election [raft.tick, default: 40ms]
     #[arg(long, env = "MARGATE_RAFT__TICK", value_name = "TIME", help_heading = "Raft")]
     pub(crate) tick: Option<String>,
     /// Time without a leader until another one is elected, at least [raft.election, default: 400ms]

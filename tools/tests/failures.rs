@@ -105,7 +105,7 @@ fn assert_all_there(nodes: &[Listed], written: &[usize]) {
     });
 }
 
-/// Waits until a node prewrites no more segments: one is open, three are ready (`READY_SEGMENTS` of a node).
+/// Waits until a node prewrites no more segments: one is open, three are ready (`READY_SEGMENTS` of the engine).
 fn expect_segments_ready(data: &Path) {
     let header = |path: PathBuf| {
         let mut magic = [0; 4];

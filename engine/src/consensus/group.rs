@@ -34,7 +34,7 @@ pub struct RaftTicks {
 }
 
 impl RaftTicks {
-    /// With as many heartbeats in the shortest election timeout as production has.
+    /// With as many heartbeats in the shortest election timeout as production has ([`limits::HEARTBEATS_PER_ELECTION`]).
     #[must_use]
     pub fn of_election(election: u32) -> Self {
         let heartbeat = (election / limits::HEARTBEATS_PER_ELECTION).max(1);
@@ -666,4 +666,15 @@ impl Group {
 pub fn entry_parts(entry: &Entry) -> (Term, LogIndex, EntryKind, Bytes) {
     let kind = convert::entry_kind(entry).unwrap_or(EntryKind::Membership);
     (Term(entry.term), LogIndex(entry.index), kind, entry.data.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RaftTicks;
+
+    #[test]
+    fn five_heartbeats_fit_an_election_timeout_that_has_as_many_ticks() {
+        let beats = [3, 9, 10, 14, 1_000].map(|election| RaftTicks::of_election(election).heartbeat);
+        assert_eq!(beats, [1, 1, 2, 2, 200]);
+    }
 }

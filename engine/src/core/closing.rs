@@ -46,7 +46,7 @@ pub(super) fn close<R: IndexReader>(timestamp: Nanos, kept_from: u32, ground: &m
             closing_records(running, marks, (timestamp, kept_from), ground, &mut records);
         }
     }
-    // Without a record no batch may ever follow.
+    // Ahead means in the next batch; where nothing is written there may never be one.
     let ahead = !records.is_empty() && bytes <= ground.log.room_ahead(batch_parts(ground.pressed));
     for record in records {
         if ahead {

@@ -7,7 +7,6 @@ use super::reclaim::Ground;
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
 use crate::limits;
-use crate::log::segment::LogConfig;
 use crate::log::writer::LogWriter;
 
 /// Segments reclaimed one after the other that freed next to nothing. Under pressure only a whole round of the log is worth that.
@@ -38,21 +37,24 @@ impl Budget {
 struct Target {
     segments_min: u64,
     per_mille: u64,
-    /// Of a long log, and by how many bytes less.
-    long: (u64, u64),
+    long_per_mille: u64,
+    /// By so many bytes less, of a long log.
+    long_less_bytes: u64,
 }
 
 /// While the disk is ample.
 const USUAL: Target = Target {
     segments_min: limits::RECLAIM_SEGMENTS_MIN,
     per_mille: limits::RECLAIM_PER_MILLE,
-    long: (limits::RECLAIM_LONG_PER_MILLE, limits::RECLAIM_LONG_LESS_BYTES),
+    long_per_mille: limits::RECLAIM_LONG_PER_MILLE,
+    long_less_bytes: limits::RECLAIM_LONG_LESS_BYTES,
 };
 /// While it is low.
 const LOW: Target = Target {
     segments_min: limits::RECLAIM_PRESSED_SEGMENTS_MIN,
     per_mille: limits::RECLAIM_PRESSED_PER_MILLE,
-    long: (limits::RECLAIM_PRESSED_PER_MILLE, 0),
+    long_per_mille: limits::RECLAIM_PRESSED_PER_MILLE,
+    long_less_bytes: 0,
 };
 
 /// Whether the oldest segment should go.
@@ -75,8 +77,8 @@ pub(super) fn due<R: IndexReader>(oldest: u32, barren: Barren, ground: &Ground<'
     let (length, live) = (log_bytes(oldest, ground), ground.index.reader().live_bytes()?);
     // Under pressure too the round after a barren one waits until something was deleted.
     let fruitless = barren.segments > newest - oldest && live.saturating_add(u64::from(ground.config.segment_bytes) / 8) > barren.live;
-    let pressed = ground.pressed && !fruitless && length > target_bytes(live, &LOW, ground);
-    let target = target_bytes(live, &USUAL, ground);
+    let pressed = ground.pressed && !fruitless && length > target_bytes(live, &LOW, ground.config.segment_bytes);
+    let target = target_bytes(live, &USUAL, ground.config.segment_bytes);
     Ok(if pressed || length > target.max(ground.spare) {
         Due::Whatever
     } else if length > target {
@@ -92,11 +94,11 @@ fn log_bytes<R: IndexReader>(oldest: u32, ground: &Ground<'_, R>) -> u64 {
 }
 
 /// Bytes of log that so many live bytes deserve.
-fn target_bytes<R: IndexReader>(live: u64, of: &Target, ground: &Ground<'_, R>) -> u64 {
-    let least = of.segments_min * u64::from(ground.config.segment_bytes);
+fn target_bytes(live: u64, of: &Target, segment_bytes: u32) -> u64 {
+    let least = of.segments_min * u64::from(segment_bytes);
     let of_live = |per_mille| live.saturating_mul(per_mille) / 1_000;
-    let (long, less) = of.long;
-    least.max(of_live(of.per_mille)).max(of_live(long).saturating_sub(less))
+    let long = of_live(of.long_per_mille).saturating_sub(of.long_less_bytes);
+    least.max(of_live(of.per_mille)).max(long)
 }
 
 /// The further the log from this segment on is over its target, the more is looked at; most where the disk is low.
@@ -136,13 +138,13 @@ fn per_mille_of_target<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -> 
 
 /// Bytes of log while the disk is ample.
 fn usual_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError> {
-    Ok(target_bytes(ground.index.reader().live_bytes()?, &USUAL, ground).max(ground.spare))
+    let live = ground.index.reader().live_bytes()?;
+    Ok(target_bytes(live, &USUAL, ground.config.segment_bytes).max(ground.spare))
 }
 
-/// Segments that came free and may wait to be used again. Where the disk is low the others' files are deleted.
-pub(super) fn recycled_max(config: &LogConfig, log: &LogWriter, pressed: bool) -> usize {
-    let segment_bytes = u64::from(config.segment_bytes);
-    let kept = u64::from(log.position().segment.saturating_sub(log.oldest_segment()));
+/// Segments that came free and may wait to be used again, of a log of so many. Where the disk is low the others' files are deleted.
+pub(super) fn recycled_max(kept: u32, segment_bytes: u32, pressed: bool) -> usize {
+    let (kept, segment_bytes) = (u64::from(kept), u64::from(segment_bytes));
     // A quarter more is written while the index commits. Of a log of a few segments only few can come free together.
     let together = (replay_bytes_max(kept * segment_bytes) / segment_bytes * 5 / 4).min(kept / 5);
     let together = usize::try_from(together).unwrap_or(usize::MAX);
@@ -167,4 +169,29 @@ pub(super) const fn batch_parts(pressed: bool) -> usize {
 pub(super) fn fits_ahead(log: &LogWriter, data_bytes: usize, undivided: bool, pressed: bool) -> bool {
     let room = log.room_ahead(batch_parts(pressed));
     data_bytes <= room || undivided && log.nothing_ahead() && room > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT_BYTES: u32 = 64 << 20;
+
+    #[test]
+    fn as_many_segments_wait_as_come_free_together() {
+        let waiting = |kept| recycled_max(kept, SEGMENT_BYTES, false);
+        assert_eq!([0, 2, 20, 30, 64, 96, 400].map(waiting), [4, 4, 4, 5, 12, 19, 24]);
+        assert_eq!(recycled_max(400, SEGMENT_BYTES, true), 4, "a low disk needs their room");
+        assert_eq!(recycled_max(10, 1 << 10, false), 4, "segments may be short");
+    }
+
+    #[test]
+    fn a_long_log_may_be_longer_for_what_lives() {
+        let target = |live_mib: u64| target_bytes(live_mib << 20, &USUAL, SEGMENT_BYTES) >> 20;
+        assert_eq!(
+            [0, 500, 1_000, 1_040, 2_048, 4_096].map(target),
+            [128, 800, 1_600, 1_664, 3_680, 7_776]
+        );
+        assert_eq!(target_bytes(4_000 << 20, &LOW, SEGMENT_BYTES) >> 20, 4_800);
+    }
 }

@@ -1,13 +1,14 @@
 //! Reclaim: the oldest segment is read once more, what still lives in it is copied to the log's end, and its file comes free.
 //!
 //! ```text
-//!   idle ─(log longer than what lives deserves)─► scanning ─► emptied ─► settling ─► closing ─► releasing ─► gone
-//!     │                                           copies  ▲              index       checkpoints  the file is
-//!     └─(nothing lives in the segment: `ledger`)──durable─┘              durable     durable      used again or deleted
+//!   search:   idle ─(log longer than what lives deserves)─► scanning ─(all copies durable)─► emptied
+//!              │                                               └──(values are lost)─► mending ──►┤
+//!              └─(nothing lives in the segment: `ledger`)───────────────────────────────────────┘
+//!   leaving:  settling ─(index durable)─► closing ─(checkpoints durable)─► releasing ─► gone: used again or deleted
 //! ```
-//! While the log is too long still, the next segments are emptied meanwhile, up to a few, and as many as one commit of the index knows take
-//! the last steps together: a commit of a large index takes as long as reading some segments, and one after the other would be slower than a
-//! load of large values.
+//! Both go on at once: while the log is too long still, the next segments are emptied though others wait for the index, up to
+//! [`limits::RECLAIM_SEGMENTS_TOGETHER_MAX`], and all that one commit knows to be empty leave together. A commit of a large index takes as long
+//! as reading some segments; one after the other would be slower than a load of large values.
 //!
 //! Invariants: only a segment that replay no longer needs is begun, so its entries are applied and durable in the index;
 //! whether an effect lives is looked up in the turn that queues its copy, and the copy is in the next batch (so in the log a
@@ -95,20 +96,20 @@ pub struct Reclaimed {
 #[derive(Debug, Default)]
 pub(super) struct Reclaim {
     search: Search,
-    /// The segments out of which all that lives is copied, from the oldest on.
-    emptied: VecDeque<Emptied>,
+    /// The first generation that knows each of the segments out of which all that lives is copied, from the oldest on.
+    emptied: VecDeque<u64>,
     /// What becomes of the first of them.
     leaving: Leaving,
-    /// The generation, the newest segment and the pressure for which nothing was due: none has changed, nothing is.
+    /// For what the first segment that is not emptied was looked at last: none of it has changed, nothing is due.
     checked: Option<Seen>,
-    /// The same for which a generation was asked for.
-    asked: Option<Seen>,
-    /// Whether that commits at once: no segment is begun before those that wait are gone, as what lives will be known better then.
-    rushes: bool,
-    /// Whether something was due then.
+    /// Whether it should go, when it was.
     due: bool,
     /// Whether replay needs it all the same, after a generation was made for it: entries in it wait for their commit.
     blocked: bool,
+    /// For what a generation was asked for.
+    asked: Option<Seen>,
+    /// Whether that one commits at once: no segment is begun before those that wait are gone, as what lives will be known better then.
+    rushes: bool,
     /// The newest segment when a generation was asked for at once, so that one that cannot help is not asked for again and again.
     hurried: u32,
     /// A segment that did not read whole: it is kept, with all after it.
@@ -119,14 +120,12 @@ pub(super) struct Reclaim {
     done: Reclaimed,
 }
 
-/// What a decision rests on.
-type Seen = (u64, u32, bool);
-
-/// A segment out of which all that lives is copied.
-#[derive(Debug)]
-struct Emptied {
-    /// The first generation that knows it.
+/// What decides whether a segment is due, and whether its commit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
     generation: u64,
+    newest: u32,
+    pressed: bool,
 }
 
 /// What is to become of a segment.
@@ -181,7 +180,7 @@ impl Reclaim {
 
     /// Whether no segment should go though the disk is low.
     pub(super) fn has_nothing_to_free(&self) -> bool {
-        let pressed = self.checked.is_some_and(|(_, _, pressed)| pressed);
+        let pressed = self.checked.is_some_and(|seen| seen.pressed);
         !self.leaves()
             && match &self.search {
                 Search::Idle => self.damaged.is_some() || pressed && (!self.due || self.blocked),
@@ -275,7 +274,7 @@ impl Reclaim {
     /// All that could be copied is; what lives and could not be is mended first.
     fn copied_all<R: IndexReader>(&mut self, ground: &mut Ground<'_, R>) -> Result<(), IndexError> {
         match std::mem::take(&mut self.search) {
-            // It is scanned again then.
+            // It is scanned again once it is the oldest; those before it need not wait for that.
             Search::Scanning(scan) if scan.lost > 0 && !self.emptied.is_empty() => self.lossy = Some(scan.segment),
             Search::Scanning(scan) if scan.lost > 0 => {
                 let sweep = Sweep::new(scan.segment);
@@ -372,9 +371,7 @@ impl Reclaim {
         };
         self.lossy = None;
         self.rushes = self.rushes && !self.emptied.is_empty();
-        self.emptied.push_back(Emptied {
-            generation: ground.generations.next_frozen(),
-        });
+        self.emptied.push_back(ground.generations.next_frozen());
         Ok(())
     }
 
@@ -397,7 +394,7 @@ impl Reclaim {
         self.asked = Some(seen);
         let waiting = self.first_kept(ground.log) - ground.log.oldest_segment() - known;
         self.rushes = commits_at_once(ground.log.oldest_segment() + known, waiting, ground)?;
-        match (last.generation >= ground.generations.next_frozen(), self.rushes) {
+        match (*last >= ground.generations.next_frozen(), self.rushes) {
             (true, true) => ground.generations.hurry(),
             (true, false) => ground.generations.want(),
             // It is under way.
@@ -410,7 +407,7 @@ impl Reclaim {
     /// Emptied segments that the index knows to be empty.
     fn known<R: IndexReader>(&self, ground: &Ground<'_, R>) -> u32 {
         let durable = ground.generations.durable();
-        let known = self.emptied.iter().take_while(|emptied| emptied.generation <= durable).count();
+        let known = self.emptied.iter().take_while(|generation| **generation <= durable).count();
         u32::try_from(known).expect("they are few")
     }
 
@@ -438,7 +435,9 @@ impl Reclaim {
 
     fn release<R: IndexReader>(&mut self, segments: u32, closed: Closed, ground: &mut Ground<'_, R>, out: &mut Effects) {
         let from = ground.log.oldest_segment();
-        let to = ground.log.release_oldest(recycled_max(ground.config, ground.log, ground.pressed));
+        let kept = ground.log.position().segment.saturating_sub(from);
+        let most = recycled_max(kept, ground.config.segment_bytes, ground.pressed);
+        let to = ground.log.release_oldest(most);
         ground.ledger.released(from);
         out.push(match to {
             Some(to) => Effect::RecycleSegment { from, to },
@@ -467,9 +466,12 @@ impl Reclaim {
     }
 }
 
-/// What decides whether a segment is due, and whether its commit is.
 fn seen<R: IndexReader>(ground: &Ground<'_, R>) -> Seen {
-    (ground.generations.durable(), ground.log.position().segment, ground.pressed)
+    Seen {
+        generation: ground.generations.durable(),
+        newest: ground.log.position().segment,
+        pressed: ground.pressed,
+    }
 }
 
 /// Raft may no longer ask for what a segment with these last entries holds.

@@ -12,8 +12,8 @@ use heed::{DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTl
 use margate_net::ids::{LogIndex, Space};
 
 use super::index_growth::Growth;
-use super::index_pace::{Pace, Urgency};
 use super::index_reader::{HeedReader, decode_row};
+use super::index_rests::{Rests, Urgency};
 use super::segments::is_no_space;
 use crate::index::churn::Count;
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
@@ -48,7 +48,7 @@ pub struct HeedWriter {
     committed: Option<CoreMarks>,
     live: LiveBytes,
     growth: Growth,
-    /// Of its commits, where they leave the CPU to a core.
+    /// Whether somebody waits for its commits; without it they never rest.
     urgency: Option<Urgency>,
 }
 
@@ -164,7 +164,7 @@ impl Tables {
 
 impl HeedWriter {
     /// From now on commits that are not urgent leave the CPU to others.
-    pub(super) fn pace(&mut self, urgency: Urgency) {
+    pub(super) fn rest_unless(&mut self, urgency: Urgency) {
         self.urgency = Some(urgency);
     }
 
@@ -190,10 +190,10 @@ impl HeedWriter {
 
     fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, count: &mut Count) -> Result<(), IndexError> {
         let (latest, doing) = (self.tables.latest, failed("writing rows"));
-        let (mut index_key, mut pace) = (Vec::new(), Pace::new(self.urgency.as_ref()));
+        let (mut index_key, mut rests) = (Vec::new(), Rests::new(self.urgency.as_ref()));
         for (done, (space, key, slot)) in rows.iter().enumerate() {
             if done % ROWS_PER_STEP == 0 {
-                pace.step();
+                rests.step();
             }
             index_key_into(space, key, &mut index_key);
             match slot {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
-use super::index_pace::Urgency;
+use super::index_rests::Urgency;
 use super::index_store::HeedWriter;
 use crate::index::{Churn, Generation, IndexError, IndexWriter};
 
@@ -46,7 +46,7 @@ impl IndexThread {
     /// When the system has no thread left.
     pub fn start(mut writer: HeedWriter, name: &str) -> io::Result<Self> {
         let urgency = Urgency::default();
-        writer.pace(urgency.clone());
+        writer.rest_unless(urgency.clone());
         let (generations, incoming) = flume::bounded(QUEUE);
         let (outgoing, outcomes) = flume::bounded(QUEUE);
         let thread = thread::Builder::new()
@@ -87,6 +87,7 @@ impl IndexThread {
 
 impl Drop for IndexThread {
     fn drop(&mut self) {
+        // Whoever drops it waits for the last commit.
         self.urgency.set(true);
         self.generations = None;
         // Outcomes nobody took must not keep the thread from sending its last ones; they end when it does.

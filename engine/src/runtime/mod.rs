@@ -9,7 +9,7 @@
 //! - [`log_alone`]: a core's log without the core, for those who measure it.
 //! - [`planted_writes`]: a bug of `disk` that crash tests must find; only a build of its own has it.
 //! - [`index_store`] keeps the index in LMDB, read by [`index_reader`], its file grown by `index_growth`; [`index_thread`] commits
-//!   to it off the core,
+//!   to it off the core, with rests (`index_rests`);
 //!   `index_trials` and `index_verdict` set a rotten one aside.
 //! - [`suspects`]: replicas over which raft panicked, as `panics` heard; `probation` lets innocent ones and innocent indexes go.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
@@ -24,8 +24,8 @@ pub mod core_loop;
 pub mod directory;
 pub mod disk;
 mod index_growth;
-mod index_pace;
 pub mod index_reader;
+mod index_rests;
 pub mod index_stopped;
 pub mod index_store;
 pub mod index_thread;

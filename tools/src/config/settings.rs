@@ -402,7 +402,7 @@ const MISSING_NODES: ConfigError = ConfigError::Missing {
 pub(crate) const SHARDS: u32 = 4;
 /// Replicas of a shard unless told otherwise or there are fewer nodes.
 pub(crate) const REPLICATION: usize = 3;
-/// Ten ticks to an election: a lost heartbeat or two does not start one.
+/// Ten ticks, five heartbeats, to an election: one or two that are lost do not start one.
 const TICK: &str = "40ms";
 const ELECTION: &str = "400ms";
 /// Fewer would let one late heartbeat depose a leader.

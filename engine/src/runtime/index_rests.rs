@@ -34,15 +34,15 @@ impl Urgency {
     }
 }
 
-/// The pace of one commit.
+/// The rests of one commit.
 #[derive(Debug)]
-pub(super) struct Pace<'a> {
+pub(super) struct Rests<'a> {
     /// `None`: it never rests.
     urgency: Option<&'a Urgency>,
     began: Instant,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> Rests<'a> {
     pub(super) fn new(urgency: Option<&'a Urgency>) -> Self {
         Self {
             urgency,
