@@ -109,7 +109,7 @@ fn planted_bugs_are_found() {
 #[test]
 fn bugs_that_hide_are_found_by_seeds_made_for_them() {
     for (bug, first) in AIMED {
-        let mut seeds = (first..50).step_by(12);
+        let mut seeds = (first..100).step_by(12);
         let found = seeds.find_map(|seed| run_caught(seed, Some(bug)).violation);
         assert!(
             found.as_ref().is_some_and(|violation| violation.checker() != "liveness"),
