@@ -31,12 +31,13 @@ const AIMED: [(Bug, u64); 5] = [
     (Bug::VotesRightAfterStart, 11),
 ];
 /// Seeds that broke a promise once, and what was learnt.
-const REGRESSIONS: [(u64, &str); 10] = [
+const REGRESSIONS: [(u64, &str); 11] = [
     (4, "a follower's fetch goes on behind a batch that ends with its segment"),
     (13, "a replica replayed from its creation knows the term before its first entry"),
     (151, "replaced entries that a scan meets early are no damage"),
     (222, "a replay meets rows that are newer than the entry it applies"),
     (2_085, "no index holds a replica whose creation is not durable in the log"),
+    (338, "a value that rots twice may be as it was, which is no loss"),
     (2_108, "a replica follows a leader whose admission is among the entries it lacks"),
     (3_215, "an entry at the index's mark cuts what follows it"),
     (4_401, "a replica whose creation is lost may have lost rows of its image"),

@@ -49,6 +49,13 @@ struct Durable {
     held: BTreeSet<ReplicaName>,
 }
 
+impl Durable {
+    fn holds(&self, at: Position) -> bool {
+        let end = u64::from(self.position.offset) + self.bytes as u64;
+        at.segment == self.position.segment && at >= self.position && u64::from(at.offset) < end
+    }
+}
+
 type Batches = BTreeMap<u64, Durable>;
 
 impl World {
@@ -195,11 +202,12 @@ impl Host {
             let scanned = reader.scan(replica.space, &replica.low, &replica.high, Direction::Forward, visit);
             scanned.expect("memory never fails");
         }
-        values.retain(|(at, _)| self.disk.segment_bytes(at.segment) > u64::from(at.offset));
+        let before = self.survey();
+        // What rots twice may be as it was: seed 338 found a batch whole that was noted as lost.
+        values.retain(|(at, _)| before.values().any(|batch| batch.holds(*at)));
         if values.is_empty() {
             return false;
         }
-        let before = self.survey();
         let (at, size) = *dice.pick(&values);
         let size = usize::try_from(size).expect("values are small here");
         let changed = if dice.chance(500) {
