@@ -1,6 +1,7 @@
 //! Every limit of the engine outside the log, with its reason. The log's are in `log/limits.rs`, the wire's in
 //! `margate_net::limits`.
 
+use crate::log::limits::SEGMENT_BYTES_DEFAULT;
 use crate::types::Nanos;
 use margate_net::limits::{OPERATIONS_PER_FRAME_MAX, PAYLOAD_BYTES_MAX};
 
@@ -163,6 +164,10 @@ const _: () = assert!(QUEUED_BYTES_MAX >= PAYLOAD_BYTES_MAX, "one largest frame 
 const _: () = assert!(
     OVERLAY_BYTES_MAX > OVERLAY_BUSY_BYTES && OVERLAY_BUSY_BYTES >= 2 * OVERLAY_FREEZE_BYTES,
     "one generation commits while the next one fills, and a start leaves room to apply"
+);
+const _: () = assert!(
+    RECLAIM_SEGMENTS_TOGETHER_MAX as u64 * SEGMENT_BYTES_DEFAULT as u64 >= REPLAY_LOG_BYTES_MAX + REPLAY_LOG_BYTES_MAX / 2,
+    "reclaim must empty what is written between two commits of the index and during one"
 );
 const _: () = assert!(
     WINDOW_PINNED_BYTES_MAX > UNCOMMITTED_BYTES_MAX,

@@ -25,6 +25,7 @@ use super::notify::Notify;
 use super::probation::Witness;
 use super::segments::{Done, Job, Prewriter};
 use super::server::Clients;
+use super::slices;
 use super::vigil::{Doing, Vigil};
 use crate::core::event::{Effect, Effects, Event, Halt, PeerName};
 use crate::core::machine::Core;
@@ -157,6 +158,10 @@ pub struct Hands {
 /// # Errors
 /// [`CoreFailure`]: it could not go on.
 pub async fn run(core: Rc<RefCell<Core<HeedReader>>>, hands: Hands, tick: Duration, stop_within: Duration) -> Result<(), CoreFailure> {
+    // After the threads that serve it were made: they have their own slices.
+    if let Err(error) = slices::ask_for_short() {
+        tracing::debug!(%error, "the core keeps its time slices");
+    }
     let shared = Rc::clone(&hands.shared);
     spawn_timer(Rc::clone(&shared), tick);
     spawn_threads_results(&hands);

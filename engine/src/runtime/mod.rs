@@ -14,7 +14,7 @@
 //! - [`suspects`]: replicas over which raft panicked, as `panics` heard; `probation` lets innocent ones and innocent indexes go.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
 //! - [`clock`], [`notify`], `pulse`: the present, waking a task of the same thread, and waking an executor that sleeps wrongly.
-//! - [`vigil`]: whether an executor comes round. [`watch`]: asking cores how they are. `replied`: how long answers take to their sockets.
+//! - `slices`: how long a core waits for a CPU. [`vigil`]: whether an executor comes round. [`watch`]: asking cores how they are. `replied`: how long answers take to their sockets.
 //!
 //! Not here, on purpose: any decision; the machines outside this folder decide, this folder carries out.
 
@@ -43,6 +43,7 @@ mod pulse;
 mod replied;
 pub mod segments;
 pub mod server;
+mod slices;
 pub mod stopped;
 pub mod suspects;
 mod until_stop;

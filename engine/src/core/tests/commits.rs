@@ -1,20 +1,15 @@
 //! When a core's index commits, and what reclaim makes of that.
 
-use super::driven::Driven;
+use super::driven::{Driven, SEGMENT_BYTES, VALUE};
 use crate::core::event::Event;
 
-/// Bytes of a segment that takes two of the values.
-const SEGMENT_BYTES: u32 = 32 << 10;
-/// Bytes of one that takes all that a test writes.
+/// Bytes of a segment that takes all that a test writes.
 const ROOMY_BYTES: u32 = 4 << 20;
-/// A value.
-const VALUE: [u8; 11_900] = [7; 11_900];
 
 /// A core whose only replica leads, and which takes no index for small beside what comes free.
 fn leading(segment_bytes: u32) -> Driven {
-    let mut core = Driven::with_segments(1, &[], segment_bytes);
+    let mut core = Driven::leading(segment_bytes);
     core.core.commits.reclaim_parts = u64::MAX;
-    core.tick(25);
     core.fill_index();
     core
 }

@@ -26,6 +26,11 @@ use crate::types::{HardState, Nanos, Position};
 /// Far more turns than any of these cores needs to come to rest.
 const TURNS_MAX: usize = 1_000;
 
+/// Bytes of a small segment: it takes two of the values.
+pub(super) const SEGMENT_BYTES: u32 = 32 << 10;
+/// A value that fills half of a small segment.
+pub(super) const VALUE: [u8; 11_900] = [7; 11_900];
+
 /// A core, and all that it stands on.
 pub(super) struct Driven {
     pub(super) config: CoreConfig,
@@ -72,6 +77,13 @@ impl Driven {
         let config = config(nodes, bounds, segment_bytes);
         let disk = created(&config);
         Self::open((config, disk, MemoryStore::new()), Nanos::from_millis(1_000), 1_000)
+    }
+
+    /// A node's only replica, which leads.
+    pub(super) fn leading(segment_bytes: u32) -> Self {
+        let mut core = Self::with_segments(1, &[], segment_bytes);
+        core.tick(25);
+        core
     }
 
     fn open((config, mut disk, mut index): (CoreConfig, Disk, MemoryStore), now: Nanos, salts: u64) -> Self {

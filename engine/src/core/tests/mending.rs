@@ -5,7 +5,7 @@ use margate_net::error::Refusal;
 use margate_net::ids::{CoreId, NodeId, ReplicaId, ShardId, Version};
 use margate_net::message::{MemberBody, MemberMessage, Success};
 
-use super::driven::Driven;
+use super::driven::{Driven, SEGMENT_BYTES};
 use super::fixture::CLUSTER;
 use super::peers::{Append, Peer};
 use crate::core::event::{Event, PeerName};
@@ -22,8 +22,6 @@ const LEADER: Peer = Peer {
 };
 /// What rots.
 const VALUE: &[u8] = b"must survive";
-/// Bytes of a segment that takes two of these values.
-const SEGMENT_BYTES: u32 = 32 << 10;
 static FILLING: [u8; 11_900] = [7; 11_900];
 
 fn peer(node: u64) -> PeerName {
@@ -206,8 +204,7 @@ fn a_member_gets_exactly_the_version_that_is_sound_here() {
 /// two looks. Once the value is replaced reclaim goes on.
 #[test]
 fn reclaim_waits_for_what_cannot_be_mended_and_goes_on_when_it_lives_no_more() {
-    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-    core.tick(25);
+    let mut core = Driven::leading(SEGMENT_BYTES);
     core.set(1, "key", VALUE);
     core.set(1, "mate", b"sound");
     core.rot(VALUE);
@@ -279,8 +276,7 @@ fn a_full_disk_takes_the_copy_of_a_value_that_its_oldest_segment_waits_for() {
 /// proof that all of it was read, and it was released with what lives in it.
 #[test]
 fn a_segment_whose_first_batch_cannot_be_told_is_kept() {
-    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-    core.tick(25);
+    let mut core = Driven::leading(SEGMENT_BYTES);
     core.set(1, "key", VALUE);
     core.disk.rot(first_batch(1));
     (0..20).for_each(|_| core.set(1, "filling", &FILLING));
@@ -296,8 +292,7 @@ fn a_segment_whose_first_batch_cannot_be_told_is_kept() {
 /// was once taken for a batch that had been read, so the segment was released with all that lives in it.
 #[test]
 fn a_segment_whose_long_first_batch_is_damaged_is_not_released() {
-    let mut core = Driven::with_segments(1, &[], 1 << 20);
-    core.tick(25);
+    let mut core = Driven::leading(1 << 20);
     let value = |byte: u8| &*vec![byte; limits::RECLAIM_READ_BYTES + 4_096].leak();
     let keys = ["a", "b", "c", "d", "e", "f", "g"];
     for (key, byte) in keys.into_iter().zip(1..) {

@@ -3,15 +3,11 @@
 use margate_net::ids::{CoreId, DirectoryId, NodeId, ReplicaId, ShardId};
 use margate_net::message::{MemberBody, MemberMessage};
 
-use super::driven::Driven;
+use super::driven::{Driven, SEGMENT_BYTES, VALUE};
 use super::peers::{Append, Peer};
 use crate::core::event::{Event, PeerName};
 use crate::shard::members::{Change, Home};
 
-/// Bytes of a segment that takes two of the values.
-const SEGMENT_BYTES: u32 = 32 << 10;
-/// A value.
-const VALUE: [u8; 11_900] = [7; 11_900];
 /// Where the new member lives.
 const MEMBER: PeerName = PeerName {
     node: NodeId(3),
@@ -20,8 +16,7 @@ const MEMBER: PeerName = PeerName {
 
 /// A leader that votes alone and has admitted a member that has nothing yet.
 fn leader_with_a_new_member() -> Driven {
-    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-    core.tick(25);
+    let mut core = Driven::leading(SEGMENT_BYTES);
     let replica = &mut core.core.running.get_mut(&ShardId(1)).expect("it runs").replica;
     let admitted = replica.admit_member((MEMBER.node, MEMBER.core, DirectoryId(77)), ReplicaId(0));
     assert_eq!(admitted, None, "that is to be committed first");

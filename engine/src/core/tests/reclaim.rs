@@ -50,8 +50,7 @@ struct Judged {
 
 impl Judged {
     fn new() -> Self {
-        let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-        core.tick(25);
+        let core = Driven::leading(SEGMENT_BYTES);
         Self {
             core,
             model: BTreeMap::new(),

@@ -3,20 +3,8 @@
 use margate_net::error::Refusal;
 use margate_net::measure::Number;
 
-use super::driven::Driven;
+use super::driven::{Driven, SEGMENT_BYTES, VALUE};
 use crate::index::memory::MemoryStore;
-
-/// Bytes of a segment that takes two of the values, and then has a tail too short for a third.
-const SEGMENT_BYTES: u32 = 32 << 10;
-/// A value.
-const VALUE: [u8; 11_900] = [7; 11_900];
-
-/// A core whose only replica leads.
-fn leading() -> Driven {
-    let mut core = Driven::with_segments(1, &[], SEGMENT_BYTES);
-    core.tick(25);
-    core
-}
 
 /// The index takes what is applied, and reclaim all the time it wants.
 fn reclaim(core: &mut Driven) {
@@ -28,7 +16,7 @@ fn reclaim(core: &mut Driven) {
 /// segment's unused tail too. That was once taken for damage, and nothing was reclaimed ever after.
 #[test]
 fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
-    let mut core = leading();
+    let mut core = Driven::leading(SEGMENT_BYTES);
     (0..20).for_each(|_| core.set(1, "key", &VALUE));
     reclaim(&mut core);
     let reclaimed = core.core.counters().reclaimed;
@@ -42,7 +30,7 @@ fn a_segment_is_reclaimed_though_the_one_after_it_ends_early() {
 /// One commit for each segment was slower than a load of large values: the log grew until the disk was full.
 #[test]
 fn a_long_log_gives_several_segments_for_one_commit_of_the_index() {
-    let mut core = leading();
+    let mut core = Driven::leading(SEGMENT_BYTES);
     let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
     keys.iter().for_each(|key| core.set(1, key, &VALUE));
     (0..40).for_each(|_| core.set(1, "z", &VALUE));
@@ -62,7 +50,7 @@ fn a_long_log_gives_several_segments_for_one_commit_of_the_index() {
 /// Nothing is read of a segment into which no row points; where a delete stands in it, it is: the delete may still be needed.
 #[test]
 fn a_segment_in_which_nothing_lives_is_not_read() {
-    let mut core = leading();
+    let mut core = Driven::leading(SEGMENT_BYTES);
     // The segment in which the log began is not known whole.
     (0..4).for_each(|_| core.set(1, "key", &VALUE));
     reclaim(&mut core);
@@ -93,7 +81,7 @@ fn a_segment_in_which_nothing_lives_is_not_read() {
 /// them for replaced and their values were lost.
 #[test]
 fn what_lives_is_copied_though_the_index_was_made_anew() {
-    let mut core = leading();
+    let mut core = Driven::leading(SEGMENT_BYTES);
     let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
     // The first segments hold what is overwritten, the next ones what lives.
     (0..6).for_each(|_| core.set(1, "z", &VALUE));

@@ -3,17 +3,13 @@
 use bytes::Bytes;
 use margate_net::ids::{LogIndex, ShardId, Version};
 
-use super::driven::Driven;
+use super::driven::{Driven, SEGMENT_BYTES, VALUE};
 use super::fixture;
 use super::peers::{Append, Peer};
 use crate::core::room::{DiskLimits, Room};
 use crate::log::effects::EntryDataBuilder;
 use crate::types::Nanos;
 
-/// Bytes of a segment that takes two of the values.
-const SEGMENT_BYTES: u32 = 32 << 10;
-/// A value.
-const VALUE: [u8; 11_900] = [7; 11_900];
 /// More than any log here has.
 const EVERYTHING: u64 = 1 << 30;
 
