@@ -77,7 +77,7 @@ pub const RECLAIM_LONG_PER_MILLE: u64 = 2_000;
 pub const RECLAIM_LONG_LESS_BYTES: u64 = 416 << 20;
 /// Log bytes of a core in which only segments that need not be read are reclaimed, unless the disk is low. A log this long holds a few
 /// ten megabytes that live a dozen times over, so nothing lives in its oldest segment by then.
-pub const RECLAIM_SPARE_BYTES: u64 = 512 << 20;
+pub const RECLAIM_SPARE_BYTES: u64 = 640 << 20;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Segments that are emptied before the index commits and they come free, at most: more than the longest logs are written between two commits
@@ -93,8 +93,8 @@ pub const RECLAIM_HURRY_SEGMENTS: u64 = 4;
 /// Segments that came free and wait to be used again, beyond those that are always ready, at least: they cost no prewriting. Of a long log as
 /// many wait as come free together: what is written between two commits and during one.
 pub const RECYCLED_SEGMENTS_MIN: usize = 4;
-/// And at most: a start reads them all to prove that the log ends before them.
-pub const RECYCLED_SEGMENTS_MAX: usize = 24;
+/// And at most: as many as are emptied together. A start reads them all to prove that the log ends before them.
+pub const RECYCLED_SEGMENTS_MAX: usize = RECLAIM_SEGMENTS_TOGETHER_MAX;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.

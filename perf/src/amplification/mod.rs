@@ -1,13 +1,14 @@
 //! How many bytes a disk takes for each byte of a value, on each replica.
 //!
 //! ```text
-//!   start ── fill: every key once ── rest ── overwrites until all that was there is reclaimed, twice ── rest ── overwrites ── rest
-//!   └────────────── first fill ─────────┘                                                             └────── steady ──────┘
+//!   start ── fill: every key once ── rest ── overwrites until all that was there is reclaimed, twice ── overwrites, twice for each key
+//!   └────────────── first fill ─────────┘                                                           └─────────── steady ───────────┘
 //! ```
 //! The first time makes the log as large as it gets, the second leaves it in recycled files only.
 //!
-//! At both ends of a phase nothing is under way, every row is in the index, and all file systems are synced: padding, index commits,
-//! reclaim's copies and what the file system writes for itself are in the count, prewriting where it happens.
+//! All file systems are synced before both ends of a phase: padding, index commits, reclaim's copies and what the file system writes for itself are
+//! in the count, prewriting where it happens. After the fill every row is in the index. The steady phase is cut out of a load that goes on before and
+//! after: a rest would let the log become shorter, and what follows it make it longer again.
 //!
 //! The kernel counts a disk's bytes whoever writes them. So nothing else should run; what others wrote while nobody of ours ran is
 //! printed, and so is what the nodes' own threads had written, which nobody else's writes can spoil.

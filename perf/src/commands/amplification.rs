@@ -24,6 +24,8 @@ use crate::workload::Workload;
 
 /// Overwrites between two looks at how far the logs have come.
 const STRETCH: Duration = Duration::from_secs(1);
+/// Overwrites of each key that count: the index commits often enough in them that it makes no difference where in its rounds they begin and end.
+const STEADY_VALUES_PER_KEY: u64 = 2;
 /// How long others are watched before the start.
 const WATCH_OTHERS: Duration = Duration::from_secs(2);
 /// A log that was not turned over after so many values for each key never will be.
@@ -118,7 +120,8 @@ struct Run<'a> {
 impl Run<'_> {
     async fn measure(&mut self, began: Look) -> Result<(), PerfError> {
         let unknown = turn::load_keys("margate", &self.target, &self.workload).await?;
-        let filled = self.look().await?;
+        self.started.rest().await?;
+        let filled = self.look()?;
         let puts = Puts {
             acknowledged: self.target.take_puts(),
             unknown,
@@ -128,12 +131,12 @@ impl Run<'_> {
         // What was written meanwhile lies in new files still; the log has its size now and recycles from here on.
         let grown = Segments::of(&self.started.nodes.logs())?;
         self.overwrite_until_turned_over(&grown).await?;
-        let steady = self.look().await?;
+        let steady = self.look()?;
         let mut puts = Puts::default();
-        while puts.acknowledged < self.arguments.keys {
+        while puts.acknowledged < STEADY_VALUES_PER_KEY * self.arguments.keys {
             puts.add(self.overwrite().await?);
         }
-        let ended = self.look().await?;
+        let ended = self.look()?;
         self.report("steady", puts, (&steady, &ended)).await
     }
 
@@ -170,9 +173,7 @@ impl Run<'_> {
         })
     }
 
-    /// Once nothing is under way any more.
-    async fn look(&self) -> Result<Look, PerfError> {
-        self.started.rest().await?;
+    fn look(&self) -> Result<Look, PerfError> {
         let path = || PerfError::NoDisk {
             path: self.arguments.start.scratch.data_root.clone(),
         };
