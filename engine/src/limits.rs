@@ -93,8 +93,8 @@ pub const RECLAIM_HURRY_SEGMENTS: u64 = 4;
 /// Segments that came free and wait to be used again, beyond those that are always ready, at least: they cost no prewriting. Of a long log as
 /// many wait as come free together: what is written between two commits and during one.
 pub const RECYCLED_SEGMENTS_MIN: usize = 4;
-/// And at most: as many as are emptied together. A start reads them all to prove that the log ends before them.
-pub const RECYCLED_SEGMENTS_MAX: usize = RECLAIM_SEGMENTS_TOGETHER_MAX;
+/// And at most: a start reads them all to prove that the log ends before them.
+pub const RECYCLED_SEGMENTS_MAX: usize = 24;
 /// Bytes read at a time from a segment that is reclaimed.
 pub const RECLAIM_READ_BYTES: usize = 256 << 10;
 /// The same while the log is much too long: some of the batches that large values come in, which shorter reads would read twice.

@@ -145,8 +145,8 @@ fn usual_bytes<R: IndexReader>(ground: &Ground<'_, R>) -> Result<u64, IndexError
 /// Segments that came free and may wait to be used again, of a log of so many. Where the disk is low the others' files are deleted.
 pub(super) fn recycled_max(kept: u32, segment_bytes: u32, pressed: bool) -> usize {
     let (kept, segment_bytes) = (u64::from(kept), u64::from(segment_bytes));
-    // Half as much is written while the index commits, and until reclaim has seen that. Of a log of a few segments only few can come free together.
-    let together = (replay_bytes_max(kept * segment_bytes) / segment_bytes * 3 / 2).min(kept / 4);
+    // A quarter more is written while the index commits. Of a log of a few segments only few can come free together.
+    let together = (replay_bytes_max(kept * segment_bytes) / segment_bytes * 5 / 4).min(kept / 5);
     let together = usize::try_from(together).unwrap_or(usize::MAX);
     if pressed {
         limits::RECYCLED_SEGMENTS_MIN
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn as_many_segments_wait_as_come_free_together() {
         let waiting = |kept| recycled_max(kept, SEGMENT_BYTES, false);
-        assert_eq!([0, 2, 20, 30, 64, 96, 400].map(waiting), [4, 4, 5, 6, 16, 24, 30]);
+        assert_eq!([0, 2, 20, 30, 64, 96, 400].map(waiting), [4, 4, 4, 5, 12, 19, 24]);
         assert_eq!(recycled_max(400, SEGMENT_BYTES, true), 4, "a low disk needs their room");
         assert_eq!(recycled_max(10, 1 << 10, false), 4, "segments may be short");
     }
