@@ -67,14 +67,14 @@ pub const ASSEMBLING_BYTES_MAX: u64 = 128 << 20;
 pub const ENTRY_FETCH_BYTES: usize = 1 << 20;
 /// An entry's place is noted for later fetches once per this many entries.
 pub const POSITION_EVERY_ENTRIES: u64 = 64;
-/// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed: with an evenly spread load more than a third of a
-/// segment then still lives, so copying costs half of what clients write. It is less by what a log grows between two commits.
-pub const RECLAIM_PER_MILLE: u64 = 1_600;
+/// Log bytes for every thousand bytes that live at which the oldest segment is reclaimed: with an evenly spread load two fifths of a
+/// segment then still live, so copying costs two thirds of what clients write. It is less by what a log grows between two commits.
+pub const RECLAIM_PER_MILLE: u64 = 1_500;
 /// The same of long logs, beside which what is always ready, and what is written between two commits, takes little room: a fifth still lives,
 /// and copying costs a quarter of what clients write.
 pub const RECLAIM_LONG_PER_MILLE: u64 = 2_000;
 /// By so many bytes less, so that it is more than [`RECLAIM_PER_MILLE`] says only where more than 1 GiB lives.
-pub const RECLAIM_LONG_LESS_BYTES: u64 = 416 << 20;
+pub const RECLAIM_LONG_LESS_BYTES: u64 = 512 << 20;
 /// Log bytes of a core in which only segments that need not be read are reclaimed, unless the disk is low. A log this long holds a few
 /// ten megabytes that live a dozen times over, so nothing lives in its oldest segment by then.
 pub const RECLAIM_SPARE_BYTES: u64 = 640 << 20;

@@ -190,7 +190,7 @@ mod tests {
         let target = |live_mib: u64| target_bytes(live_mib << 20, &USUAL, SEGMENT_BYTES) >> 20;
         assert_eq!(
             [0, 500, 1_000, 1_040, 2_048, 4_096].map(target),
-            [128, 800, 1_600, 1_664, 3_680, 7_776]
+            [128, 750, 1_500, 1_568, 3_584, 7_680]
         );
         assert_eq!(target_bytes(4_000 << 20, &LOW, SEGMENT_BYTES) >> 20, 4_800);
     }

@@ -81,10 +81,14 @@ fn a_segment_in_which_nothing_lives_is_not_read() {
 /// them for replaced and their values were lost.
 #[test]
 fn what_lives_is_copied_though_the_index_was_made_anew() {
-    let mut core = Driven::leading(SEGMENT_BYTES);
-    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    // Ten values fill a segment.
+    let mut core = Driven::leading(4 * SEGMENT_BYTES);
+    let keys: Vec<&str> =
+        "a0 a1 a2 a3 a4 a5 a6 a7 a8 a9 b0 b1 b2 b3 b4 b5 b6 b7 b8 b9 c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 d0 d1 d2 d3 d4 d5 d6 d7 d8 d9"
+            .split(' ')
+            .collect();
     // The first segments hold what is overwritten, the next ones what lives.
-    (0..6).for_each(|_| core.set(1, "z", &VALUE));
+    (0..20).for_each(|_| core.set(1, "z", &VALUE));
     keys.iter().for_each(|key| core.set(1, key, &VALUE));
     (0..2).for_each(|_| core.set(1, "z", &VALUE));
     reclaim(&mut core);
@@ -96,7 +100,7 @@ fn what_lives_is_copied_though_the_index_was_made_anew() {
     core.index = MemoryStore::new();
     let mut core = core.restarted();
     core.tick(25);
-    (0..20).for_each(|_| core.set(1, "z", &VALUE));
+    (0..60).for_each(|_| core.set(1, "z", &VALUE));
     reclaim(&mut core);
     let reclaimed = core.core.counters().reclaimed;
     assert!(reclaimed.segments >= 5, "what was there is reclaimed: {reclaimed:?}");
