@@ -89,6 +89,12 @@ impl Lanes {
         false
     }
 
+    /// Something of the lane and of its train, for [`super::Schedule::warm`].
+    pub(super) fn look(&self, lane: u32) -> u32 {
+        let head = self.heads[lane as usize];
+        self.trains.get(head as usize).map_or(head, |train| train.open)
+    }
+
     /// One write of the lane's train has its answer. Whether it was the last one awaited.
     pub(super) fn answered(&mut self, lane: u32) -> bool {
         let head = self.heads[lane as usize];

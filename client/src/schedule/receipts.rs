@@ -61,6 +61,11 @@ impl Receipts {
         }
     }
 
+    /// Something of a result's place, for [`super::Schedule::warm`].
+    pub(super) fn look(&self, name: ReceiptName) -> u32 {
+        self.slots.get(name.slot as usize).map_or(0, |slot| slot.generation)
+    }
+
     /// The write has ended; nothing is kept if its receipt was given up.
     pub(super) fn end(&mut self, name: ReceiptName, result: WriteResult, wakers: &mut Vec<Waker>) {
         if let Some(slot) = self.live_mut(name)

@@ -13,6 +13,7 @@ use super::ledger::LastEntries;
 use super::pace::{Budget, budget, fits_ahead};
 use super::reclaim::{Ground, Reclaimed};
 use crate::index::error::IndexError;
+use crate::index::overlay::WARMED_KEYS;
 use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
 use crate::limits;
@@ -208,7 +209,7 @@ impl Scan {
             let record_bytes = limits::RELOCATION_RECORD_BYTES.min(ground.log.data_bytes_max());
             let mut data = EntryDataBuilder::new(ground.cluster, name.shard, Nanos(0));
             let mut rows = Vec::new();
-            let mut full = false;
+            let (mut full, mut looked) = (false, 0usize);
             while let Some(next) = self.candidates.front().filter(|next| (next.name, next.space) == (name, space)) {
                 let bytes = next.bytes();
                 full = !next.fits(data.len(), ground.log, ground.pressed);
@@ -216,6 +217,10 @@ impl Scan {
                 if too_long || full || budget.effects == 0 {
                     break;
                 }
+                if looked.is_multiple_of(WARMED_KEYS) {
+                    self.warm(space, ground);
+                }
+                looked += 1;
                 budget.effects -= 1;
                 budget.bytes = budget.bytes.saturating_sub(bytes);
                 if next.lives(ground)? {
@@ -239,6 +244,16 @@ impl Scan {
             }
         }
         Ok(())
+    }
+
+    /// Prepares for looking at the next candidates, most of which no cache holds: written long ago, and not since.
+    fn warm<R: IndexReader>(&self, space: Space, ground: &Ground<'_, R>) {
+        let mut next = [&[][..]; WARMED_KEYS];
+        // Those of other spaces among them cost little.
+        next.iter_mut()
+            .zip(&self.candidates)
+            .for_each(|(next, candidate)| *next = &candidate.key);
+        ground.index.warm_reads(space, &next);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use margate_net::ids::Space;
+use margate_net::ids::{Space, Version};
 
 use super::row::Slot;
 use slots::{Put, SlotRange, Slots};
@@ -23,8 +23,11 @@ pub struct Overlay {
     bytes: usize,
 }
 
-/// Keys for [`Overlay::warm`]: as many as a core can wait for at a time, and some more.
-pub type WarmedKeys<'a> = [&'a [u8]; 16];
+/// As many keys as a core can wait for at a time, and some more.
+pub const WARMED_KEYS: usize = 16;
+
+/// Keys for [`Overlay::warm`].
+pub type WarmedKeys<'a> = [&'a [u8]; WARMED_KEYS];
 
 /// The slots of one space between two bounds, from both ends.
 #[derive(Clone, Debug)]
@@ -52,11 +55,17 @@ impl Overlay {
         self.put(space, key, slot, |old| slot.version() == old.version())
     }
 
-    /// Prepares for writes of these keys: they will not wait for memory one by one.
+    /// Prepares for reads or writes of these keys: they will not wait for memory one by one.
     pub fn warm(&self, space: Space, keys: &WarmedKeys<'_>) {
         if let Some(slots) = self.spaces.get(&space) {
             slots.warm(keys);
         }
+    }
+
+    /// What is known of a key if it may be this version or a newer one: most often a look at no key tells that nothing here is.
+    #[must_use]
+    pub fn get_from(&self, space: Space, key: &[u8], version: Version) -> Option<&Slot> {
+        self.spaces.get(&space).filter(|slots| slots.newest() >= version)?.get(key)
     }
 
     /// What is known of a key.
@@ -130,7 +139,6 @@ impl DoubleEndedIterator for OverlayRange<'_> {
 
 #[cfg(test)]
 mod tests {
-    use margate_net::ids::Version;
     use proptest::prelude::*;
 
     use super::super::conformance::put;
@@ -191,6 +199,18 @@ mod tests {
         assert_eq!(overlay.get(SPACE, b"k"), Some(&elsewhere(2)));
         assert_eq!((overlay.len(), overlay.bytes()), size);
         assert!(!overlay.insert_newer(SPACE, b"k", put(2)), "the same version is not newer");
+    }
+
+    #[test]
+    fn a_version_above_all_of_its_space_is_found_to_be_new() {
+        let mut overlay = Overlay::new();
+        overlay.insert_newer(SPACE, b"k", put(5));
+        overlay.insert_newer(SPACE, b"l", put(7));
+        overlay.insert_newer(Space(8), b"k", put(9));
+        assert_eq!(overlay.get_from(SPACE, b"k", Version(8)), None);
+        assert_eq!(overlay.get_from(SPACE, b"k", Version(7)), Some(&put(5)), "the caller compares");
+        assert_eq!(overlay.get_from(SPACE, b"k", Version(3)), Some(&put(5)));
+        assert_eq!(overlay.get_from(Space(9), b"k", Version(1)), None);
     }
 
     #[test]

@@ -84,7 +84,10 @@ impl<R: IndexReader> Index<R> {
     /// When the key lies outside its owner's range or is longer than any key may be: a wrong row would outlive the process.
     pub fn apply(&mut self, owner: &OwnedRange, key: &[u8], slot: Slot) -> bool {
         owner.assert_may_hold(key);
-        let committing = self.frozen.as_ref().and_then(|frozen| frozen.get(owner.space, key));
+        let committing = self
+            .frozen
+            .as_ref()
+            .and_then(|frozen| frozen.get_from(owner.space, key, slot.version()));
         if committing.is_some_and(|old| old.version() >= slot.version()) {
             return false;
         }
@@ -94,6 +97,14 @@ impl<R: IndexReader> Index<R> {
     /// Prepares for [`Index::apply`] of these keys.
     pub fn warm(&self, owner: &OwnedRange, keys: &WarmedKeys<'_>) {
         self.active.warm(owner.space, keys);
+    }
+
+    /// Prepares for [`Index::get`] of these keys.
+    pub fn warm_reads(&self, space: Space, keys: &WarmedKeys<'_>) {
+        self.active.warm(space, keys);
+        if let Some(frozen) = &self.frozen {
+            frozen.warm(space, keys);
+        }
     }
 
     /// Points a key to another place of the same value, if it still has the row's version at the place `from`. Says

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::ops::Bound;
 use std::path::Path;
+use std::time::Instant;
 
 use heed::types::Bytes as Raw;
 use heed::{DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
@@ -13,7 +14,7 @@ use margate_net::ids::{LogIndex, Space};
 
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
-use super::index_rests::{Rests, Urgency};
+use super::index_rests::{Rests, Span, Urgency};
 use super::segments::is_no_space;
 use crate::index::churn::Count;
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
@@ -50,6 +51,8 @@ pub struct HeedWriter {
     growth: Growth,
     /// Whether somebody waits for its commits; without it they never rest.
     urgency: Option<Urgency>,
+    /// When the last commit began.
+    began: Option<Instant>,
 }
 
 /// The databases of an environment.
@@ -86,6 +89,7 @@ impl HeedIndex {
             live,
             growth,
             urgency: None,
+            began: None,
         };
         Ok((reader, writer))
     }
@@ -179,21 +183,21 @@ impl HeedWriter {
     }
 
     /// Writes everything.
-    fn write(&self, txn: &mut RwTxn<'_>, generation: &Generation) -> Result<Count, IndexError> {
+    fn write(&self, txn: &mut RwTxn<'_>, generation: &Generation, span: Span) -> Result<Count, IndexError> {
         let mut count = Count::new(self.live);
-        self.write_rows(txn, &generation.rows, &mut count)?;
+        self.write_rows(txn, &generation.rows, span, &mut count)?;
         self.clear(txn, &generation.cleared, &mut count)?;
         self.write_marks(txn, generation, count.live)?;
         self.write_positions(txn, generation).map_err(failed("writing positions"))?;
         Ok(count)
     }
 
-    fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, count: &mut Count) -> Result<(), IndexError> {
+    fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, span: Span, count: &mut Count) -> Result<(), IndexError> {
         let (latest, doing) = (self.tables.latest, failed("writing rows"));
-        let (mut index_key, mut rests) = (Vec::new(), Rests::new(self.urgency.as_ref()));
+        let (mut index_key, mut rests) = (Vec::new(), Rests::new(self.urgency.as_ref(), span, rows.len()));
         for (done, (space, key, slot)) in rows.iter().enumerate() {
             if done % ROWS_PER_STEP == 0 {
-                rests.step();
+                rests.step(done);
             }
             index_key_into(space, key, &mut index_key);
             match slot {
@@ -282,10 +286,14 @@ impl HeedWriter {
 impl IndexWriter for HeedWriter {
     fn commit(&mut self, generation: &Generation) -> Result<Churn, IndexError> {
         generation.assert_follows(self.committed.as_ref());
+        let span = self
+            .began
+            .replace(Instant::now())
+            .map_or_else(Span::default, |last| Span::after(last.elapsed()));
         let env = self.env.clone();
         let mut txn = env.write_txn().map_err(failed("beginning a commit"))?;
         self.make_room(&txn, generation)?;
-        let written = self.write(&mut txn, generation);
+        let written = self.write(&mut txn, generation, span);
         let committed = written.and_then(|count| txn.commit().map(|()| count).map_err(failed("committing")));
         let count = committed.map_err(|error| self.explain(error))?;
         (self.live, self.committed) = (count.live, Some(generation.core));

@@ -2,7 +2,7 @@
 //!
 //! A segment that is needed no more gets a new life under another number, for which only its header is written, or is deleted.
 //!
-//! Prewriting: zeros over the whole file by direct writes, paced; a sync; the header, whose salt is new; a sync;
+//! Prewriting: zeros over the whole file by direct writes, twice as fast as the log came to need them; a sync; the header, whose salt is new; a sync;
 //! the folder's sync. So a valid header proves a fully prewritten file, and appending to it later changes no
 //! metadata.
 //!
@@ -26,13 +26,15 @@ use crate::log::limits::{BLOCK_BYTES, READY_SEGMENTS};
 use crate::log::scan::{ReadFault, ReadSegments, SyncFault, SyncSegments};
 use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 
-/// Bytes prewritten at a time.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes prewritten at a time: what a write of the log may have to wait for.
+const CHUNK_BYTES: usize = 256 << 10;
 /// Segments synced at start: all that may be ready, the one in use, the one before.
 const SYNCED_AT_START: usize = READY_SEGMENTS + RECYCLED_SEGMENTS_MAX + 2;
-/// Bytes per second at which segments are prewritten while the node serves: well above what a log appends,
-/// well below what a disk does.
+/// Bytes per second at which segments are prewritten at most while the node serves: well above what a log appends, well below what a disk
+/// does.
 const PACE_BYTES_PER_SECOND: u64 = 256 << 20;
+/// The same where the log is in no hurry: a segment in two seconds.
+const UNHURRIED_BYTES_PER_SECOND: u64 = 32 << 20;
 
 /// Time between two measurements of the free space while nothing else happens.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -44,12 +46,12 @@ struct Zeros {
 }
 
 /// How fast to prewrite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+#[derive(Clone, Copy)]
+pub enum Pace<'a> {
     /// As fast as the disk goes: nobody is served meanwhile.
     Full,
-    /// At `PACE_BYTES_PER_SECOND`.
-    Limited,
+    /// At so many bytes per second, asked before each piece.
+    Limited(&'a dyn Fn() -> u64),
 }
 
 /// The file of a segment.
@@ -79,24 +81,28 @@ pub fn numbers(log: &Path) -> io::Result<Vec<u32>> {
 ///
 /// # Errors
 /// What the system says.
-pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::Result<ReadySegment> {
+pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace<'_>) -> io::Result<ReadySegment> {
+    // Nothing of it counts before the sync below, so the pieces need no syncs of their own: each would commit the file system's journal, which
+    // the log's writes wait for.
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
+        .custom_flags(libc::O_DIRECT)
         .open(path(log, number))?;
     let segment_bytes = u64::from(config.segment_bytes);
     file.set_len(segment_bytes)?;
     let zeros = Zeros::new(CHUNK_BYTES);
-    let (started, mut at) = (Instant::now(), 0u64);
+    let (mut due, mut at) = (Instant::now(), 0u64);
     while at < segment_bytes {
         let length = CHUNK_BYTES.min(usize::try_from(segment_bytes - at).unwrap_or(CHUNK_BYTES));
         file.write_all_at(&zeros.as_slice()[..length], at)?;
         at += length as u64;
-        if pace == Pace::Limited {
-            let due = Duration::from_nanos(at.saturating_mul(1_000_000_000) / PACE_BYTES_PER_SECOND);
-            thread::sleep(due.saturating_sub(started.elapsed()));
+        if let Pace::Limited(bytes_per_second) = pace {
+            let takes = Duration::from_secs(length as u64) / u32::try_from(bytes_per_second()).unwrap_or(u32::MAX).max(1);
+            let now = Instant::now();
+            due = (due + takes).max(now);
+            thread::sleep(due - now);
         }
     }
     file.sync_data()?;
@@ -115,10 +121,10 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace) -> io::
 ///
 /// # Errors
 /// What the system says.
-pub fn recycle(log: &Path, config: &LogConfig, from: u32, to: u32) -> io::Result<ReadySegment> {
+pub fn recycle(log: &Path, config: &LogConfig, from: u32, to: u32, pace: Pace<'_>) -> io::Result<ReadySegment> {
     if fs::metadata(path(log, from))?.len() != u64::from(config.segment_bytes) {
         delete(log, from)?;
-        return prewrite(log, config, to, Pace::Limited);
+        return prewrite(log, config, to, pace);
     }
     let life = header_life(&path(log, from))?.saturating_add(1).max(2);
     fs::rename(path(log, from), path(log, to))?;
@@ -247,12 +253,17 @@ impl Prewriter {
 
 /// Until nobody asks any more.
 fn work(log: &Path, config: &LogConfig, incoming: &flume::Receiver<Job>, outgoing: &flume::Sender<io::Result<Done>>) {
+    let mut demand = Demand::new(config.segment_bytes);
     loop {
         if outgoing.send(free_bytes(log).map(Done::Free)).is_err() {
             return;
         }
         let result = match incoming.recv_timeout(MEASURE_EVERY) {
-            Ok(job) => perform(log, config, job),
+            Ok(job) => {
+                demand.note(job, Instant::now());
+                let pace = || demand.bytes_per_second(!incoming.is_empty());
+                perform(log, config, job, Pace::Limited(&pace))
+            }
             Err(flume::RecvTimeoutError::Timeout) => continue,
             Err(flume::RecvTimeoutError::Disconnected) => return,
         };
@@ -262,11 +273,49 @@ fn work(log: &Path, config: &LogConfig, incoming: &flume::Receiver<Job>, outgoin
     }
 }
 
-fn perform(log: &Path, config: &LogConfig, job: Job) -> io::Result<Done> {
+/// How soon the log needs another segment, by when it asked for the last ones.
+#[derive(Debug)]
+struct Demand {
+    segment_bytes: u32,
+    asked: Option<Instant>,
+    between: Duration,
+}
+
+impl Demand {
+    const fn new(segment_bytes: u32) -> Self {
+        Self {
+            segment_bytes,
+            asked: None,
+            between: Duration::ZERO,
+        }
+    }
+
+    fn note(&mut self, job: Job, now: Instant) {
+        match job {
+            Job::Prewrite(_) => {
+                self.between = self.asked.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+                self.asked = Some(now);
+            }
+            Job::Delete(_) | Job::Recycle(..) => {}
+        }
+    }
+
+    /// Ready in half of the time between the last two, and at once where more is to be done.
+    fn bytes_per_second(&self, pressed: bool) -> u64 {
+        if pressed {
+            return PACE_BYTES_PER_SECOND;
+        }
+        let half_ms = u64::try_from(self.between.as_millis() / 2).unwrap_or(u64::MAX).max(1);
+        let needed = u64::from(self.segment_bytes).saturating_mul(1_000) / half_ms;
+        needed.clamp(UNHURRIED_BYTES_PER_SECOND, PACE_BYTES_PER_SECOND)
+    }
+}
+
+fn perform(log: &Path, config: &LogConfig, job: Job, pace: Pace<'_>) -> io::Result<Done> {
     let (made, left, number) = match job {
         Job::Delete(number) => return delete(log, number).map(|()| Done::Deleted),
-        Job::Prewrite(number) => (prewrite(log, config, number, Pace::Limited), number, number),
-        Job::Recycle(from, to) => (recycle(log, config, from, to), from, to),
+        Job::Prewrite(number) => (prewrite(log, config, number, pace), number, number),
+        Job::Recycle(from, to) => (recycle(log, config, from, to, pace), from, to),
     };
     match made {
         Ok(ready) => Ok(Done::Ready(ready)),
@@ -449,9 +498,22 @@ mod tests {
         prewrite(folder.path(), &config, 1, Pace::Full).expect("the disk takes it");
         let file = OpenOptions::new().write(true).open(path(folder.path(), 1)).expect("it is there");
         file.set_len(1 << 19).expect("it is cut");
-        let ready = recycle(folder.path(), &config, 1, 5).expect("the disk takes it");
+        let ready = recycle(folder.path(), &config, 1, 5, Pace::Full).expect("the disk takes it");
         assert_eq!((ready.number, ready.life), (5, 1));
         let bytes = fs::metadata(path(folder.path(), 5)).expect("it is there").len();
         assert_eq!((bytes, numbers(folder.path()).expect("readable")), (1 << 20, vec![5]));
+    }
+
+    #[test]
+    fn segments_are_made_twice_as_fast_as_the_log_asks_for_them() {
+        let (mut demand, start) = (Demand::new(64 << 20), Instant::now());
+        demand.note(Job::Prewrite(1), start);
+        assert_eq!(demand.bytes_per_second(false), PACE_BYTES_PER_SECOND, "nothing is known yet");
+        demand.note(Job::Recycle(1, 2), start + Duration::from_secs(1));
+        demand.note(Job::Prewrite(3), start + Duration::from_secs(2));
+        assert_eq!(demand.bytes_per_second(false), 64 << 20);
+        assert_eq!(demand.bytes_per_second(true), PACE_BYTES_PER_SECOND);
+        demand.note(Job::Prewrite(4), start + Duration::from_secs(60));
+        assert_eq!(demand.bytes_per_second(false), UNHURRIED_BYTES_PER_SECOND);
     }
 }

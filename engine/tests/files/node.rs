@@ -228,7 +228,7 @@ impl Node {
                 Event::SegmentDeleted
             }
             Deed::Recycle(from, to) => {
-                let ready = segments::recycle(&self.folders.log(), &self.config.log, *from, *to);
+                let ready = segments::recycle(&self.folders.log(), &self.config.log, *from, *to, Pace::Full);
                 Event::SegmentReady(ready.expect("the disk takes it"))
             }
             Deed::Write(flush) => {

@@ -201,10 +201,12 @@ impl Link {
     /// [`LinkFault::AnswerToNothing`] if one answers what was never asked.
     pub(super) fn complete(&self, replies: Vec<Reply>, wakers: &mut Vec<Waker>) -> Result<(), LinkFault> {
         let now = self.dialer.clock.now();
-        let mut replies = replies.into_iter().peekable();
+        let mut replies = replies.into_iter();
         let mut result = Ok(());
-        while result.is_ok() && replies.peek().is_some() {
+        while result.is_ok() && !replies.as_slice().is_empty() {
             let mut desk = self.desk();
+            desk.window
+                .warm(replies.as_slice().iter().take(REPLIES_PER_LOCK).map(|reply| reply.id));
             for Reply { id, outcome } in replies.by_ref().take(REPLIES_PER_LOCK) {
                 if desk.window.complete(id, outcome, wakers) == Completion::Impossible {
                     result = Err(LinkFault::AnswerToNothing { id });

@@ -14,6 +14,8 @@
 
 use std::ops::Range;
 
+use margate_net::ids::Version;
+
 use super::WarmedKeys;
 use super::block::{BLOCK_SLOTS, Block, Entry, Fingerprint, InOrder, KeyPlace};
 use super::row::Row;
@@ -26,6 +28,8 @@ pub(super) struct Slots {
     row: Row,
     /// In the order in which they were made.
     blocks: Vec<Block>,
+    /// No slot is newer.
+    newest: Version,
 }
 
 /// What a write did.
@@ -61,6 +65,7 @@ impl Slots {
     /// Writes a slot where there is none, or where the one that is there is to be replaced.
     pub(super) fn put(&mut self, key: &[u8], slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> Put {
         let (position, fingerprint) = (self.row.position(key, &self.keys), Fingerprint::of(key));
+        self.newest = self.newest.max(slot.version());
         let Some(block) = self.row.block(position) else {
             let first = self.add_block(0, Block::new(), KeyPlace::default());
             return self.add(first, key, fingerprint, slot);
@@ -82,7 +87,7 @@ impl Slots {
         }
     }
 
-    /// Looks at what writes of these keys will look at, one step for all of them after the other: so what no cache holds is waited for
+    /// Looks at what reads or writes of these keys will look at, one step for all of them after the other: so what no cache holds is waited for
     /// together and not key by key. Changes nothing.
     pub(super) fn warm(&self, keys: &WarmedKeys<'_>) {
         let searched = keys.map(|key| (self.row.position(key, &self.keys), Fingerprint::of(key)));
@@ -109,6 +114,11 @@ impl Slots {
             front: None,
             back: None,
         }
+    }
+
+    /// A version that none here is above.
+    pub(super) const fn newest(&self) -> Version {
+        self.newest
     }
 
     /// Bytes of memory in use.

@@ -210,11 +210,15 @@ impl State {
         let Parcel { place, endings } = parcel;
         // Writes that were refused together come back together: clients are told apart, not the writes of one.
         let (now, dice) = (client.clock().now(), client.roll());
-        for ending in endings {
-            if let Err(returned) = &ending.outcome {
-                client.shared.learn(returned.shard, place.node, &returned.failure);
+        let mut endings = endings.into_iter();
+        while !endings.as_slice().is_empty() {
+            self.schedule.warm(endings.as_slice().iter().take(WARMED_WRITES));
+            for ending in endings.by_ref().take(WARMED_WRITES) {
+                if let Err(returned) = &ending.outcome {
+                    client.shared.learn(returned.shard, place.node, &returned.failure);
+                }
+                self.schedule.ended(ending, place.address, now, dice);
             }
-            self.schedule.ended(ending, place.address, now, dice);
         }
     }
 
@@ -239,3 +243,5 @@ fn release(mut state: MutexGuard<'_, State>, wakers: &mut Vec<Waker>) {
 const WRITES_PER_TURN: usize = 1_024;
 /// Writes that may be handed over without a wait before others get their turn.
 const HAND_OVERS_PER_TURN: usize = 1_024;
+/// As many ends as a CPU can wait for at a time, and some more.
+const WARMED_WRITES: usize = 16;
