@@ -29,9 +29,27 @@ pub const WARMED_KEYS: usize = 16;
 /// Keys for [`Overlay::warm`].
 pub type WarmedKeys<'a> = [&'a [u8]; WARMED_KEYS];
 
+/// Where a key's slot seems to be. Whoever uses it looks whether it is still there, so any hint goes with any key.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint {
+    block: usize,
+    at: usize,
+}
+
+/// A hint for each of the keys that were warmed.
+pub type Hints = [Hint; WARMED_KEYS];
+
 /// The slots of one space between two bounds, from both ends.
 #[derive(Clone, Debug)]
 pub struct OverlayRange<'a>(Option<SlotRange<'a>>);
+
+impl Hint {
+    /// Of a key of which nothing is known.
+    pub const NONE: Self = Self {
+        block: usize::MAX,
+        at: usize::MAX,
+    };
+}
 
 impl Overlay {
     /// Nothing yet.
@@ -46,19 +64,25 @@ impl Overlay {
 
     /// Writes the slot if its version is greater than the one here. Says whether it was written.
     pub fn insert_newer(&mut self, space: Space, key: &[u8], slot: Slot) -> bool {
+        self.insert_newer_at(space, (key, Hint::NONE), slot)
+    }
+
+    /// The same for a key that was warmed.
+    pub fn insert_newer_at(&mut self, space: Space, key: (&[u8], Hint), slot: Slot) -> bool {
         self.put(space, key, slot, |old| slot.version() > old.version())
     }
 
     /// Writes the slot unless another version stands here: an older one must go through [`Overlay::insert_newer`], a
     /// newer one wins. Says whether it was written.
     pub fn replace_equal(&mut self, space: Space, key: &[u8], slot: Slot) -> bool {
-        self.put(space, key, slot, |old| slot.version() == old.version())
+        self.put(space, (key, Hint::NONE), slot, |old| slot.version() == old.version())
     }
 
-    /// Prepares for reads or writes of these keys: they will not wait for memory one by one.
-    pub fn warm(&self, space: Space, keys: &WarmedKeys<'_>) {
-        if let Some(slots) = self.spaces.get(&space) {
-            slots.warm(keys);
+    /// Prepares for reads or writes of these keys: they will not wait for memory one by one. Where they seem to be.
+    pub fn warm(&self, space: Space, keys: &WarmedKeys<'_>) -> Hints {
+        match self.spaces.get(&space) {
+            Some(slots) => slots.warm(keys),
+            None => [Hint::NONE; WARMED_KEYS],
         }
     }
 
@@ -107,7 +131,7 @@ impl Overlay {
         self.bytes
     }
 
-    fn put(&mut self, space: Space, key: &[u8], slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> bool {
+    fn put(&mut self, space: Space, key: (&[u8], Hint), slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> bool {
         let slots = self.spaces.entry(space).or_default();
         let before = slots.bytes();
         let put = slots.put(key, slot, replaces);

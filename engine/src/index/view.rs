@@ -16,7 +16,7 @@ use margate_net::limits::KEY_BYTES_MAX;
 use margate_net::message::Direction;
 
 use super::error::IndexError;
-use super::overlay::{Overlay, OverlayRange, WarmedKeys};
+use super::overlay::{Hint, Hints, Overlay, OverlayRange, WarmedKeys};
 use super::row::{Row, Slot};
 use super::store::{IndexReader, Visit};
 use crate::head::lies_in;
@@ -83,6 +83,14 @@ impl<R: IndexReader> Index<R> {
     /// # Panics
     /// When the key lies outside its owner's range or is longer than any key may be: a wrong row would outlive the process.
     pub fn apply(&mut self, owner: &OwnedRange, key: &[u8], slot: Slot) -> bool {
+        self.apply_at(owner, (key, Hint::NONE), slot)
+    }
+
+    /// The same for a key for which [`Index::warm`] gave a hint.
+    ///
+    /// # Panics
+    /// As [`Index::apply`].
+    pub fn apply_at(&mut self, owner: &OwnedRange, (key, hint): (&[u8], Hint), slot: Slot) -> bool {
         owner.assert_may_hold(key);
         let committing = self
             .frozen
@@ -91,12 +99,12 @@ impl<R: IndexReader> Index<R> {
         if committing.is_some_and(|old| old.version() >= slot.version()) {
             return false;
         }
-        self.active.insert_newer(owner.space, key, slot)
+        self.active.insert_newer_at(owner.space, (key, hint), slot)
     }
 
-    /// Prepares for [`Index::apply`] of these keys.
-    pub fn warm(&self, owner: &OwnedRange, keys: &WarmedKeys<'_>) {
-        self.active.warm(owner.space, keys);
+    /// Prepares for [`Index::apply_at`] of these keys.
+    pub fn warm(&self, owner: &OwnedRange, keys: &WarmedKeys<'_>) -> Hints {
+        self.active.warm(owner.space, keys)
     }
 
     /// Prepares for [`Index::get`] of these keys.

@@ -12,7 +12,7 @@ use super::replica::Replica;
 use super::state::ShardState;
 use super::tally::Tally;
 use crate::consensus::group::entry_parts;
-use crate::index::overlay::WarmedKeys;
+use crate::index::overlay::{Hint, Hints, WARMED_KEYS, WarmedKeys};
 use crate::index::row::{Row, RowFlags, Slot};
 use crate::index::store::IndexReader;
 use crate::index::view::{Index, OwnedRange};
@@ -145,19 +145,20 @@ pub fn apply_entry<R: IndexReader>(
     let entry = EntryData::parse(data)?;
     check_effects(&entry, state)?;
     let mut deletes = false;
-    let mut next: WarmedKeys<'_> = Default::default();
+    let (mut next, mut hints): (WarmedKeys<'_>, Hints) = (Default::default(), [Hint::NONE; WARMED_KEYS]);
     let mut ahead = entry.effects().map(|(_, effect)| effect.key);
     for (number, (offset, effect)) in entry.effects().enumerate() {
-        if number.is_multiple_of(next.len()) {
+        let at = number % WARMED_KEYS;
+        if at == 0 {
             // At the end of an entry some keys of before are among them: that costs nothing.
             next.iter_mut().zip(&mut ahead).for_each(|(next, key)| *next = key);
-            index.warm(owned, &next);
+            hints = index.warm(owned, &next);
         }
         state.version_high = effect.version;
         deletes |= effect.kind == EffectKind::Delete;
         let slot = slot_of(&effect, place, offset);
         // A replay may have met a newer row of the key already.
-        index.apply(owned, effect.key, slot);
+        index.apply_at(owned, (effect.key, hints[at]), slot);
     }
     state.clock = state.clock.max(entry.timestamp());
     if let Some(values) = values {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use margate_engine::index::marks::Identity;
+use margate_engine::index::overlay::{WARMED_KEYS, WarmedKeys};
 use margate_engine::index::{CoreMarks, Generation, IndexError, IndexReader, IndexWriter, Overlay};
 use margate_engine::runtime::index_reader::HeedReader;
 use margate_engine::runtime::index_store::{HeedIndex, HeedWriter};
@@ -51,8 +52,16 @@ impl Part for OverlayInsert {
 
     fn run(&mut self) -> Result<usize, IndexError> {
         let slot = sample::slot(FIRST, ValueHash::default());
-        let inserted = self.keys.iter().filter(|key| self.overlay.insert_newer(sample::SPACE, key, slot));
-        Ok(inserted.count())
+        let mut inserted = 0;
+        // As a core applies an entry.
+        for keys in self.keys.chunks(WARMED_KEYS) {
+            let mut warmed: WarmedKeys<'_> = Default::default();
+            warmed.iter_mut().zip(keys).for_each(|(warmed, key)| *warmed = key);
+            let hints = self.overlay.warm(sample::SPACE, &warmed);
+            let hinted = warmed.into_iter().zip(hints).take(keys.len());
+            inserted += hinted.filter(|key| self.overlay.insert_newer_at(sample::SPACE, *key, slot)).count();
+        }
+        Ok(inserted)
     }
 }
 

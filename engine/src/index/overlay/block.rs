@@ -3,6 +3,7 @@
 use std::hash::BuildHasher;
 use std::ops::Range;
 
+use super::slots::Put;
 use crate::index::row::Slot;
 
 /// Slots in one block: few enough to sort in some microseconds, enough that the lows of all blocks stay in the cache.
@@ -115,10 +116,14 @@ impl Block {
         None
     }
 
-    /// Where the first key lies that may be the one with this fingerprint.
-    pub(super) fn guess(&self, fingerprint: Fingerprint) -> KeyPlace {
-        let at = self.alike(fingerprint).trailing_zeros() as usize;
-        self.entries.get(at).map_or_else(KeyPlace::default, |entry| entry.key)
+    /// Which entry is the first that may be of the key with this fingerprint.
+    pub(super) fn guess(&self, fingerprint: Fingerprint) -> usize {
+        self.alike(fingerprint).trailing_zeros() as usize
+    }
+
+    /// Where the key of an entry lies, if there is such an entry.
+    pub(super) fn key_place(&self, at: usize) -> Option<KeyPlace> {
+        self.entries.get(at).map(|entry| entry.key)
     }
 
     /// A bit for each fingerprint that is equal, and now and then for one that is not, which its key then tells.
@@ -138,8 +143,14 @@ impl Block {
         &self.entries[at].slot
     }
 
-    pub(super) fn slot_mut(&mut self, at: usize) -> &mut Slot {
-        &mut self.entries[at].slot
+    /// Writes a slot where the one that is there is to be replaced.
+    pub(super) fn replace(&mut self, at: usize, slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> Put {
+        let old = &mut self.entries[at].slot;
+        if !replaces(old) {
+            return Put::Kept;
+        }
+        *old = slot;
+        Put::Replaced
     }
 
     pub(super) fn key(&self, ordinal: u8) -> KeyPlace {

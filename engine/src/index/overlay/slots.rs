@@ -16,9 +16,9 @@ use std::ops::Range;
 
 use margate_net::ids::Version;
 
-use super::WarmedKeys;
 use super::block::{BLOCK_SLOTS, Block, Entry, Fingerprint, InOrder, KeyPlace};
 use super::row::Row;
+use super::{Hint, Hints, WarmedKeys};
 use crate::index::row::Slot;
 
 /// See the module's text.
@@ -63,22 +63,18 @@ impl Slots {
     }
 
     /// Writes a slot where there is none, or where the one that is there is to be replaced.
-    pub(super) fn put(&mut self, key: &[u8], slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> Put {
-        let (position, fingerprint) = (self.row.position(key, &self.keys), Fingerprint::of(key));
+    pub(super) fn put(&mut self, (key, hint): (&[u8], Hint), slot: Slot, replaces: impl FnOnce(&Slot) -> bool) -> Put {
         self.newest = self.newest.max(slot.version());
+        if self.is_at(key, hint) {
+            return self.blocks[hint.block].replace(hint.at, slot, replaces);
+        }
+        let (position, fingerprint) = (self.row.position(key, &self.keys), Fingerprint::of(key));
         let Some(block) = self.row.block(position) else {
             let first = self.add_block(0, Block::new(), KeyPlace::default());
             return self.add(first, key, fingerprint, slot);
         };
         match self.blocks[block].find(key, fingerprint, &self.keys) {
-            Some(found) => {
-                let old = self.blocks[block].slot_mut(found);
-                if !replaces(old) {
-                    return Put::Kept;
-                }
-                *old = slot;
-                Put::Replaced
-            }
+            Some(found) => self.blocks[block].replace(found, slot, replaces),
             None if self.blocks[block].len() < BLOCK_SLOTS => self.add(block, key, fingerprint, slot),
             None => {
                 let block = self.split(position, block, key);
@@ -88,14 +84,19 @@ impl Slots {
     }
 
     /// Looks at what reads or writes of these keys will look at, one step for all of them after the other: so what no cache holds is waited for
-    /// together and not key by key. Changes nothing.
-    pub(super) fn warm(&self, keys: &WarmedKeys<'_>) {
+    /// together and not key by key. Where they seem to be; changes nothing.
+    pub(super) fn warm(&self, keys: &WarmedKeys<'_>) -> Hints {
         let searched = keys.map(|key| (self.row.position(key, &self.keys), Fingerprint::of(key)));
-        let guesses = searched.map(|(position, fingerprint)| {
-            let block = self.row.block(position).map(|block| &self.blocks[block]);
-            block.map_or_else(KeyPlace::default, |block| block.guess(fingerprint))
+        let hints = searched.map(|(position, fingerprint)| {
+            let block = self.row.block(position);
+            block.map_or(Hint::NONE, |block| Hint {
+                block,
+                at: self.blocks[block].guess(fingerprint),
+            })
         });
-        std::hint::black_box(guesses.map(|key| key.begin(&self.keys)));
+        let places = hints.map(|hint| self.key_place(hint).unwrap_or_default());
+        std::hint::black_box(places.map(|key| key.begin(&self.keys)));
+        hints
     }
 
     /// The slots of `[low, high)`; an empty `high` is the end.
@@ -124,6 +125,15 @@ impl Slots {
     /// Bytes of memory in use.
     pub(super) fn bytes(&self) -> usize {
         self.keys.len() + self.blocks.len() * (Block::BYTES + Row::BYTES)
+    }
+
+    /// Whether the key's slot is there. Keys are distinct, so no other place can be its own.
+    fn is_at(&self, key: &[u8], hint: Hint) -> bool {
+        self.key_place(hint).is_some_and(|place| place.key(&self.keys) == key)
+    }
+
+    fn key_place(&self, hint: Hint) -> Option<KeyPlace> {
+        self.blocks.get(hint.block)?.key_place(hint.at)
     }
 
     fn add(&mut self, block: usize, key: &[u8], fingerprint: Fingerprint, slot: Slot) -> Put {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use margate_net::ids::Version;
 use proptest::prelude::*;
 
+use super::super::WARMED_KEYS;
 use super::*;
 
 fn slot(version: u64) -> Slot {
@@ -14,7 +15,10 @@ fn slot(version: u64) -> Slot {
 fn filled(keys: impl IntoIterator<Item = u32>) -> Slots {
     let mut slots = Slots::default();
     for key in keys {
-        assert_eq!(slots.put(&key.to_be_bytes(), slot(u64::from(key)), |_| false), Put::Added);
+        assert_eq!(
+            slots.put((&key.to_be_bytes(), Hint::NONE), slot(u64::from(key)), |_| false),
+            Put::Added
+        );
     }
     slots
 }
@@ -41,9 +45,21 @@ fn keys_that_only_fall_are_found_and_walked() {
 #[test]
 fn the_beginning_of_the_space_belongs_to_the_first_block() {
     let mut slots = filled(1..200);
-    assert_eq!(slots.put(&[], slot(7), |_| false), Put::Added);
+    assert_eq!(slots.put((&[], Hint::NONE), slot(7), |_| false), Put::Added);
     assert_eq!(slots.get(&[]), Some(&slot(7)));
     assert_eq!(slots.range(&[], &[]).next(), Some((&[][..], &slot(7))));
+}
+
+#[test]
+fn a_hint_for_another_key_is_seen_through() {
+    let mut slots = filled(0..200);
+    let (three, four) = (3_u32.to_be_bytes(), 4_u32.to_be_bytes());
+    let mut keys: WarmedKeys<'_> = Default::default();
+    keys[0] = &three;
+    let hint = slots.warm(&keys)[0];
+    assert!(slots.is_at(&three, hint) && !slots.is_at(&four, hint), "{hint:?}");
+    assert_eq!(slots.put((&four, hint), slot(9), |_| true), Put::Replaced);
+    assert_eq!((slots.get(&three), slots.get(&four)), (Some(&slot(3)), Some(&slot(9))));
 }
 
 /// The key with each of its bytes so many times.
@@ -53,7 +69,7 @@ fn stretched(key: &[u8], times: usize) -> Vec<u8> {
 
 proptest! {
     /// Few distinct bytes make long common beginnings, prefixes of one another and writes to the same key; a thousand keys many blocks.
-    /// Stretched, they differ behind what heads hold, too.
+    /// Stretched, they differ behind what heads hold, too. Hints are as old as sixteen writes.
     #[test]
     fn it_is_an_ordered_map(
         stretch in 1usize..6,
@@ -61,9 +77,15 @@ proptest! {
         bounds in proptest::collection::vec((proptest::collection::vec(0u8..4, 0..4), proptest::collection::vec(0u8..4, 0..4)), 1..8),
     ) {
         let (mut slots, mut model) = (Slots::default(), BTreeMap::new());
-        for (key, version) in writes {
-            let key = stretched(&key, stretch);
-            let put = slots.put(&key, slot(version), |old| old.version().0 < version);
+        let writes: Vec<_> = writes.into_iter().map(|(key, version)| (stretched(&key, stretch), version)).collect();
+        let mut hints = [Hint::NONE; WARMED_KEYS];
+        for (number, (key, version)) in writes.iter().cloned().enumerate() {
+            if number % WARMED_KEYS == 0 {
+                let mut next: WarmedKeys<'_> = Default::default();
+                next.iter_mut().zip(&writes[number..]).for_each(|(next, (key, _))| *next = key);
+                hints = slots.warm(&next);
+            }
+            let put = slots.put((&key, hints[number % WARMED_KEYS]), slot(version), |old| old.version().0 < version);
             let held: Option<u64> = model.get(&key).copied();
             let expected = match held {
                 None => Put::Added,
