@@ -249,11 +249,16 @@ impl Scan {
     /// Prepares for looking at the next candidates, most of which no cache holds: written long ago, and not since.
     fn warm<R: IndexReader>(&self, space: Space, ground: &Ground<'_, R>) {
         let mut next = [&[][..]; WARMED_KEYS];
-        // Those of other spaces among them cost little.
-        next.iter_mut()
-            .zip(&self.candidates)
-            .for_each(|(next, candidate)| *next = &candidate.key);
-        ground.index.warm_reads(space, &next);
+        let keys = self.candidates.iter().take_while(|candidate| candidate.space == space);
+        let mut found = 0;
+        for (next, candidate) in next.iter_mut().zip(keys) {
+            *next = &candidate.key;
+            found += 1;
+        }
+        // A few are waited for as soon one by one.
+        if found > WARMED_KEYS / 4 {
+            ground.index.warm_reads(space, &next);
+        }
     }
 }
 

@@ -232,6 +232,12 @@ mod tests {
         overlay.insert_newer(SPACE, b"l", put(7));
         overlay.insert_newer(Space(8), b"k", put(9));
         assert_eq!(overlay.get_from(SPACE, b"k", Version(8)), None);
+        assert!(overlay.replace_equal(SPACE, b"m", put(8)));
+        assert_eq!(
+            overlay.get_from(SPACE, b"k", Version(8)),
+            Some(&put(5)),
+            "there is something as new now"
+        );
         assert_eq!(overlay.get_from(SPACE, b"k", Version(7)), Some(&put(5)), "the caller compares");
         assert_eq!(overlay.get_from(SPACE, b"k", Version(3)), Some(&put(5)));
         assert_eq!(overlay.get_from(Space(9), b"k", Version(1)), None);

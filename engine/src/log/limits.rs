@@ -23,7 +23,7 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 pub const RECORDS_PER_BATCH_MAX: usize = BATCH_BYTES_MAX / LISTED_EVERY_BYTES;
 /// Commits carried by one batch; more wait for the next.
 pub const COMMITS_PER_BATCH_MAX: usize = BATCH_BYTES_MAX / LISTED_EVERY_BYTES;
-/// Bytes in a segment unless configured: long enough that a change of segment is rare, short enough to prewrite in a second.
+/// Bytes in a segment unless configured: long enough that a change of segment is rare, short enough to prewrite in seconds.
 pub const SEGMENT_BYTES_DEFAULT: u32 = 64 << 20;
 /// Segments kept prewritten beside the one in use; the last is there for reclaim when the disk is full.
 pub const READY_SEGMENTS: usize = 3;

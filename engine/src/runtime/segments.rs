@@ -33,8 +33,8 @@ const SYNCED_AT_START: usize = READY_SEGMENTS + RECYCLED_SEGMENTS_MAX + 2;
 /// Bytes per second at which segments are prewritten at most while the node serves: well above what a log appends, well below what a disk
 /// does.
 const PACE_BYTES_PER_SECOND: u64 = 256 << 20;
-/// The same where the log is in no hurry: a segment in two seconds.
-const UNHURRIED_BYTES_PER_SECOND: u64 = 32 << 20;
+/// The longest time a segment is given where the log is in no hurry.
+const UNHURRIED: Duration = Duration::from_secs(2);
 
 /// Time between two measurements of the free space while nothing else happens.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -261,7 +261,7 @@ fn work(log: &Path, config: &LogConfig, incoming: &flume::Receiver<Job>, outgoin
         let result = match incoming.recv_timeout(MEASURE_EVERY) {
             Ok(job) => {
                 demand.note(job, Instant::now());
-                let pace = || demand.bytes_per_second(!incoming.is_empty());
+                let pace = || demand.bytes_per_second(!incoming.is_empty() || incoming.is_disconnected());
                 perform(log, config, job, Pace::Limited(&pace))
             }
             Err(flume::RecvTimeoutError::Timeout) => continue,
@@ -300,14 +300,14 @@ impl Demand {
         }
     }
 
-    /// Ready in half of the time between the last two, and at once where more is to be done.
+    /// Ready in half of the time between the last two, and at once where more is to be done or the core ends.
     fn bytes_per_second(&self, pressed: bool) -> u64 {
         if pressed {
             return PACE_BYTES_PER_SECOND;
         }
-        let half_ms = u64::try_from(self.between.as_millis() / 2).unwrap_or(u64::MAX).max(1);
-        let needed = u64::from(self.segment_bytes).saturating_mul(1_000) / half_ms;
-        needed.clamp(UNHURRIED_BYTES_PER_SECOND, PACE_BYTES_PER_SECOND)
+        let takes_ms = (self.between / 2).min(UNHURRIED).as_millis().max(1);
+        let needed = u128::from(self.segment_bytes) * 1_000 / takes_ms;
+        u64::try_from(needed).unwrap_or(u64::MAX).min(PACE_BYTES_PER_SECOND)
     }
 }
 
@@ -514,6 +514,6 @@ mod tests {
         assert_eq!(demand.bytes_per_second(false), 64 << 20);
         assert_eq!(demand.bytes_per_second(true), PACE_BYTES_PER_SECOND);
         demand.note(Job::Prewrite(4), start + Duration::from_secs(60));
-        assert_eq!(demand.bytes_per_second(false), UNHURRIED_BYTES_PER_SECOND);
+        assert_eq!(demand.bytes_per_second(false), 32 << 20, "in two seconds");
     }
 }

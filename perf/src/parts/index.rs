@@ -35,11 +35,12 @@ pub(super) struct OverlayInsert {
 
 impl OverlayInsert {
     pub(super) fn new(scale: Scale) -> Self {
-        let new = scale.rows..scale.rows + scale.operations as u64;
+        // Every second one is there already.
+        let keys = (0..scale.operations as u64).map(|number| key(if number % 2 == 0 { scale.rows + number } else { number }));
         Self {
             scale,
             overlay: Overlay::new(),
-            keys: new.map(key).collect(),
+            keys: keys.collect(),
         }
     }
 }
@@ -51,7 +52,7 @@ impl Part for OverlayInsert {
     }
 
     fn run(&mut self) -> Result<usize, IndexError> {
-        let slot = sample::slot(FIRST, ValueHash::default());
+        let slot = sample::slot(FIRST.next(), ValueHash::default());
         let mut inserted = 0;
         // As a core applies an entry.
         for keys in self.keys.chunks(WARMED_KEYS) {
