@@ -26,8 +26,8 @@ use crate::log::limits::{BLOCK_BYTES, READY_SEGMENTS};
 use crate::log::scan::{ReadFault, ReadSegments, SyncFault, SyncSegments};
 use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 
-/// Bytes prewritten at a time: what a write of the log may have to wait for.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes prewritten at a time: each is a commit of the file system's journal, which writes of the log may have to wait for.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Segments synced at start: all that may be ready, the one in use, the one before.
 const SYNCED_AT_START: usize = READY_SEGMENTS + RECYCLED_SEGMENTS_MAX + 2;
 /// Bytes per second at which segments are prewritten at most while the node serves: well above what a log appends, well below what a disk
@@ -82,13 +82,11 @@ pub fn numbers(log: &Path) -> io::Result<Vec<u32>> {
 /// # Errors
 /// What the system says.
 pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace<'_>) -> io::Result<ReadySegment> {
-    // Nothing of it counts before the sync below, so the pieces need no syncs of their own: each would commit the file system's journal, which
-    // the log's writes wait for.
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .custom_flags(libc::O_DIRECT)
+        .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
         .open(path(log, number))?;
     let segment_bytes = u64::from(config.segment_bytes);
     file.set_len(segment_bytes)?;
