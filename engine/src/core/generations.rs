@@ -133,7 +133,20 @@ enum Wanted {
     Never,
     /// As soon as rows of the same age would; at once where the disk is low.
     Usual,
-    AtOnce,
+    /// At once, and this is how its commit is awaited then.
+    AtOnce(Awaited),
+}
+
+/// How a commit of the index is awaited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Awaited {
+    /// Nothing waits: it may take as long as the next one takes to come due.
+    #[default]
+    No,
+    /// Something waits that can do so for half a second.
+    Soon,
+    /// It should end as soon as it can.
+    Now,
 }
 
 /// See the module's text.
@@ -151,8 +164,8 @@ pub struct Generations {
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
     wanted: Wanted,
-    /// Whether something waits for the commit that is under way, or for the one after it.
-    awaited: bool,
+    /// How the commit that is under way is awaited, or the one after it.
+    awaited: Awaited,
     planted: Planted,
 }
 
@@ -169,7 +182,7 @@ impl Generations {
             rests: (0, Nanos(0)),
             frozen_at: last.replay,
             wanted: Wanted::Never,
-            awaited: false,
+            awaited: Awaited::No,
             planted,
         }
     }
@@ -181,7 +194,7 @@ impl Generations {
         let wanted = match self.wanted {
             Wanted::Never => false,
             Wanted::Usual => low,
-            Wanted::AtOnce => true,
+            Wanted::AtOnce(_) => true,
         };
         if filling && wanted {
             return true;
@@ -206,10 +219,16 @@ impl Generations {
             || self.replay_halves(log, segment_bytes) >= 2
     }
 
-    /// Whether a commit under way should end as soon as it can: something waits for it, or the next one is half due.
+    /// How a commit under way is awaited: by something, by the next one when that is half due, or due.
     #[must_use]
-    pub fn is_awaited<R: IndexReader>(&self, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> bool {
-        self.awaited || index.active_bytes() >= limits::OVERLAY_FREEZE_BYTES / 2 || self.replay_halves(log, segment_bytes) >= 1
+    pub fn awaited<R: IndexReader>(&self, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> Awaited {
+        let filled = 2 * index.active_bytes() / limits::OVERLAY_FREEZE_BYTES;
+        let by_next = match self.replay_halves(log, segment_bytes).max(filled as u64) {
+            0 => Awaited::No,
+            1 => Awaited::Soon,
+            _ => Awaited::Now,
+        };
+        self.awaited.max(by_next)
     }
 
     /// What the log has grown by since the overlay was frozen last, in halves of what replay may have to read.
@@ -234,14 +253,14 @@ impl Generations {
     }
 
     /// The next generation is due at once, even if nothing was applied: its marks matter.
-    pub fn hurry(&mut self) {
-        self.wanted = Wanted::AtOnce;
-        self.awaited = true;
+    pub fn hurry(&mut self, awaited: Awaited) {
+        self.wanted = self.wanted.max(Wanted::AtOnce(awaited));
+        self.press(awaited);
     }
 
     /// Something waits for the generation that is under way.
-    pub fn press(&mut self) {
-        self.awaited = true;
+    pub fn press(&mut self, awaited: Awaited) {
+        self.awaited = self.awaited.max(awaited);
     }
 
     /// The next generation is due when it is, but even if nothing was applied.
@@ -262,8 +281,10 @@ impl Generations {
             None if self.wanted > Wanted::Never => Arc::default(),
             None => return,
         };
-        self.awaited = self.wanted == Wanted::AtOnce;
-        self.wanted = Wanted::Never;
+        self.awaited = match std::mem::take(&mut self.wanted) {
+            Wanted::Never | Wanted::Usual => Awaited::No,
+            Wanted::AtOnce(awaited) => awaited,
+        };
         // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back, but not
         // before the last replay mark. Replay may be there, where that mark's batch is damaged and it began with the oldest segment.
         let marked = BatchPlace {
@@ -338,7 +359,7 @@ impl Generations {
             let left = index.reader().spaces()?;
             self.clearing.retain(|space, named| *named > generation || left.contains(space));
             if !self.clearing.is_empty() {
-                self.hurry();
+                self.hurry(Awaited::Soon);
             }
         }
         Ok(())
@@ -348,7 +369,7 @@ impl Generations {
     pub fn clear(&mut self, space: Space) {
         let named = self.next_frozen();
         self.clearing.entry(space).or_insert(named);
-        self.hurry();
+        self.hurry(Awaited::Soon);
     }
 
     /// The generation the index holds.
@@ -437,7 +458,7 @@ mod tests {
             [false, false, true]
         );
         assert!(due(&mut generations, 100_001, true), "a low disk waits for nothing");
-        generations.hurry();
+        generations.hurry(Awaited::Now);
         generations.want();
         assert!(due(&mut generations, 105_002, false), "a wish takes nothing from what is urgent");
     }
@@ -474,7 +495,7 @@ mod tests {
             next_space: Space(2),
         };
         let mut generations = Generations::new(last, Planted::NONE);
-        generations.hurry();
+        generations.hurry(Awaited::Now);
         let old = BatchPlace {
             sequence: 30,
             position: at(2),

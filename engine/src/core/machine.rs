@@ -16,7 +16,7 @@ use super::copies::Copies;
 use super::counters::Counters;
 use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
-use super::generations::{CommitPace, Contribution, Generations, Positions};
+use super::generations::{Awaited, CommitPace, Contribution, Generations, Positions};
 use super::laggards::Laggards;
 use super::ledger::Ledger;
 use super::members::{Nursery, Transfers};
@@ -285,10 +285,13 @@ impl<R: IndexReader> Core<R> {
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
 
-    /// Whether a commit of the index under way should end as soon as it can: something waits for it, or the next one will soon be due.
+    /// How a commit of the index under way is awaited.
     #[must_use]
-    pub fn awaits_index(&self) -> bool {
-        self.stopping || self.room.is_low() || self.generations.is_awaited(&self.index, &self.log, self.log_config.segment_bytes)
+    pub fn awaits_index(&self) -> Awaited {
+        if self.stopping || self.room.is_low() {
+            return Awaited::Now;
+        }
+        self.generations.awaited(&self.index, &self.log, self.log_config.segment_bytes)
     }
 
     /// Whether a stopping core has handed over what it led and has nothing under way.
@@ -461,7 +464,7 @@ impl<R: IndexReader> Core<R> {
         self.last_turnover = self.log.pushed();
         self.damaged.insert(name.shard, marks);
         // Before anything else is forgotten, this must not be.
-        self.generations.hurry();
+        self.generations.hurry(Awaited::Now);
     }
 
     fn peer_lost(&mut self, peer: PeerName) {

@@ -2,7 +2,7 @@
 //!
 //! Not here, on purpose: what it does with them (`reclaim`), how large the steps are (`limits`).
 
-use super::generations::replay_bytes_max;
+use super::generations::{Awaited, replay_bytes_max};
 use super::reclaim::Ground;
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
@@ -122,13 +122,19 @@ pub(super) fn read_bytes<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -
     })
 }
 
-/// Whether the index should commit at once, so that so many segments come free, of which this is the first.
-pub(super) fn commits_at_once<R: IndexReader>(first: u32, segments: u32, ground: &Ground<'_, R>) -> Result<bool, IndexError> {
+/// How a commit is awaited so that so many segments come free, of which this is the first; if it is, one is worth it at once.
+pub(super) fn awaits_commit<R: IndexReader>(first: u32, segments: u32, ground: &Ground<'_, R>) -> Result<Awaited, IndexError> {
     let segment_bytes = u64::from(ground.config.segment_bytes);
     let cheap = u64::from(segments) * segment_bytes >= ground.index.reader().bytes_used()?.saturating_mul(ground.commits.reclaim_parts);
     let most =
         usual_bytes(ground)?.saturating_mul(limits::RECLAIM_HURRY_PER_MILLE) / 1_000 + limits::RECLAIM_HURRY_SEGMENTS * segment_bytes;
-    Ok(ground.pressed || cheap || log_bytes(first, ground) > most)
+    Ok(if ground.pressed || log_bytes(first, ground) > most {
+        Awaited::Now
+    } else if cheap {
+        Awaited::Soon
+    } else {
+        Awaited::No
+    })
 }
 
 fn per_mille_of_target<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -> Result<u64, IndexError> {

@@ -35,10 +35,10 @@ use super::closing::{Closed, close};
 use super::copies::Copies;
 use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
-use super::generations::{CommitPace, Generations};
+use super::generations::{Awaited, CommitPace, Generations};
 use super::ledger::{LastEntries, Ledger};
 use super::machine::Running;
-use super::pace::{Barren, Due, commits_at_once, due, read_bytes, recycled_max};
+use super::pace::{Barren, Due, awaits_commit, due, read_bytes, recycled_max};
 use super::repair::Repairs;
 use super::scanning::Scan;
 use super::sweep::Sweep;
@@ -334,11 +334,12 @@ impl Reclaim {
                     let newest = ground.log.position().segment;
                     self.blocked = self.hurried == newest;
                     if !self.blocked {
-                        if commits_at_once(segment, 1, ground)? {
-                            ground.generations.hurry();
-                            self.hurried = newest;
-                        } else {
-                            ground.generations.want();
+                        match awaits_commit(segment, 1, ground)? {
+                            Awaited::No => ground.generations.want(),
+                            awaited @ (Awaited::Soon | Awaited::Now) => {
+                                ground.generations.hurry(awaited);
+                                self.hurried = newest;
+                            }
                         }
                     }
                     break;
@@ -393,13 +394,13 @@ impl Reclaim {
         }
         self.asked = Some(seen);
         let waiting = self.first_kept(ground.log) - ground.log.oldest_segment() - known;
-        self.rushes = commits_at_once(ground.log.oldest_segment() + known, waiting, ground)?;
-        match (*last >= ground.generations.next_frozen(), self.rushes) {
-            (true, true) => ground.generations.hurry(),
-            (true, false) => ground.generations.want(),
-            // It is under way.
-            (false, true) => ground.generations.press(),
-            (false, false) => {}
+        let awaited = awaits_commit(ground.log.oldest_segment() + known, waiting, ground)?;
+        self.rushes = awaited > Awaited::No;
+        let under_way = *last < ground.generations.next_frozen();
+        match awaited {
+            Awaited::No if !under_way => ground.generations.want(),
+            Awaited::Soon | Awaited::Now if !under_way => ground.generations.hurry(awaited),
+            Awaited::No | Awaited::Soon | Awaited::Now => ground.generations.press(awaited),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! How a commit of the index leaves the CPU and its caches to its core: after each short piece of work it rests, unless somebody waits for the
+//! How a commit of the index leaves the CPU and its caches to its core: after each short piece of work it rests, less while somebody waits for the
 //! commit, and it takes half as long as its rows took to come.
 //!
 //! A thread that computes for a tenth of a second keeps its time slices to their ends, whatever its weight (sched(7)): an executor, which sleeps
@@ -7,35 +7,50 @@
 //! Not here, on purpose: who waits (`core`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::core::generations::Awaited;
 
 /// A piece of work: about a hundred rows, and short beside a group commit.
 const WORK: Duration = Duration::from_micros(200);
 /// For every piece so many rest: half a million rows then take ten seconds, as long as the fastest load takes to fill the next overlay.
 const REST_PARTS: u32 = 7;
+/// The same of a commit that is awaited soon.
+const REST_PARTS_SOON: u32 = 3;
 /// The longest of these rests. A piece that took long was put off by others.
 const REST_MAX: Duration = Duration::from_millis(5);
 /// The longest rest of a commit that is early.
 const EARLY_REST_MAX: Duration = Duration::from_millis(20);
 /// No commit is drawn out further than this.
 const SPAN_MAX: Duration = Duration::from_secs(10);
+/// Nor further than this if it is awaited soon: in it a log grows by a segment at most.
+const SPAN_SOON_MAX: Duration = Duration::from_millis(500);
 
-/// Whether somebody waits for the commit that is under way; shared by a core and its index thread.
+/// How the commit that is under way is awaited; shared by a core and its index thread.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Urgency(Arc<AtomicBool>);
+pub(super) struct Urgency(Arc<AtomicU8>);
 
 impl Urgency {
-    pub(super) fn set(&self, urgent: bool) {
+    pub(super) fn set(&self, awaited: Awaited) {
+        let level = match awaited {
+            Awaited::No => 0,
+            Awaited::Soon => 1,
+            Awaited::Now => 2,
+        };
         // It orders nothing: a piece or two at the wrong pace are no harm.
-        if self.0.load(Ordering::Relaxed) != urgent {
-            self.0.store(urgent, Ordering::Relaxed);
+        if self.0.load(Ordering::Relaxed) != level {
+            self.0.store(level, Ordering::Relaxed);
         }
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    fn get(&self) -> Awaited {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Awaited::No,
+            1 => Awaited::Soon,
+            _ => Awaited::Now,
+        }
     }
 }
 
@@ -60,10 +75,15 @@ impl Span {
         Self((between / 2).min(SPAN_MAX))
     }
 
-    /// How long to rest after a piece of work, with so much of the commit done in so long.
-    fn rest(self, done: f64, taken: Duration, worked: Duration) -> Duration {
-        let early = self.0.mul_f64(done.clamp(0.0, 1.0)).saturating_sub(taken);
-        early.min(EARLY_REST_MAX).max((worked * REST_PARTS).min(REST_MAX))
+    /// How long to rest after a piece of work, with so much of the commit done in so long. `None`: not at all.
+    fn rest(self, awaited: Awaited, done: f64, taken: Duration, worked: Duration) -> Option<Duration> {
+        let (span, parts) = match awaited {
+            Awaited::No => (self.0, REST_PARTS),
+            Awaited::Soon => (self.0.min(SPAN_SOON_MAX), REST_PARTS_SOON),
+            Awaited::Now => return None,
+        };
+        let early = span.mul_f64(done.clamp(0.0, 1.0)).saturating_sub(taken);
+        Some(early.min(EARLY_REST_MAX).max((worked * parts).min(REST_MAX)))
     }
 }
 
@@ -83,9 +103,12 @@ impl<'a> Rests<'a> {
     /// To be called every few rows, when so many are done.
     pub(super) fn step(&mut self, done: usize) {
         let worked = self.piece_began.elapsed();
-        if worked >= WORK && self.urgency.is_some_and(|urgency| !urgency.get()) {
-            let done = done as f64 / self.rows.max(1) as f64;
-            thread::sleep(self.span.rest(done, self.began.elapsed(), worked));
+        let Some(urgency) = self.urgency.filter(|_| worked >= WORK) else {
+            return;
+        };
+        let done = done as f64 / self.rows.max(1) as f64;
+        if let Some(rest) = self.span.rest(urgency.get(), done, self.began.elapsed(), worked) {
+            thread::sleep(rest);
             self.piece_began = Instant::now();
         }
     }
@@ -99,17 +122,28 @@ mod tests {
 
     #[test]
     fn a_commit_that_is_early_waits_for_its_time_and_a_late_one_rests_a_little() {
+        let rest = |span: Span, taken, worked| span.rest(Awaited::No, 0.5, taken, worked);
         let span = Span::after(1_000 * MS);
-        assert_eq!(span.rest(0.5, 240 * MS, MS / 5), 10 * MS, "due after 250 ms");
-        assert_eq!(span.rest(0.5, 100 * MS, MS / 5), EARLY_REST_MAX);
-        assert_eq!(span.rest(0.5, 300 * MS, MS / 5), MS / 5 * REST_PARTS);
-        assert_eq!(span.rest(0.5, 300 * MS, 10 * MS), REST_MAX);
-        assert_eq!(Span::default().rest(0.0, MS, MS / 5), MS / 5 * REST_PARTS);
+        assert_eq!(rest(span, 240 * MS, MS / 5), Some(10 * MS), "due after 250 ms");
+        assert_eq!(rest(span, 100 * MS, MS / 5), Some(EARLY_REST_MAX));
+        assert_eq!(rest(span, 300 * MS, MS / 5), Some(MS / 5 * REST_PARTS));
+        assert_eq!(rest(span, 300 * MS, 10 * MS), Some(REST_MAX));
+        assert_eq!(rest(Span::default(), MS, MS / 5), Some(MS / 5 * REST_PARTS));
+    }
+
+    #[test]
+    fn a_commit_that_is_awaited_soon_takes_half_a_second_and_one_that_is_awaited_now_never_rests() {
+        let rest = |awaited, taken| Span::after(20_000 * MS).rest(awaited, 0.5, taken, MS / 5);
+        assert_eq!(rest(Awaited::Soon, 245 * MS), Some(5 * MS), "due after 250 ms");
+        assert_eq!(rest(Awaited::Soon, 251 * MS), Some(MS / 5 * REST_PARTS_SOON), "it is late");
+        assert_eq!(rest(Awaited::Now, Duration::ZERO), None);
+        let short = Span::after(100 * MS).rest(Awaited::Soon, 0.5, 20 * MS, MS / 5);
+        assert_eq!(short, Some(5 * MS), "no longer than if nobody waited");
     }
 
     #[test]
     fn a_long_time_between_commits_makes_none_endless() {
         let span = Span::after(1_000_000 * MS);
-        assert_eq!(span.rest(1.0, SPAN_MAX, MS / 5), MS / 5 * REST_PARTS);
+        assert_eq!(span.rest(Awaited::No, 1.0, SPAN_MAX, MS / 5), Some(MS / 5 * REST_PARTS));
     }
 }

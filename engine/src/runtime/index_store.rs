@@ -15,6 +15,7 @@ use margate_net::ids::{LogIndex, Space};
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
 use super::index_rests::{Rests, Span, Urgency};
+use super::index_writeback::Writeback;
 use super::segments::is_no_space;
 use crate::index::churn::Count;
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
@@ -49,6 +50,7 @@ pub struct HeedWriter {
     committed: Option<CoreMarks>,
     live: LiveBytes,
     growth: Growth,
+    writeback: Writeback,
     /// Whether somebody waits for its commits; without it they never rest.
     urgency: Option<Urgency>,
     /// When the last commit began.
@@ -81,13 +83,14 @@ impl HeedIndex {
         sync_directories(path)?;
         let reader = HeedReader::new(&env, tables)?;
         let (committed, live) = (reader.core_marks()?, LiveBytes(reader.live_bytes()?));
-        let growth = Growth::new(&env)?;
+        let (growth, writeback) = (Growth::new(&env)?, Writeback::new(&env)?);
         let writer = HeedWriter {
             env,
             tables,
             committed,
             live,
             growth,
+            writeback,
             urgency: None,
             began: None,
         };
@@ -183,7 +186,7 @@ impl HeedWriter {
     }
 
     /// Writes everything.
-    fn write(&self, txn: &mut RwTxn<'_>, generation: &Generation, span: Span) -> Result<Count, IndexError> {
+    fn write(&mut self, txn: &mut RwTxn<'_>, generation: &Generation, span: Span) -> Result<Count, IndexError> {
         let mut count = Count::new(self.live);
         self.write_rows(txn, &generation.rows, span, &mut count)?;
         self.clear(txn, &generation.cleared, &mut count)?;
@@ -192,12 +195,13 @@ impl HeedWriter {
         Ok(count)
     }
 
-    fn write_rows(&self, txn: &mut RwTxn<'_>, rows: &Overlay, span: Span, count: &mut Count) -> Result<(), IndexError> {
+    fn write_rows(&mut self, txn: &mut RwTxn<'_>, rows: &Overlay, span: Span, count: &mut Count) -> Result<(), IndexError> {
         let (latest, doing) = (self.tables.latest, failed("writing rows"));
         let (mut index_key, mut rests) = (Vec::new(), Rests::new(self.urgency.as_ref(), span, rows.len()));
         for (done, (space, key, slot)) in rows.iter().enumerate() {
             if done % ROWS_PER_STEP == 0 {
                 rests.step(done);
+                self.writeback.step()?;
             }
             index_key_into(space, key, &mut index_key);
             match slot {

@@ -1,8 +1,12 @@
 //! LMDB keeps the store's promises, through restarts too, and refuses what it must.
 
+use std::collections::BTreeMap;
+
 use margate_net::ids::{ClusterId, DirectoryId, Space, Version};
 use margate_net::limits::KEY_BYTES_MAX;
 use margate_net::message::Direction;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
 use super::*;
@@ -241,6 +245,88 @@ fn keys_at_the_limit_survive_many_generations_of_changes() {
         .map(|(_, key)| (key.clone(), 8))
         .collect::<Vec<_>>();
     assert_eq!(conformance::scan(index.reader(), b"", b"", Direction::Forward, usize::MAX), alive);
+}
+
+/// Pages LMDB holds before it writes some, see `index_writeback`.
+const PAGES_HELD: u64 = 511;
+
+fn long_keys() -> Vec<Vec<u8>> {
+    (0..30_000_usize)
+        .map(|key| [&(key * 7_919 % 30_011).to_be_bytes()[..], &vec![b'k'; key % 230]].concat())
+        .collect()
+}
+
+#[test]
+fn commits_of_many_more_pages_than_lmdb_holds_are_exact() {
+    let disk = OnDisk::new();
+    let (mut reader, mut writer) = disk.opened();
+    let (keys, mut expected) = (long_keys(), BTreeMap::new());
+    let mut dice = StdRng::seed_from_u64(7);
+    for number in 1..=6_u32 {
+        let before = conformance::scan(&reader, b"", b"", Direction::Forward, usize::MAX);
+        let old = reader.fork().expect("a healthy environment");
+        let mut slots = BTreeMap::new();
+        for _ in 0..20_000 {
+            let slot = if dice.random_bool(0.3) {
+                Slot::Deleted(Version(number.into()))
+            } else {
+                put(number)
+            };
+            slots.insert(&keys[dice.random_range(0..keys.len())][..], slot);
+        }
+        for (key, slot) in &slots {
+            match slot {
+                Slot::Put(_) => expected.insert(key.to_vec(), u64::from(number)),
+                Slot::Deleted(_) => expected.remove(*key),
+            };
+        }
+        let slots: Vec<_> = slots.into_iter().collect();
+        writer.commit(&generation(number.into(), &slots)).expect("room");
+        assert_eq!(
+            conformance::scan(&old, b"", b"", Direction::Forward, usize::MAX),
+            before,
+            "a reader stays"
+        );
+        reader.refresh().expect("a healthy environment");
+        let found = conformance::scan(&reader, b"", b"", Direction::Forward, usize::MAX);
+        assert!(
+            found.iter().map(|(key, version)| (key, version)).eq(&expected),
+            "generation {number}"
+        );
+    }
+    let pages = reader.bytes_used().expect("a healthy environment") / 4_096;
+    assert!(pages > 2 * PAGES_HELD, "only {pages} pages");
+    drop((reader, writer));
+    let found = conformance::scan(&disk.opened().0, b"", b"", Direction::Forward, usize::MAX);
+    assert!(found.iter().map(|(key, version)| (key, version)).eq(&expected), "after a restart");
+}
+
+#[test]
+fn a_commit_that_fails_when_most_of_its_pages_are_written_leaves_nothing() {
+    let disk = OnDisk::new();
+    let (mut reader, mut writer) = disk.opened();
+    let mut keys = long_keys();
+    keys.sort_unstable();
+    let slots = |version| keys.iter().map(move |key| (&key[..], put(version))).collect::<Vec<_>>();
+    writer.commit(&generation(1, &slots(1))).expect("room");
+    let last = index_key(SPACE, keys.last().expect("there are many"));
+    let mut sound = Vec::new();
+    tamper(&writer, |tables, txn| {
+        sound = tables.latest.get(txn, &last).expect("readable").expect("there").to_vec();
+        tables.latest.put(txn, &last, &[0; ROW_BYTES - 1]).expect("room");
+    });
+    assert!(matches!(
+        writer.commit(&generation(2, &slots(2))),
+        Err(IndexError::DamagedRow { .. })
+    ));
+    tamper(&writer, |tables, txn| tables.latest.put(txn, &last, &sound).expect("room"));
+    reader.refresh().expect("a healthy environment");
+    let found = conformance::scan(&reader, b"", b"", Direction::Forward, usize::MAX);
+    assert!(found.len() == keys.len() && found.iter().all(|(_, version)| *version == 1));
+    writer.commit(&generation(2, &slots(3))).expect("room");
+    reader.refresh().expect("a healthy environment");
+    let found = conformance::scan(&reader, b"", b"", Direction::Forward, usize::MAX);
+    assert!(found.len() == keys.len() && found.iter().all(|(_, version)| *version == 3));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use super::index_rests::Urgency;
 use super::index_store::HeedWriter;
+use crate::core::generations::Awaited;
 use crate::index::{Churn, Generation, IndexError, IndexWriter};
 
 /// Generations waiting, and outcomes waiting: one commit is in flight, so neither ever needs more.
@@ -73,9 +74,9 @@ impl IndexThread {
         }
     }
 
-    /// Whether somebody waits for the commit under way, which else leaves the CPU to others.
-    pub fn set_urgent(&self, urgent: bool) {
-        self.urgency.set(urgent);
+    /// How the commit under way is awaited; if it can wait it leaves the CPU to others.
+    pub fn set_awaited(&self, awaited: Awaited) {
+        self.urgency.set(awaited);
     }
 
     /// Where the outcomes arrive, in order; clone it to await them elsewhere.
@@ -88,7 +89,7 @@ impl IndexThread {
 impl Drop for IndexThread {
     fn drop(&mut self) {
         // Whoever drops it waits for the last commit.
-        self.urgency.set(true);
+        self.urgency.set(Awaited::Now);
         self.generations = None;
         // Outcomes nobody took must not keep the thread from sending its last ones; they end when it does.
         while self.outcomes.recv().is_ok() {}

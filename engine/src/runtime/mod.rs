@@ -31,6 +31,7 @@ pub mod index_store;
 pub mod index_thread;
 mod index_trials;
 mod index_verdict;
+mod index_writeback;
 pub mod links;
 pub mod log_alone;
 pub mod node;

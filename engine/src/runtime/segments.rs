@@ -2,9 +2,9 @@
 //!
 //! A segment that is needed no more gets a new life under another number, for which only its header is written, or is deleted.
 //!
-//! Prewriting: zeros over the whole file by direct writes, twice as fast as the log came to need them; a sync; the header, whose salt is new; a sync;
-//! the folder's sync. So a valid header proves a fully prewritten file, and appending to it later changes no
-//! metadata.
+//! Prewriting: zeros over the whole file, which has another name yet, by direct writes, twice as fast as the log came to need them; a sync; the
+//! header, whose salt is new; a sync; the name; the folder's sync. So a valid header proves a fully prewritten file, and appending to it later
+//! changes no metadata.
 //!
 //! A full disk is no failure here: what was there of a new segment is deleted, and the core is told. Nothing in use was touched.
 //!
@@ -26,8 +26,10 @@ use crate::log::limits::{BLOCK_BYTES, READY_SEGMENTS};
 use crate::log::scan::{ReadFault, ReadSegments, SyncFault, SyncSegments};
 use crate::log::segment::{LogConfig, ReadySegment, SegmentHeader};
 
-/// Bytes prewritten at a time: each is a commit of the file system's journal, which writes of the log may have to wait for.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes prewritten at a time: the log's own writes wait behind them.
+const CHUNK_BYTES: usize = 256 << 10;
+/// The name of a segment that is being prewritten; there is one at a time.
+const UNFINISHED: &str = "segment.new";
 /// Segments synced at start: all that may be ready, the one in use, the one before.
 const SYNCED_AT_START: usize = READY_SEGMENTS + RECYCLED_SEGMENTS_MAX + 2;
 /// Bytes per second at which segments are prewritten at most while the node serves: well above what a log appends, well below what a disk
@@ -82,12 +84,13 @@ pub fn numbers(log: &Path) -> io::Result<Vec<u32>> {
 /// # Errors
 /// What the system says.
 pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace<'_>) -> io::Result<ReadySegment> {
+    // Synced as a whole: each synced piece would be a commit of the file system's journal, which the log's writes may have to wait for.
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
-        .open(path(log, number))?;
+        .custom_flags(libc::O_DIRECT)
+        .open(log.join(UNFINISHED))?;
     let segment_bytes = u64::from(config.segment_bytes);
     file.set_len(segment_bytes)?;
     let zeros = Zeros::new(CHUNK_BYTES);
@@ -110,6 +113,8 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace<'_>) -> 
         life: 1,
     };
     write_header(&file, config, ready)?;
+    drop(file);
+    fs::rename(log.join(UNFINISHED), path(log, number))?;
     sync_folder(log)?;
     Ok(ready)
 }
@@ -319,16 +324,20 @@ fn perform(log: &Path, config: &LogConfig, job: Job, pace: Pace<'_>) -> io::Resu
         Ok(ready) => Ok(Done::Ready(ready)),
         Err(error) if is_no_space(&error) => {
             // None of these is in use: a new one has no header yet, and nobody reads an old one any more.
-            for file in [path(log, left), path(log, number)] {
-                match fs::remove_file(file) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    Ok(()) | Err(_) => {}
-                }
+            for file in [path(log, left), path(log, number), log.join(UNFINISHED)] {
+                remove_if_there(&file)?;
             }
             sync_folder(log)?;
             Ok(Done::Refused(number))
         }
         Err(error) => Err(error),
+    }
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -389,7 +398,7 @@ impl SegmentFiles {
         numbers.into_iter().find_map(header).map(|header| header.length)
     }
 
-    /// Deletes segment files that were never finished.
+    /// Deletes segment files that are of no use, and the one that was being prewritten.
     ///
     /// # Errors
     /// What the system says.
@@ -397,6 +406,7 @@ impl SegmentFiles {
         for number in numbers {
             fs::remove_file(path(&self.log, *number))?;
         }
+        remove_if_there(&self.log.join(UNFINISHED))?;
         self.numbers.retain(|number| !numbers.contains(number));
         if numbers.is_empty() { Ok(()) } else { sync_folder(&self.log) }
     }
@@ -479,27 +489,48 @@ mod tests {
 
     use super::*;
 
+    const CONFIG: LogConfig = LogConfig {
+        cluster: ClusterId(1),
+        directory: DirectoryId(1),
+        node: NodeId(1),
+        core: CoreId(0),
+        segment_bytes: 1 << 20,
+        ready_min: 1,
+    };
+
+    /// Temporary folders may be in memory, which takes no direct writes.
+    fn folder_on_disk() -> tempfile::TempDir {
+        let built = std::env::current_exe().expect("a test is a program");
+        tempfile::tempdir_in(built.parent().expect("it lies in a folder")).expect("a folder on the disk of the build")
+    }
+
     /// Batches behind the end of a file that is too short would make it longer, up to the last of them: for the next start a cut.
     #[test]
     fn a_file_that_was_cut_is_recycled_as_a_new_one() {
-        // Temporary folders may be in memory, which takes no direct writes.
-        let built = std::env::current_exe().expect("a test is a program");
-        let folder = tempfile::tempdir_in(built.parent().expect("it lies in a folder")).expect("a folder on the disk of the build");
-        let config = LogConfig {
-            cluster: ClusterId(1),
-            directory: DirectoryId(1),
-            node: NodeId(1),
-            core: CoreId(0),
-            segment_bytes: 1 << 20,
-            ready_min: 1,
-        };
-        prewrite(folder.path(), &config, 1, Pace::Full).expect("the disk takes it");
+        let folder = folder_on_disk();
+        prewrite(folder.path(), &CONFIG, 1, Pace::Full).expect("the disk takes it");
         let file = OpenOptions::new().write(true).open(path(folder.path(), 1)).expect("it is there");
         file.set_len(1 << 19).expect("it is cut");
-        let ready = recycle(folder.path(), &config, 1, 5, Pace::Full).expect("the disk takes it");
+        let ready = recycle(folder.path(), &CONFIG, 1, 5, Pace::Full).expect("the disk takes it");
         assert_eq!((ready.number, ready.life), (5, 1));
         let bytes = fs::metadata(path(folder.path(), 5)).expect("it is there").len();
         assert_eq!((bytes, numbers(folder.path()).expect("readable")), (1 << 20, vec![5]));
+    }
+
+    #[test]
+    fn what_a_prewriter_left_is_written_over_or_deleted_and_never_listed() {
+        let folder = folder_on_disk();
+        let left = folder.path().join(UNFINISHED);
+        fs::write(&left, vec![7; 3 << 20]).expect("it takes a file");
+        let mut files = SegmentFiles::list(folder.path()).expect("readable");
+        assert_eq!(files.segments(), []);
+        prewrite(folder.path(), &CONFIG, 1, Pace::Full).expect("the disk takes it");
+        let bytes = fs::read(path(folder.path(), 1)).expect("it has its name");
+        assert_eq!((bytes.len(), left.exists()), (1 << 20, false));
+        assert!(SegmentHeader::parse(&bytes[..BLOCK_BYTES]).is_ok() && bytes[BLOCK_BYTES..].iter().all(|byte| *byte == 0));
+        fs::write(&left, [7]).expect("it takes a file");
+        files.discard(&[]).expect("writable");
+        assert_eq!((left.exists(), numbers(folder.path()).expect("readable")), (false, vec![1]));
     }
 
     #[test]
