@@ -1,7 +1,7 @@
-//! Gives pages of a commit to the disk while the rest of it is computed, so that its end has few left to write and sync.
+//! Gives pages of a large commit to the disk while the rest of it is computed, so that its end has few left to write and sync.
 //!
-//! LMDB holds 511 changed pages (its `MDB_IDL_UM_MAX` at `MDB_IDL_LOGN` 8) and then writes an eighth of them; no tree refers to them before the
-//! commit's last page is written. The kernel would keep them until they are synced, and a log's writes on the same disk then wait behind all of them.
+//! LMDB holds 16,383 changed pages (its `MDB_IDL_UM_MAX` at `MDB_IDL_LOGN` 13, 64 MiB) and then writes an eighth of them; no tree refers to them before
+//! the commit's last page is written. The kernel would keep them until they are synced, and a log's writes on the same disk then wait behind all of them.
 //!
 //! Not here, on purpose: durability. LMDB syncs everything before that last page.
 
