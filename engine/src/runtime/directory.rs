@@ -3,7 +3,7 @@
 //! ```text
 //!   LOCK            held while a node runs
 //!   IDENTITY        whose directory this is (bootstrap/identity.rs)
-//!   core-N/log/     segment files, NNNNNNNN.seg
+//!   core-N/log/     segment files, NNNNNNNN.seg, and segment.new while one is made
 //!   core-N/index/   the LMDB environment
 //!   core-N/SUSPECT  over which replicas raft panicked (suspects.rs), if over any
 //! ```

@@ -25,7 +25,7 @@ const REST_MAX: Duration = Duration::from_millis(5);
 const EARLY_REST_MAX: Duration = Duration::from_millis(20);
 /// No commit is drawn out further than this.
 const SPAN_MAX: Duration = Duration::from_secs(10);
-/// Nor further than this if it is awaited soon: in it a log grows by a segment at most.
+/// Nor further than this if it is awaited soon, but for its least rests.
 const SPAN_SOON_MAX: Duration = Duration::from_millis(500);
 
 /// How the commit that is under way is awaited; shared by a core and its index thread.

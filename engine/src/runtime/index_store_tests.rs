@@ -285,7 +285,10 @@ fn a_commit_of_more_pages_than_lmdb_holds_is_all_or_nothing() {
         sound = tables.latest.get(txn, &last).expect("readable").expect("there").to_vec();
         tables.latest.put(txn, &last, &[0; ROW_BYTES - 1]).expect("room");
     });
+    let length = || fs::metadata(disk.0.path().join("data.mdb")).expect("the index file").len();
+    let shorter = length();
     assert!(matches!(writer.commit(&generation(2, &slots)), Err(IndexError::DamagedRow { .. })));
+    assert!(length() > shorter, "pages were written before it failed");
     tamper(&writer, |tables, txn| tables.latest.put(txn, &last, &sound).expect("room"));
     reader.refresh().expect("a healthy environment");
     assert!(is_exactly(&reader, &expected), "nothing of the commit that failed");

@@ -3,8 +3,8 @@
 //! A segment that is needed no more gets a new life under another number, for which only its header is written, or is deleted.
 //!
 //! Prewriting: zeros over the whole file, which has another name yet, by direct writes, twice as fast as the log came to need them; a sync; the
-//! header, whose salt is new; a sync; the name; the folder's sync. So a valid header proves a fully prewritten file, and appending to it later
-//! changes no metadata.
+//! name; the folder's sync; the header, whose salt is new. So a valid header proves a fully prewritten file whose name is durable, and appending to
+//! it later changes no metadata.
 //!
 //! A full disk is no failure here: what was there of a new segment is deleted, and the core is told. Nothing in use was touched.
 //!
@@ -107,16 +107,8 @@ pub fn prewrite(log: &Path, config: &LogConfig, number: u32, pace: Pace<'_>) -> 
         }
     }
     file.sync_data()?;
-    let ready = ReadySegment {
-        number,
-        salt: rand::rng().next_u64(),
-        life: 1,
-    };
-    write_header(&file, config, ready)?;
     drop(file);
-    fs::rename(log.join(UNFINISHED), path(log, number))?;
-    sync_folder(log)?;
-    Ok(ready)
+    begin_life(log, config, &log.join(UNFINISHED), number, 1)
 }
 
 /// Gives the file of a segment a new life under another number; returns with it durable. Batches of its former life carry
@@ -130,18 +122,21 @@ pub fn recycle(log: &Path, config: &LogConfig, from: u32, to: u32, pace: Pace<'_
         return prewrite(log, config, to, pace);
     }
     let life = header_life(&path(log, from))?.saturating_add(1).max(2);
-    fs::rename(path(log, from), path(log, to))?;
     // The old number must be gone before the log moves on: a rebuild would take it for what it was.
+    begin_life(log, config, &path(log, from), to, life)
+}
+
+/// Gives a whole file the name of a segment, and then its header.
+fn begin_life(log: &Path, config: &LogConfig, from: &Path, number: u32, life: u32) -> io::Result<ReadySegment> {
+    fs::rename(from, path(log, number))?;
+    // First: batches behind a sound header must not lose their name.
     sync_folder(log)?;
+    let salt = rand::rng().next_u64();
+    let ready = ReadySegment { number, salt, life };
     let file = OpenOptions::new()
         .write(true)
         .custom_flags(libc::O_DIRECT | libc::O_DSYNC)
-        .open(path(log, to))?;
-    let ready = ReadySegment {
-        number: to,
-        salt: rand::rng().next_u64(),
-        life,
-    };
+        .open(path(log, number))?;
     write_header(&file, config, ready)?;
     Ok(ready)
 }
@@ -315,18 +310,20 @@ impl Demand {
 }
 
 fn perform(log: &Path, config: &LogConfig, job: Job, pace: Pace<'_>) -> io::Result<Done> {
-    let (made, left, number) = match job {
+    let unfinished = log.join(UNFINISHED);
+    let (made, number, left) = match job {
         Job::Delete(number) => return delete(log, number).map(|()| Done::Deleted),
-        Job::Prewrite(number) => (prewrite(log, config, number, pace), number, number),
-        Job::Recycle(from, to) => (recycle(log, config, from, to, pace), from, to),
+        Job::Prewrite(number) => (prewrite(log, config, number, pace), number, vec![unfinished]),
+        Job::Recycle(from, to) => {
+            let left = vec![path(log, from), path(log, to), unfinished];
+            (recycle(log, config, from, to, pace), to, left)
+        }
     };
     match made {
         Ok(ready) => Ok(Done::Ready(ready)),
         Err(error) if is_no_space(&error) => {
             // None of these is in use: a new one has no header yet, and nobody reads an old one any more.
-            for file in [path(log, left), path(log, number), log.join(UNFINISHED)] {
-                remove_if_there(&file)?;
-            }
+            left.iter().try_for_each(|file| remove_if_there(file))?;
             sync_folder(log)?;
             Ok(Done::Refused(number))
         }
