@@ -133,16 +133,16 @@ enum Wanted {
     Never,
     /// As soon as rows of the same age would; at once where the disk is low.
     Usual,
-    /// At once, and this is how its commit is awaited then.
-    AtOnce(Awaited),
+    /// At once, and so urgent is its commit then.
+    AtOnce(Urgency),
 }
 
-/// How a commit of the index is awaited.
+/// How soon a commit of the index should end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Awaited {
+pub enum Urgency {
     /// Nothing waits: it may take as long as the next one takes to come due.
     #[default]
-    No,
+    None,
     /// Something waits that can do so for half a second.
     Soon,
     /// It should end as soon as it can.
@@ -164,8 +164,8 @@ pub struct Generations {
     /// The end of the log when the overlay was frozen last.
     frozen_at: Position,
     wanted: Wanted,
-    /// How the commit that is under way is awaited, or the one after it.
-    awaited: Awaited,
+    /// Of the commit that is under way, or of the one after it.
+    urgency: Urgency,
     planted: Planted,
 }
 
@@ -182,7 +182,7 @@ impl Generations {
             rests: (0, Nanos(0)),
             frozen_at: last.replay,
             wanted: Wanted::Never,
-            awaited: Awaited::No,
+            urgency: Urgency::None,
             planted,
         }
     }
@@ -219,16 +219,16 @@ impl Generations {
             || self.replay_halves(log, segment_bytes) >= 2
     }
 
-    /// How a commit under way is awaited: by something, by the next one when that is half due, or due.
+    /// How soon a commit under way should end: for whatever waits for it, and for the next one when that is half due, or due.
     #[must_use]
-    pub fn awaited<R: IndexReader>(&self, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> Awaited {
+    pub fn urgency<R: IndexReader>(&self, index: &Index<R>, log: &LogWriter, segment_bytes: u32) -> Urgency {
         let filled = 2 * index.active_bytes() / limits::OVERLAY_FREEZE_BYTES;
         let by_next = match self.replay_halves(log, segment_bytes).max(filled as u64) {
-            0 => Awaited::No,
-            1 => Awaited::Soon,
-            _ => Awaited::Now,
+            0 => Urgency::None,
+            1 => Urgency::Soon,
+            _ => Urgency::Now,
         };
-        self.awaited.max(by_next)
+        self.urgency.max(by_next)
     }
 
     /// What the log has grown by since the overlay was frozen last, in halves of what replay may have to read.
@@ -253,14 +253,14 @@ impl Generations {
     }
 
     /// The next generation is due at once, even if nothing was applied: its marks matter.
-    pub fn hurry(&mut self, awaited: Awaited) {
-        self.wanted = self.wanted.max(Wanted::AtOnce(awaited));
-        self.press(awaited);
+    pub fn hurry(&mut self, urgency: Urgency) {
+        self.wanted = self.wanted.max(Wanted::AtOnce(urgency));
+        self.press(urgency);
     }
 
     /// Something waits for the generation that is under way.
-    pub fn press(&mut self, awaited: Awaited) {
-        self.awaited = self.awaited.max(awaited);
+    pub fn press(&mut self, urgency: Urgency) {
+        self.urgency = self.urgency.max(urgency);
     }
 
     /// The next generation is due when it is, but even if nothing was applied.
@@ -281,9 +281,9 @@ impl Generations {
             None if self.wanted > Wanted::Never => Arc::default(),
             None => return,
         };
-        self.awaited = match std::mem::take(&mut self.wanted) {
-            Wanted::Never | Wanted::Usual => Awaited::No,
-            Wanted::AtOnce(awaited) => awaited,
+        self.urgency = match std::mem::take(&mut self.wanted) {
+            Wanted::Never | Wanted::Usual => Urgency::None,
+            Wanted::AtOnce(urgency) => urgency,
         };
         // A scan from the last durable batch finds all that is not written yet; entries above a mark may lie further back, but not
         // before the last replay mark. Replay may be there, where that mark's batch is damaged and it began with the oldest segment.
@@ -359,7 +359,7 @@ impl Generations {
             let left = index.reader().spaces()?;
             self.clearing.retain(|space, named| *named > generation || left.contains(space));
             if !self.clearing.is_empty() {
-                self.hurry(Awaited::Soon);
+                self.hurry(Urgency::Soon);
             }
         }
         Ok(())
@@ -369,7 +369,7 @@ impl Generations {
     pub fn clear(&mut self, space: Space) {
         let named = self.next_frozen();
         self.clearing.entry(space).or_insert(named);
-        self.hurry(Awaited::Soon);
+        self.hurry(Urgency::Soon);
     }
 
     /// The generation the index holds.
@@ -414,9 +414,13 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::core::tests::fixture::config;
+    use crate::index::conformance::put;
     use crate::index::memory::MemoryStore;
+    use crate::index::view::OwnedRange;
     use crate::log::writer::Resume;
     use margate_net::ids::{ReplicaId, ShardId};
 
@@ -458,9 +462,86 @@ mod tests {
             [false, false, true]
         );
         assert!(due(&mut generations, 100_001, true), "a low disk waits for nothing");
-        generations.hurry(Awaited::Now);
+        generations.hurry(Urgency::Now);
         generations.want();
         assert!(due(&mut generations, 105_002, false), "a wish takes nothing from what is urgent");
+    }
+
+    /// The level that was asked for goes with the generation it was asked for, the highest wins, and what waits for one under way counts for it alone.
+    #[test]
+    fn a_commit_is_as_urgent_as_the_most_urgent_of_what_waits_for_it() {
+        let log = LogWriter::new(config(1, &[], SEGMENT_BYTES).log, Resume::fresh());
+        let mut index = Index::new(MemoryStore::default().reader());
+        let last = CoreMarks {
+            generation: 0,
+            replay: log.position(),
+            replay_sequence: 0,
+            next_space: Space(1),
+        };
+        let place = BatchPlace {
+            sequence: 0,
+            position: log.position(),
+        };
+        let mut generations = Generations::new(last, Planted::NONE);
+        let freeze = |generations: &mut Generations, index: &mut Index<_>| {
+            generations.freeze(index, Vec::new(), &mut Positions::default(), place);
+            generations.take_frozen().expect("it is wanted")
+        };
+        let urgency = |generations: &Generations, index: &Index<_>| generations.urgency(index, &log, SEGMENT_BYTES);
+        assert_eq!(urgency(&generations, &index), Urgency::None);
+        generations.hurry(Urgency::Now);
+        generations.hurry(Urgency::Soon);
+        generations.want();
+        freeze(&mut generations, &mut index);
+        assert_eq!(urgency(&generations, &index), Urgency::Now);
+        generations.state = State::Filling;
+        generations.want();
+        freeze(&mut generations, &mut index);
+        assert_eq!(urgency(&generations, &index), Urgency::None, "nothing waits for this one");
+        generations.press(Urgency::Soon);
+        generations.press(Urgency::None);
+        assert_eq!(urgency(&generations, &index), Urgency::Soon);
+        generations.state = State::Filling;
+        generations.hurry(Urgency::Soon);
+        freeze(&mut generations, &mut index);
+        assert_eq!(urgency(&generations, &index), Urgency::Soon);
+        generations.press(Urgency::Now);
+        assert_eq!(urgency(&generations, &index), Urgency::Now);
+    }
+
+    #[test]
+    fn a_commit_gets_urgent_as_the_next_one_comes_due() {
+        let log = LogWriter::new(config(1, &[], SEGMENT_BYTES).log, Resume::fresh());
+        let mut index = Index::new(MemoryStore::default().reader());
+        let last = CoreMarks {
+            generation: 0,
+            replay: log.position(),
+            replay_sequence: 0,
+            next_space: Space(2),
+        };
+        let generations = Generations::new(last, Planted::NONE);
+        let range = OwnedRange {
+            space: Space(1),
+            low: Bytes::new(),
+            high: Bytes::new(),
+        };
+        let mut seen = vec![(Urgency::None, 0)];
+        for key in 0u64.. {
+            let key = [&key.to_be_bytes()[..], &[b'k'; 1_000]].concat();
+            assert!(index.apply(&range, &key, put(1)));
+            let urgency = generations.urgency(&index, &log, SEGMENT_BYTES);
+            if seen.last().is_some_and(|(last, _)| *last != urgency) {
+                seen.push((urgency, index.active_bytes() * 8 / limits::OVERLAY_FREEZE_BYTES));
+            }
+            if urgency == Urgency::Now {
+                break;
+            }
+        }
+        assert_eq!(
+            seen,
+            [(Urgency::None, 0), (Urgency::Soon, 4), (Urgency::Now, 8)],
+            "in eighths of an overlay"
+        );
     }
 
     /// A part of the log, and never less than replays in no time nor more than in a few seconds.
@@ -495,7 +576,7 @@ mod tests {
             next_space: Space(2),
         };
         let mut generations = Generations::new(last, Planted::NONE);
-        generations.hurry(Awaited::Now);
+        generations.hurry(Urgency::Now);
         let old = BatchPlace {
             sequence: 30,
             position: at(2),

@@ -16,7 +16,7 @@ use super::copies::Copies;
 use super::counters::Counters;
 use super::durability::{Durability, WaitingQueue};
 use super::event::{Effect, Effects, Event, Halt, Moment, PeerName};
-use super::generations::{Awaited, CommitPace, Contribution, Generations, Positions};
+use super::generations::{CommitPace, Contribution, Generations, Positions, Urgency};
 use super::laggards::Laggards;
 use super::ledger::Ledger;
 use super::members::{Nursery, Transfers};
@@ -285,13 +285,13 @@ impl<R: IndexReader> Core<R> {
         if at_once { Some(Nanos(0)) } else { self.log.deadline() }
     }
 
-    /// How a commit of the index under way is awaited.
+    /// How soon a commit of the index under way should end.
     #[must_use]
-    pub fn awaits_index(&self) -> Awaited {
+    pub fn index_urgency(&self) -> Urgency {
         if self.stopping || self.room.is_low() {
-            return Awaited::Now;
+            return Urgency::Now;
         }
-        self.generations.awaited(&self.index, &self.log, self.log_config.segment_bytes)
+        self.generations.urgency(&self.index, &self.log, self.log_config.segment_bytes)
     }
 
     /// Whether a stopping core has handed over what it led and has nothing under way.
@@ -464,7 +464,7 @@ impl<R: IndexReader> Core<R> {
         self.last_turnover = self.log.pushed();
         self.damaged.insert(name.shard, marks);
         // Before anything else is forgotten, this must not be.
-        self.generations.hurry(Awaited::Now);
+        self.generations.hurry(Urgency::Now);
     }
 
     fn peer_lost(&mut self, peer: PeerName) {

@@ -13,7 +13,7 @@ use margate_net::message::{MemberBody, MemberMessage, PeerMessage};
 
 use super::copies::{Copied, Purpose, rows_of};
 use super::event::{Effect, Effects, Halt, LogReadFault, Moment, PeerName, ReadTicket};
-use super::generations::Awaited;
+use super::generations::Urgency;
 use super::machine::{Core, Running};
 use crate::consensus::group::{Group, GroupConfig, RaftTicks};
 use crate::consensus::tenure::Tenure;
@@ -533,7 +533,7 @@ impl<R: IndexReader> Core<R> {
                 out.push(Effect::SendMember { to: from, message });
             }
             Step::Settle => {
-                self.generations.hurry(Awaited::Now);
+                self.generations.hurry(Urgency::Now);
                 receiving.settle(self.generations.next_frozen());
             }
             Step::Senseless => {

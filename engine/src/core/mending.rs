@@ -8,7 +8,7 @@ use margate_net::message::{MemberBody, MemberMessage};
 
 use super::copies::{Copied, CopiedRow, Purpose, rows_of};
 use super::event::{Effect, Effects, Halt, LogReadFault, Moment, PeerName, ReadTicket};
-use super::generations::Awaited;
+use super::generations::Urgency;
 use super::machine::Core;
 use super::pace::fits_ahead;
 use super::repair::{Ended, Giving, Lost, Member, Senseless, value_data};
@@ -155,7 +155,7 @@ impl<R: IndexReader> Core<R> {
     pub(super) fn mended_durable(&mut self, name: ReplicaName, copy: &CopiedRow, moved: bool) {
         self.repairs.logged(name, &copy.key, copy.row.version, moved);
         // Images are made of what the index holds durably.
-        self.generations.hurry(Awaited::Now);
+        self.generations.hurry(Urgency::Now);
     }
 
     /// The replica here that a member speaks to, if the member lives where it speaks from.

@@ -9,7 +9,7 @@ use margate_net::ids::{LogIndex, ReplicaId, ShardId};
 use margate_net::message::MemberBody;
 
 use super::event::{Effect, Effects, Halt, Moment, PeerName};
-use super::generations::Awaited;
+use super::generations::Urgency;
 use super::machine::Core;
 use crate::image::offer::Offer;
 use crate::image::send::{Addressee, Sending};
@@ -126,7 +126,7 @@ impl<R: IndexReader> Core<R> {
     fn offer_image(&mut self, moment: Moment, name: ReplicaName, to: ReplicaId, peer: PeerName) -> Result<(), Halt> {
         let Some(marks) = marks_that_know(self.index.reader(), name, to)? else {
             // The index has yet to hold the entry that admitted it.
-            self.generations.hurry(Awaited::Now);
+            self.generations.hurry(Urgency::Now);
             return Ok(());
         };
         let to = Addressee {

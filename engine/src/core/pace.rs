@@ -2,7 +2,7 @@
 //!
 //! Not here, on purpose: what it does with them (`reclaim`), how large the steps are (`limits`).
 
-use super::generations::{Awaited, replay_bytes_max};
+use super::generations::{Urgency, replay_bytes_max};
 use super::reclaim::Ground;
 use crate::index::error::IndexError;
 use crate::index::store::IndexReader;
@@ -122,18 +122,18 @@ pub(super) fn read_bytes<R: IndexReader>(segment: u32, ground: &Ground<'_, R>) -
     })
 }
 
-/// How a commit is awaited so that so many segments come free, of which this is the first; if it is, one is worth it at once.
-pub(super) fn awaits_commit<R: IndexReader>(first: u32, segments: u32, ground: &Ground<'_, R>) -> Result<Awaited, IndexError> {
+/// How urgent a commit is, so that so many segments come free, of which this is the first. One that is urgent is worth it at once.
+pub(super) fn commit_urgency<R: IndexReader>(first: u32, segments: u32, ground: &Ground<'_, R>) -> Result<Urgency, IndexError> {
     let segment_bytes = u64::from(ground.config.segment_bytes);
     let cheap = u64::from(segments) * segment_bytes >= ground.index.reader().bytes_used()?.saturating_mul(ground.commits.reclaim_parts);
     let most =
         usual_bytes(ground)?.saturating_mul(limits::RECLAIM_HURRY_PER_MILLE) / 1_000 + limits::RECLAIM_HURRY_SEGMENTS * segment_bytes;
     Ok(if ground.pressed || log_bytes(first, ground) > most {
-        Awaited::Now
+        Urgency::Now
     } else if cheap {
-        Awaited::Soon
+        Urgency::Soon
     } else {
-        Awaited::No
+        Urgency::None
     })
 }
 

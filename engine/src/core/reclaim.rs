@@ -35,10 +35,10 @@ use super::closing::{Closed, close};
 use super::copies::Copies;
 use super::durability::Durability;
 use super::event::{Effect, Effects, LogReadFault, Moment, ReadTicket};
-use super::generations::{Awaited, CommitPace, Generations};
+use super::generations::{CommitPace, Generations, Urgency};
 use super::ledger::{LastEntries, Ledger};
 use super::machine::Running;
-use super::pace::{Barren, Due, awaits_commit, due, read_bytes, recycled_max};
+use super::pace::{Barren, Due, commit_urgency, due, read_bytes, recycled_max};
 use super::repair::Repairs;
 use super::scanning::Scan;
 use super::sweep::Sweep;
@@ -334,10 +334,10 @@ impl Reclaim {
                     let newest = ground.log.position().segment;
                     self.blocked = self.hurried == newest;
                     if !self.blocked {
-                        match awaits_commit(segment, 1, ground)? {
-                            Awaited::No => ground.generations.want(),
-                            awaited @ (Awaited::Soon | Awaited::Now) => {
-                                ground.generations.hurry(awaited);
+                        match commit_urgency(segment, 1, ground)? {
+                            Urgency::None => ground.generations.want(),
+                            urgency @ (Urgency::Soon | Urgency::Now) => {
+                                ground.generations.hurry(urgency);
                                 self.hurried = newest;
                             }
                         }
@@ -394,13 +394,13 @@ impl Reclaim {
         }
         self.asked = Some(seen);
         let waiting = self.first_kept(ground.log) - ground.log.oldest_segment() - known;
-        let awaited = awaits_commit(ground.log.oldest_segment() + known, waiting, ground)?;
-        self.rushes = awaited > Awaited::No;
+        let urgency = commit_urgency(ground.log.oldest_segment() + known, waiting, ground)?;
+        self.rushes = urgency > Urgency::None;
         let under_way = *last < ground.generations.next_frozen();
-        match awaited {
-            Awaited::No if !under_way => ground.generations.want(),
-            Awaited::Soon | Awaited::Now if !under_way => ground.generations.hurry(awaited),
-            Awaited::No | Awaited::Soon | Awaited::Now => ground.generations.press(awaited),
+        match urgency {
+            Urgency::None if !under_way => ground.generations.want(),
+            Urgency::Soon | Urgency::Now if !under_way => ground.generations.hurry(urgency),
+            Urgency::None | Urgency::Soon | Urgency::Now => ground.generations.press(urgency),
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use margate_net::ids::{CoreId, NodeId, ShardId, Space};
 use margate_net::map::Map;
 
-use super::generations::{Awaited, CommitPace, Generations, Positions};
+use super::generations::{CommitPace, Generations, Positions, Urgency};
 use super::machine::{Core, CoreParts};
 use super::members::Nursery;
 use super::rebuilding::Checkpoints;
@@ -426,7 +426,7 @@ impl<'a, R: IndexReader> Replay<'a, R> {
         if end.cut.is_some() {
             // What shows the loss may be deleted or written over by this very start.
             self.rebuilt_from = None;
-            self.generations.hurry(Awaited::Now);
+            self.generations.hurry(Urgency::Now);
             self.commit_generation()?;
         }
         self.forget_what_is_gone(end.resume.oldest_segment())?;

@@ -183,7 +183,7 @@ fn a_space_met_in_the_log_is_never_drawn() {
         .expect("a whole log");
     let drawn = [(); 2].map(|()| replay.generations.draw_space());
     assert_eq!(drawn, [Space(3), Space(4)], "two replicas were created");
-    replay.generations.hurry(Awaited::Now);
+    replay.generations.hurry(Urgency::Now);
     replay.commit_generation().expect("memory takes everything");
     drop(replay);
     let marks = written.index.reader().core_marks().expect("memory").expect("just committed");

@@ -198,7 +198,7 @@ fn turn(core: &RefCell<Core<HeedReader>>, hands: &Hands, effects: &mut Effects) 
     hands.vigil.doing(Doing::Effects);
     perform(hands, moment.now, effects);
     hands.clients.wake_writers();
-    hands.index.set_awaited(core.awaits_index());
+    hands.index.set_urgency(core.index_urgency());
     hands.vigil.doing(Doing::Tasks);
     if let Some(stall) = core.turn_ended(handled, clock::monotonic(), hands.stall) {
         tell(&stall);

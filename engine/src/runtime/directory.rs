@@ -207,6 +207,14 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Removes a file that need not be there.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 pub(super) fn failed(what: &'static str, path: &Path, source: io::Error) -> DirectoryError {
     DirectoryError::Io {
         what,

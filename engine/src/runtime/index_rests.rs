@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::core::generations::Awaited;
+use crate::core::generations::Urgency;
 
 /// A piece of work: about a hundred rows, and short beside a group commit.
 const WORK: Duration = Duration::from_micros(200);
 /// For every piece so many rest: half a million rows then take ten seconds, as long as the fastest load takes to fill the next overlay.
 const REST_PARTS: u32 = 7;
-/// The same of a commit that is awaited soon.
+/// The same of a commit that should end soon.
 const REST_PARTS_SOON: u32 = 3;
 /// The longest of these rests. A piece that took long was put off by others.
 const REST_MAX: Duration = Duration::from_millis(5);
@@ -25,32 +25,25 @@ const REST_MAX: Duration = Duration::from_millis(5);
 const EARLY_REST_MAX: Duration = Duration::from_millis(20);
 /// No commit is drawn out further than this.
 const SPAN_MAX: Duration = Duration::from_secs(10);
-/// Nor further than this if it is awaited soon, but for its least rests.
+/// Nor further than this if it should end soon, but for its least rests.
 const SPAN_SOON_MAX: Duration = Duration::from_millis(500);
 
-/// How the commit that is under way is awaited; shared by a core and its index thread.
+/// How soon the commit that is under way should end; shared by a core and its index thread.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Urgency(Arc<AtomicU8>);
+pub(super) struct SharedUrgency(Arc<AtomicU8>);
 
-impl Urgency {
-    pub(super) fn set(&self, awaited: Awaited) {
-        let level = match awaited {
-            Awaited::No => 0,
-            Awaited::Soon => 1,
-            Awaited::Now => 2,
-        };
+impl SharedUrgency {
+    pub(super) fn set(&self, urgency: Urgency) {
         // It orders nothing: a piece or two at the wrong pace are no harm.
-        if self.0.load(Ordering::Relaxed) != level {
-            self.0.store(level, Ordering::Relaxed);
+        if self.get() != urgency {
+            self.0.store(urgency as u8, Ordering::Relaxed);
         }
     }
 
-    fn get(&self) -> Awaited {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Awaited::No,
-            1 => Awaited::Soon,
-            _ => Awaited::Now,
-        }
+    fn get(&self) -> Urgency {
+        let level = self.0.load(Ordering::Relaxed);
+        let all = [Urgency::None, Urgency::Soon, Urgency::Now];
+        all.into_iter().find(|urgency| *urgency as u8 == level).unwrap_or(Urgency::Now)
     }
 }
 
@@ -62,7 +55,7 @@ pub(super) struct Span(Duration);
 #[derive(Debug)]
 pub(super) struct Rests<'a> {
     /// `None`: it never rests.
-    urgency: Option<&'a Urgency>,
+    urgency: Option<&'a SharedUrgency>,
     span: Span,
     rows: usize,
     began: Instant,
@@ -76,11 +69,11 @@ impl Span {
     }
 
     /// How long to rest after a piece of work, with so much of the commit done in so long. `None`: not at all.
-    fn rest(self, awaited: Awaited, done: f64, taken: Duration, worked: Duration) -> Option<Duration> {
-        let (span, parts) = match awaited {
-            Awaited::No => (self.0, REST_PARTS),
-            Awaited::Soon => (self.0.min(SPAN_SOON_MAX), REST_PARTS_SOON),
-            Awaited::Now => return None,
+    fn rest(self, urgency: Urgency, done: f64, taken: Duration, worked: Duration) -> Option<Duration> {
+        let (span, parts) = match urgency {
+            Urgency::None => (self.0, REST_PARTS),
+            Urgency::Soon => (self.0.min(SPAN_SOON_MAX), REST_PARTS_SOON),
+            Urgency::Now => return None,
         };
         let early = span.mul_f64(done.clamp(0.0, 1.0)).saturating_sub(taken);
         Some(early.min(EARLY_REST_MAX).max((worked * parts).min(REST_MAX)))
@@ -89,7 +82,7 @@ impl Span {
 
 impl<'a> Rests<'a> {
     /// Of a commit of so many rows.
-    pub(super) fn new(urgency: Option<&'a Urgency>, span: Span, rows: usize) -> Self {
+    pub(super) fn new(urgency: Option<&'a SharedUrgency>, span: Span, rows: usize) -> Self {
         let now = Instant::now();
         Self {
             urgency,
@@ -122,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_is_early_waits_for_its_time_and_a_late_one_rests_a_little() {
-        let rest = |span: Span, taken, worked| span.rest(Awaited::No, 0.5, taken, worked);
+        let rest = |span: Span, taken, worked| span.rest(Urgency::None, 0.5, taken, worked);
         let span = Span::after(1_000 * MS);
         assert_eq!(rest(span, 240 * MS, MS / 5), Some(10 * MS), "due after 250 ms");
         assert_eq!(rest(span, 100 * MS, MS / 5), Some(EARLY_REST_MAX));
@@ -132,18 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_is_awaited_soon_takes_half_a_second_and_one_that_is_awaited_now_never_rests() {
-        let rest = |awaited, taken| Span::after(20_000 * MS).rest(awaited, 0.5, taken, MS / 5);
-        assert_eq!(rest(Awaited::Soon, 245 * MS), Some(5 * MS), "due after 250 ms");
-        assert_eq!(rest(Awaited::Soon, 251 * MS), Some(MS / 5 * REST_PARTS_SOON), "it is late");
-        assert_eq!(rest(Awaited::Now, Duration::ZERO), None);
-        let short = Span::after(100 * MS).rest(Awaited::Soon, 0.5, 20 * MS, MS / 5);
+    fn an_urgent_commit_takes_half_a_second_and_the_most_urgent_never_rests() {
+        let rest = |urgency, taken| Span::after(20_000 * MS).rest(urgency, 0.5, taken, MS / 5);
+        assert_eq!(rest(Urgency::Soon, 245 * MS), Some(5 * MS), "due after 250 ms");
+        assert_eq!(rest(Urgency::Soon, 251 * MS), Some(MS / 5 * REST_PARTS_SOON), "it is late");
+        assert_eq!(rest(Urgency::Now, Duration::ZERO), None);
+        let short = Span::after(100 * MS).rest(Urgency::Soon, 0.5, 20 * MS, MS / 5);
         assert_eq!(short, Some(5 * MS), "no longer than if nobody waited");
     }
 
     #[test]
     fn a_long_time_between_commits_makes_none_endless() {
         let span = Span::after(1_000_000 * MS);
-        assert_eq!(span.rest(Awaited::No, 1.0, SPAN_MAX, MS / 5), Some(MS / 5 * REST_PARTS));
+        assert_eq!(span.rest(Urgency::None, 1.0, SPAN_MAX, MS / 5), Some(MS / 5 * REST_PARTS));
     }
 }

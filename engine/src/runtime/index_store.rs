@@ -14,7 +14,7 @@ use margate_net::ids::{LogIndex, Space};
 
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
-use super::index_rests::{Rests, Span, Urgency};
+use super::index_rests::{Rests, SharedUrgency, Span};
 use super::index_writeback::Writeback;
 use super::segments::is_no_space;
 use crate::index::churn::Count;
@@ -52,7 +52,7 @@ pub struct HeedWriter {
     growth: Growth,
     writeback: Writeback,
     /// Whether somebody waits for its commits; without it they never rest.
-    urgency: Option<Urgency>,
+    urgency: Option<SharedUrgency>,
     /// When the last commit began.
     began: Option<Instant>,
 }
@@ -171,7 +171,7 @@ impl Tables {
 
 impl HeedWriter {
     /// From now on commits that are not urgent leave the CPU to others.
-    pub(super) fn rest_unless(&mut self, urgency: Urgency) {
+    pub(super) fn rest_unless(&mut self, urgency: SharedUrgency) {
         self.urgency = Some(urgency);
     }
 

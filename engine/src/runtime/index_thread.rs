@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use flume::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
-use super::index_rests::Urgency;
+use super::index_rests::SharedUrgency;
 use super::index_store::HeedWriter;
-use crate::core::generations::Awaited;
+use crate::core::generations::Urgency;
 use crate::index::{Churn, Generation, IndexError, IndexWriter};
 
 /// Generations waiting, and outcomes waiting: one commit is in flight, so neither ever needs more.
@@ -36,7 +36,7 @@ pub type CommitOutcome = Result<(u64, Churn), IndexError>;
 pub struct IndexThread {
     generations: Option<Sender<Generation>>,
     outcomes: Receiver<CommitOutcome>,
-    urgency: Urgency,
+    urgency: SharedUrgency,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -46,7 +46,7 @@ impl IndexThread {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(mut writer: HeedWriter, name: &str) -> io::Result<Self> {
-        let urgency = Urgency::default();
+        let urgency = SharedUrgency::default();
         writer.rest_unless(urgency.clone());
         let (generations, incoming) = flume::bounded(QUEUE);
         let (outgoing, outcomes) = flume::bounded(QUEUE);
@@ -74,9 +74,9 @@ impl IndexThread {
         }
     }
 
-    /// How the commit under way is awaited; if it can wait it leaves the CPU to others.
-    pub fn set_awaited(&self, awaited: Awaited) {
-        self.urgency.set(awaited);
+    /// How soon the commit under way should end; if it can wait it leaves the CPU to others.
+    pub fn set_urgency(&self, urgency: Urgency) {
+        self.urgency.set(urgency);
     }
 
     /// Where the outcomes arrive, in order; clone it to await them elsewhere.
@@ -89,7 +89,7 @@ impl IndexThread {
 impl Drop for IndexThread {
     fn drop(&mut self) {
         // Whoever drops it waits for the last commit.
-        self.urgency.set(Awaited::Now);
+        self.urgency.set(Urgency::Now);
         self.generations = None;
         // Outcomes nobody took must not keep the thread from sending its last ones; they end when it does.
         while self.outcomes.recv().is_ok() {}

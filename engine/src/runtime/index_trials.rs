@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::directory::sync_folder;
+use super::directory::{remove_if_there, sync_folder};
 use super::index_verdict::Verdict;
 use super::probation::OnTrial;
 use crate::index::{Churn, Generation, IndexError, IndexReader, IndexWriter};
@@ -157,7 +157,7 @@ impl OnTrial for IndexTrial {
 
     fn acquit(&mut self) -> io::Result<()> {
         self.before.points = 0;
-        remove(&self.path())
+        remove_if_there(&self.path())
     }
 }
 
@@ -192,14 +192,6 @@ impl Count {
             })
         });
         count.unwrap_or(Self::UNREADABLE)
-    }
-}
-
-/// Removes a file that need not be there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use super::directory::sync_folder;
+use super::directory::{remove_if_there, sync_folder};
 use crate::limits::RECYCLED_SEGMENTS_MAX;
 use crate::log::flush::Flush;
 use crate::log::limits::{BLOCK_BYTES, READY_SEGMENTS};
@@ -328,13 +328,6 @@ fn perform(log: &Path, config: &LogConfig, job: Job, pace: Pace<'_>) -> io::Resu
             Ok(Done::Refused(number))
         }
         Err(error) => Err(error),
-    }
-}
-
-fn remove_if_there(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 

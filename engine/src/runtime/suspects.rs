@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use margate_net::ids::{ReplicaId, ShardId};
 
-use super::directory::sync_folder;
-use super::index_trials::remove;
+use super::directory::{remove_if_there, sync_folder};
 use super::probation::{OnTrial, Probation};
 use crate::types::ReplicaName;
 
@@ -101,7 +100,7 @@ impl Suspects {
 
     fn store(&self, path: &Path) -> io::Result<()> {
         if self.lines.is_empty() {
-            remove(path)?;
+            remove_if_there(path)?;
         } else {
             let fresh = path.with_extension("new");
             let mut file = File::create(&fresh)?;

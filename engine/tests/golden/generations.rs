@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use margate_engine::consensus::window::BatchPlace;
 use margate_engine::core::event::{Effect, Effects};
-use margate_engine::core::generations::{Awaited, CommitPace, Conditions, Contribution, Generations, Positions};
+use margate_engine::core::generations::{CommitPace, Conditions, Contribution, Generations, Positions, Urgency};
 use margate_engine::index::{CoreMarks, Index, MemoryReader, MemoryStore, OwnedRange, ReplicaMarks, Slot};
 use margate_engine::log::record::Record;
 use margate_engine::log::segment::LogConfig;
@@ -209,7 +209,7 @@ impl runner::Machine for Machine {
             },
             ["damage", ..] => {
                 self.replicas.entry(command.number(1)).or_default().damaged = true;
-                self.generations.hurry(Awaited::Now);
+                self.generations.hurry(Urgency::Now);
             }
             ["turn"] => self.turn(trace),
             ["wait", ..] => self.now = self.now.plus(Nanos::from_millis(command.number(1))),

@@ -6,7 +6,7 @@ use margate_net::message::{MemberBody, MemberMessage};
 use super::driven::{Driven, SEGMENT_BYTES, VALUE};
 use super::peers::{Append, Peer};
 use crate::core::event::{Event, PeerName};
-use crate::core::generations::Awaited;
+use crate::core::generations::Urgency;
 use crate::shard::members::{Change, Home};
 
 /// Where the new member lives.
@@ -22,7 +22,7 @@ fn leader_with_a_new_member() -> Driven {
     let admitted = replica.admit_member((MEMBER.node, MEMBER.core, DirectoryId(77)), ReplicaId(0));
     assert_eq!(admitted, None, "that is to be committed first");
     // The index learns of it at once, or the first tick would ask for that.
-    core.core.generations.hurry(Awaited::Now);
+    core.core.generations.hurry(Urgency::Now);
     core.fill_index();
     core
 }
@@ -178,7 +178,7 @@ fn nothing_more_is_sent_once_another_leads() {
         core.change_members(follows, &[Change::Admit(home)]);
         let term = core.elected();
         core.acknowledged(Peer { term, ..follows }, 2);
-        core.core.generations.hurry(Awaited::Now);
+        core.core.generations.hurry(Urgency::Now);
         core.fill_index();
         core.tick(2);
         let offer = begins(&mut core).pop().expect("it is offered");
