@@ -24,7 +24,7 @@ use super::files::node::{Deed, Folders, Node, open_index};
 use super::place::{Place, Places};
 use super::report::{Enumerator, kind};
 use super::snapshot::Snapshot;
-use super::states::{Left, crash_states};
+use super::states::{Left, UNFINISHED, crash_states};
 
 /// What is done at once: what takes time is the disk.
 const AT_ONCE: usize = 6;
@@ -229,6 +229,10 @@ fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<BTree
 
 /// The nodes elect a leader, hold what was acknowledged, take one more write, admit who joins, and hold the same.
 pub(crate) fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
+    let left = |node: &&Node| node.folders.log().join(UNFINISHED).exists();
+    if let Some(node) = reopened.nodes.iter().find(left) {
+        return Err(format!("a start left {UNFINISHED} in {}", node.folders.log().display()));
+    }
     reopened.elect();
     for (key, may_hold) in reopened.held.clone() {
         let found = reopened.get(key);

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use super::snapshot::{Item, Snapshot};
 
+/// The name of a segment that is being prewritten.
+pub(crate) const UNFINISHED: &str = "segment.new";
 /// Bytes a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 /// Bytes at the start of a segment that are written last: its header.
@@ -119,6 +121,7 @@ fn phases(before: &Snapshot, after: &Snapshot) -> Vec<Vec<Step>> {
                 phases.push(vec![step(name, What::Rename(from.clone()))]);
                 phases.extend(file_phases(name, before.file(from), bytes));
             }
+            (None, Item::File(bytes)) if is_segment(name) => phases.extend(new_segment_phases(name, bytes)),
             (_, Item::File(bytes)) => phases.extend(file_phases(name, before.file(name), bytes)),
         }
     }
@@ -135,6 +138,24 @@ fn former_name<'a>(gone: &BTreeSet<&'a PathBuf>, before: &Snapshot, after: &[u8]
             .file(name)
             .is_some_and(|old| old.get(SEGMENT_HEADER_BYTES..) == Some(contents))
     })
+}
+
+/// The steps of a segment that is prewritten: its length under another name, its own name, then what is in it, its header last.
+fn new_segment_phases(name: &Path, bytes: &[u8]) -> Vec<Vec<Step>> {
+    let unfinished = name.with_file_name(UNFINISHED);
+    let lengths = [0, bytes.len() / 2, bytes.len()].map(|length| {
+        vec![Step {
+            name: unfinished.clone(),
+            what: What::Length(length),
+        }]
+    });
+    let named = Step {
+        name: name.to_owned(),
+        what: What::Rename(unfinished),
+    };
+    let mut phases: Vec<_> = lengths.into_iter().chain([vec![named]]).collect();
+    phases.extend(file_phases(name, Some(&vec![0; bytes.len()]), bytes));
+    phases
 }
 
 /// The steps in one file: its length, the sectors that may come in any order, those that come after them.
@@ -166,10 +187,14 @@ fn file_phases(name: &Path, before: Option<&[u8]>, after: &[u8]) -> Vec<Vec<Step
 /// Bytes at the start of a file that are written once the rest is synced.
 fn written_last(name: &Path) -> usize {
     match name.extension().and_then(|extension| extension.to_str()) {
-        Some("seg") => SEGMENT_HEADER_BYTES,
+        Some(_) if is_segment(name) => SEGMENT_HEADER_BYTES,
         Some("mdb") => META_BYTES,
         _ => 0,
     }
+}
+
+fn is_segment(name: &Path) -> bool {
+    name.extension().is_some_and(|extension| extension == "seg")
 }
 
 /// Whether a file is written elsewhere and renamed.
