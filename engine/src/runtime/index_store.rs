@@ -12,6 +12,7 @@ use heed::types::Bytes as Raw;
 use heed::{DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use margate_net::ids::{LogIndex, Space};
 
+use super::index_cursor::{Found, RowCursor};
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
 use super::index_rests::{Rests, SharedUrgency, Span};
@@ -196,30 +197,35 @@ impl HeedWriter {
     }
 
     fn write_rows(&mut self, txn: &mut RwTxn<'_>, rows: &Overlay, span: Span, count: &mut Count) -> Result<(), IndexError> {
-        let (latest, doing) = (self.tables.latest, failed("writing rows"));
+        let doing = failed("writing rows");
         let (mut index_key, mut rests) = (Vec::new(), Rests::new(self.urgency.as_ref(), span, rows.len()));
-        for (done, (space, key, slot)) in rows.iter().enumerate() {
-            if done % ROWS_PER_STEP == 0 {
-                rests.step(done);
-                self.writeback.step()?;
-            }
-            index_key_into(space, key, &mut index_key);
-            match slot {
-                Slot::Put(row) => {
-                    let bytes = row.encode();
-                    // A new key costs one descent of the tree, only an overwrite a second one, by a path just walked.
-                    if let Some(old) = latest.get_or_put(txn, &index_key, &bytes).map_err(&doing)? {
-                        count.lose(key.len(), &decode_row(space, old)?);
-                        latest.put(txn, &index_key, &bytes).map_err(&doing)?;
+        let mut rows = rows.iter().enumerate().peekable();
+        while let Some((_, (space, key, _))) = rows.peek() {
+            index_key_into(*space, key, &mut index_key);
+            let mut cursor = RowCursor::begin(self.tables.latest, txn, &index_key).map_err(&doing)?;
+            while let Some((done, (space, key, slot))) = rows.peek() {
+                index_key_into(*space, key, &mut index_key);
+                let there = match cursor.find(&index_key).map_err(&doing)? {
+                    Found::Far => break,
+                    Found::Nothing => false,
+                    Found::Row(old) => {
+                        count.lose(key.len(), &decode_row(*space, old)?);
+                        true
                     }
-                    count.gain(key.len(), row);
-                }
-                Slot::Deleted(_) => {
-                    if let Some(old) = latest.get(txn, &index_key).map_err(&doing)? {
-                        count.lose(key.len(), &decode_row(space, old)?);
-                        latest.delete(txn, &index_key).map_err(&doing)?;
+                };
+                match slot {
+                    Slot::Put(row) => {
+                        cursor.put(&index_key, &row.encode()).map_err(&doing)?;
+                        count.gain(key.len(), row);
                     }
+                    Slot::Deleted(_) if there => cursor.delete().map_err(&doing)?,
+                    Slot::Deleted(_) => {}
                 }
+                if done % ROWS_PER_STEP == 0 {
+                    rests.step(*done);
+                    self.writeback.step()?;
+                }
+                rows.next();
             }
         }
         Ok(())
