@@ -176,6 +176,11 @@ impl Block {
         order
     }
 
+    /// Whether all its keys are below this one.
+    pub(super) fn is_below(&self, key: &[u8], keys: &[u8]) -> bool {
+        self.entries.iter().all(|entry| entry.key.key(keys) < key)
+    }
+
     /// Gives away the upper half of a full block, and says which is its lowest key.
     pub(super) fn take_upper_half(&mut self, order: &Order) -> (Self, KeyPlace) {
         let all = std::mem::replace(self, Self::new());

@@ -144,13 +144,13 @@ impl Slots {
 
     /// Makes room in a full block for a key that is not in it: says in which block the key belongs then.
     fn split(&mut self, position: usize, block: usize, key: &[u8]) -> usize {
-        let order = self.blocks[block].order(&self.keys);
-        let last = self.blocks[block].key(order[BLOCK_SLOTS - 1]);
-        if position + 1 == self.row.len() && last.key(&self.keys) < key {
-            // Keys that only rise fill their blocks to the brim.
+        let next = self.row.block(position + 1).map(|next| self.blocks[next].len());
+        if next.is_none_or(|slots| slots >= BLOCK_SLOTS / 2) && self.blocks[block].is_below(key, &self.keys) {
+            // Keys that only rise, in however many stretches, fill their blocks to the brim; of two neighbours one is at least half full.
             let low = KeyPlace::append(key, &mut self.keys);
             return self.add_block(position + 1, Block::new(), low);
         }
+        let order = self.blocks[block].order(&self.keys);
         let (half, low) = self.blocks[block].take_upper_half(&order);
         let upper = self.add_block(position + 1, half, low);
         if low.key(&self.keys) <= key { upper } else { block }

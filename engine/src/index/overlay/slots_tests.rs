@@ -36,6 +36,30 @@ fn keys_that_only_rise_fill_their_blocks() {
 }
 
 #[test]
+fn keys_that_rise_in_several_stretches_fill_their_blocks() {
+    let stretches = 8;
+    let slots = filled((0..8_000).map(|write| write % stretches * 1_000 + write / stretches));
+    let (full, begun) = (8_000 / BLOCK_SLOTS, 2 * stretches as usize);
+    assert!(slots.blocks.len() <= full + begun, "{} blocks", slots.blocks.len());
+    assert!((0_u32..8_000).all(|key| slots.get(&key.to_be_bytes()) == Some(&slot(u64::from(key)))));
+}
+
+#[test]
+fn keys_that_fall_above_a_full_block_begin_no_block_each() {
+    let rising = 0..BLOCK_SLOTS as u32;
+    let slots = filled(rising.chain((1_000..2_000).rev()));
+    let halves = (BLOCK_SLOTS + 1_000) / (BLOCK_SLOTS / 2);
+    assert!(slots.blocks.len() <= halves + 2, "{} blocks", slots.blocks.len());
+}
+
+/// Whether of any two neighbours one is at least half full.
+fn are_filled(slots: &Slots) -> bool {
+    let blocks: Vec<_> = (0..).map_while(|position| slots.row.block(position)).collect();
+    let is_half = |block: &usize| slots.blocks[*block].len() >= BLOCK_SLOTS / 2;
+    blocks.windows(2).all(|neighbours| neighbours.iter().any(is_half))
+}
+
+#[test]
 fn keys_that_only_fall_are_found_and_walked() {
     let slots = filled((0..1_000).rev());
     assert!((0_u32..1_000).all(|key| slots.get(&key.to_be_bytes()) == Some(&slot(u64::from(key)))));
@@ -97,6 +121,7 @@ proptest! {
                 model.insert(key, version);
             }
         }
+        prop_assert!(are_filled(&slots));
         for (key, version) in &model {
             prop_assert_eq!(slots.get(key), Some(&slot(*version)));
         }
