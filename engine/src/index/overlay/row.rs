@@ -50,13 +50,19 @@ impl Row {
         };
         let Some(first) = lows.first() else { return 0 };
         let (begin, rest) = key.split_at(self.common.min(key.len()));
-        match begin.cmp(&first.low.key(keys)[..self.common]) {
-            Ordering::Less => return 0,
-            Ordering::Greater => return lows.len(),
-            Ordering::Equal => {}
+        // Where they have nothing in common, there is nothing to fetch and to compare.
+        if self.common > 0 {
+            match begin.cmp(&first.low.key(keys)[..self.common]) {
+                Ordering::Less => return 0,
+                Ordering::Greater => return lows.len(),
+                Ordering::Equal => {}
+            }
         }
         let head = head_of(rest);
         let below = heads.partition_point(|low| *low < head);
+        if heads.get(below) != Some(&head) {
+            return below;
+        }
         let alike = heads[below..].partition_point(|low| *low == head);
         below + lows[below..below + alike].partition_point(|place| place.low.key(keys) <= key)
     }
