@@ -46,8 +46,8 @@ fn keys_that_rise_in_several_stretches_fill_their_blocks() {
 
 #[test]
 fn keys_that_fall_above_a_full_block_begin_no_block_each() {
-    let rising = 0..BLOCK_SLOTS as u32;
-    let slots = filled(rising.chain((1_000..2_000).rev()));
+    let full = u32::try_from(BLOCK_SLOTS).expect("few");
+    let slots = filled((0..full).chain((1_000..2_000).rev()));
     let halves = (BLOCK_SLOTS + 1_000) / (BLOCK_SLOTS / 2);
     assert!(slots.blocks.len() <= halves + 2, "{} blocks", slots.blocks.len());
 }
