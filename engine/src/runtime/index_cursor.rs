@@ -18,7 +18,12 @@ const STEPS_MAX: u32 = 8;
 pub(super) struct RowCursor<'txn> {
     range: RwRange<'txn, Raw, Raw>,
     at: At<'txn>,
+    /// Whether nothing was looked for yet.
+    fresh: bool,
 }
+
+/// How many rows are passed by for the next key: fewer where that was in vain, more where it was not. At least one.
+pub(super) struct Reach(u32);
 
 /// What a key's search came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,27 +45,44 @@ enum At<'txn> {
     End,
 }
 
+impl Reach {
+    /// As far as is ever worth it.
+    pub(super) const fn new() -> Self {
+        Self(STEPS_MAX)
+    }
+}
+
 impl<'txn> RowCursor<'txn> {
     /// Begins at a key: it is not [`Found::Far`].
     pub(super) fn begin(table: Table, txn: &'txn mut RwTxn<'_>, key: &[u8]) -> Result<Self, heed::Error> {
         let range = table.range_mut(txn, &(Bound::Included(key), Bound::Unbounded))?;
-        Ok(Self { range, at: At::Next })
+        let (at, fresh) = (At::Next, true);
+        Ok(Self { range, at, fresh })
     }
 
     /// Looks for a key above all those it has looked for before.
-    pub(super) fn find(&mut self, key: &[u8]) -> Result<Found<'_>, heed::Error> {
-        for _ in 0..STEPS_MAX {
-            match self.at {
-                At::Row(there, row) => match there.cmp(key) {
-                    Ordering::Less => {}
-                    Ordering::Equal => return Ok(Found::Row(row)),
-                    Ordering::Greater => return Ok(Found::Nothing),
-                },
-                At::End => return Ok(Found::Nothing),
-                At::Next => {}
+    pub(super) fn find(&mut self, key: &[u8], reach: &mut Reach) -> Result<Found<'_>, heed::Error> {
+        let fresh = std::mem::take(&mut self.fresh);
+        for left in (0..=reach.0).rev() {
+            let order = match self.at {
+                At::Next => Ordering::Less,
+                At::Row(there, _) => there.cmp(key),
+                At::End => Ordering::Greater,
+            };
+            if order.is_ge() {
+                if !fresh {
+                    reach.0 = STEPS_MAX.min(2 * reach.0);
+                }
+                return Ok(match self.at {
+                    At::Row(_, row) if order.is_eq() => Found::Row(row),
+                    At::Row(..) | At::Next | At::End => Found::Nothing,
+                });
             }
-            self.step()?;
+            if left > 0 {
+                self.step()?;
+            }
         }
+        reach.0 = (reach.0 / 2).max(1);
         Ok(Found::Far)
     }
 

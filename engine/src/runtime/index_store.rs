@@ -12,7 +12,7 @@ use heed::types::Bytes as Raw;
 use heed::{DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use margate_net::ids::{LogIndex, Space};
 
-use super::index_cursor::{Found, RowCursor};
+use super::index_cursor::{Found, Reach, RowCursor};
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
 use super::index_rests::{Rests, SharedUrgency, Span};
@@ -199,13 +199,13 @@ impl HeedWriter {
     fn write_rows(&mut self, txn: &mut RwTxn<'_>, rows: &Overlay, span: Span, count: &mut Count) -> Result<(), IndexError> {
         let doing = failed("writing rows");
         let (mut index_key, mut rests) = (Vec::new(), Rests::new(self.urgency.as_ref(), span, rows.len()));
-        let mut rows = rows.iter().enumerate().peekable();
+        let (mut rows, mut reach) = (rows.iter().enumerate().peekable(), Reach::new());
         while let Some((_, (space, key, _))) = rows.peek() {
             index_key_into(*space, key, &mut index_key);
             let mut cursor = RowCursor::begin(self.tables.latest, txn, &index_key).map_err(&doing)?;
             while let Some((done, (space, key, slot))) = rows.peek() {
                 index_key_into(*space, key, &mut index_key);
-                let there = match cursor.find(&index_key).map_err(&doing)? {
+                let there = match cursor.find(&index_key, &mut reach).map_err(&doing)? {
                     Found::Far => break,
                     Found::Nothing => false,
                     Found::Row(old) => {
