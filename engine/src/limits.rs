@@ -78,7 +78,7 @@ pub const RECLAIM_LONG_LESS_BYTES: u64 = 512 << 20;
 /// Log bytes of a core in which only segments that need not be read are reclaimed, unless the disk is low. A log this long holds a few
 /// ten megabytes that live a dozen times over, so nothing lives in its oldest segment by then, as the last commit of the index knows, too, which
 /// may be [`REPLAY_LOG_BYTES_MIN`] old.
-pub const RECLAIM_SPARE_BYTES: u64 = 896 << 20;
+pub const RECLAIM_SPARE_BYTES: u64 = (640 << 20) + REPLAY_LOG_BYTES_MIN;
 /// Segments a log has before anything is reclaimed.
 pub const RECLAIM_SEGMENTS_MIN: u64 = 2;
 /// Segments that are emptied before the index commits and they come free, at most: more than the longest logs are written between two commits

@@ -13,6 +13,8 @@ use super::index_store::Table;
 
 /// Rows passed by before a descent is cheaper: a step costs about a tenth of one.
 const STEPS_MAX: u32 = 8;
+/// Searches in vain after which as many steps are tried again: so they cost a fraction of a step each.
+const VAIN_MAX: u32 = 64;
 
 /// Where keys are looked for in ascending order.
 pub(super) struct RowCursor<'txn> {
@@ -22,11 +24,15 @@ pub(super) struct RowCursor<'txn> {
     fresh: bool,
 }
 
-/// How many rows are passed by for the next key: fewer where that was in vain, more where it was not. At least one.
-pub(super) struct Reach(u32);
+/// How many rows are passed by for the next key: fewer where that was in vain, more where it was not, and all again now and then, since
+/// what lies far apart here may be dense further on. At least one.
+pub(super) struct Reach {
+    steps: u32,
+    /// Times that it was too short.
+    vain: u32,
+}
 
 /// What a key's search came to.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'txn> {
     /// It has this row.
     Row(&'txn [u8]),
@@ -48,7 +54,20 @@ enum At<'txn> {
 impl Reach {
     /// As far as is ever worth it.
     pub(super) const fn new() -> Self {
-        Self(STEPS_MAX)
+        Self { steps: STEPS_MAX, vain: 0 }
+    }
+
+    fn was_enough(&mut self) {
+        self.steps = STEPS_MAX.min(2 * self.steps);
+    }
+
+    fn was_too_short(&mut self) {
+        self.vain = self.vain.wrapping_add(1);
+        self.steps = if self.vain.is_multiple_of(VAIN_MAX) {
+            STEPS_MAX
+        } else {
+            (self.steps / 2).max(1)
+        };
     }
 }
 
@@ -63,7 +82,7 @@ impl<'txn> RowCursor<'txn> {
     /// Looks for a key above all those it has looked for before.
     pub(super) fn find(&mut self, key: &[u8], reach: &mut Reach) -> Result<Found<'_>, heed::Error> {
         let fresh = std::mem::take(&mut self.fresh);
-        for left in (0..=reach.0).rev() {
+        for left in (0..=reach.steps).rev() {
             let order = match self.at {
                 At::Next => Ordering::Less,
                 At::Row(there, _) => there.cmp(key),
@@ -71,18 +90,22 @@ impl<'txn> RowCursor<'txn> {
             };
             if order.is_ge() {
                 if !fresh {
-                    reach.0 = STEPS_MAX.min(2 * reach.0);
+                    reach.was_enough();
                 }
                 return Ok(match self.at {
                     At::Row(_, row) if order.is_eq() => Found::Row(row),
                     At::Row(..) | At::Next | At::End => Found::Nothing,
                 });
             }
+            if fresh && matches!(self.at, At::Row(..)) {
+                // It began at the first row that is not below the key; in a tree whose pages stand in order there is no other.
+                return Err(MdbError::Corrupted.into());
+            }
             if left > 0 {
                 self.step()?;
             }
         }
-        reach.0 = (reach.0 / 2).max(1);
+        reach.was_too_short();
         Ok(Found::Far)
     }
 
@@ -91,15 +114,20 @@ impl<'txn> RowCursor<'txn> {
         self.at = At::Next;
         // SAFETY: nothing borrowed from the database is left: `at` was the only such borrow, for what `find` gives lives no longer than its
         // borrow of this. Key and row are the caller's own: nothing else gives bytes of the database out while this has the transaction.
+        // The key need not be the one the cursor is at: without `MDB_CURRENT` LMDB looks it up.
         unsafe { self.range.put_current_with_options::<Raw>(PutFlags::empty(), key, row) }
     }
 
     /// Deletes the row that was found last.
+    ///
+    /// # Panics
+    /// When nothing was found, or it was written since.
     pub(super) fn delete(&mut self) -> Result<(), heed::Error> {
+        assert!(matches!(self.at, At::Row(..)), "only what was found is deleted");
         self.at = At::Next;
         // SAFETY: as in `put`.
         let deleted = unsafe { self.range.del_current() }?;
-        if deleted { Ok(()) } else { Err(MdbError::NotFound.into()) }
+        if deleted { Ok(()) } else { Err(MdbError::Corrupted.into()) }
     }
 
     fn step(&mut self) -> Result<(), heed::Error> {
@@ -110,3 +138,7 @@ impl<'txn> RowCursor<'txn> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "index_cursor_tests.rs"]
+mod tests;

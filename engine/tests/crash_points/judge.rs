@@ -227,7 +227,7 @@ fn check_start(root: &Path, config: &CoreConfig, there: &Ledger) -> Result<BTree
     contents(&node)
 }
 
-/// The nodes elect a leader, hold what was acknowledged, take one more write, admit who joins, and hold the same.
+/// The nodes have left nothing unfinished, elect a leader, hold what was acknowledged, take one more write, admit who joins, and hold the same.
 pub(crate) fn check_deployment(mut reopened: Deployment) -> Result<(), String> {
     let left = |node: &&Node| node.folders.log().join(UNFINISHED).exists();
     if let Some(node) = reopened.nodes.iter().find(left) {

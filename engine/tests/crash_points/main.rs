@@ -6,7 +6,8 @@
 //! ```
 //! A deployment is driven by hand, with the files production has: segments prewritten and written by the runtime, the index in
 //! LMDB. An effect is whatever lies between two [`snapshot`]s of a node's folder, so new kinds of effects are enumerated
-//! without a word about them here; only a file with an order of its own among its sectors needs one in [`states`].
+//! without a word about them here; only a file with an order of its own among its sectors, or that gets its name
+//! once it is whole, needs one in [`states`].
 //!
 //! Not here, on purpose: crashes under load (the simulator, `margate-perf kill`), disks that lie about a sync.
 

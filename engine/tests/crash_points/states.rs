@@ -16,6 +16,8 @@ use super::snapshot::{Item, Snapshot};
 
 /// The name of a segment that is being prewritten.
 pub(crate) const UNFINISHED: &str = "segment.new";
+/// The extension of a segment.
+const SEGMENT: &str = "seg";
 /// Bytes a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
 /// Bytes at the start of a segment that are written last: its header.
@@ -187,14 +189,14 @@ fn file_phases(name: &Path, before: Option<&[u8]>, after: &[u8]) -> Vec<Vec<Step
 /// Bytes at the start of a file that are written once the rest is synced.
 fn written_last(name: &Path) -> usize {
     match name.extension().and_then(|extension| extension.to_str()) {
-        Some(_) if is_segment(name) => SEGMENT_HEADER_BYTES,
+        Some(SEGMENT) => SEGMENT_HEADER_BYTES,
         Some("mdb") => META_BYTES,
         _ => 0,
     }
 }
 
 fn is_segment(name: &Path) -> bool {
-    name.extension().is_some_and(|extension| extension == "seg")
+    name.extension().is_some_and(|extension| extension == SEGMENT)
 }
 
 /// Whether a file is written elsewhere and renamed.

@@ -8,7 +8,8 @@
 //! block's fingerprints and one comparison with a key (`block`), while a walk sorts each block it comes to. Keys lie one behind the
 //! other in one buffer, so nothing is allocated per key and dropping everything is a matter of some thousand blocks.
 //!
-//! Invariants: keys are distinct; every key of a block is at or above its low and below the low of the next one in the row; no block is empty.
+//! Invariants: keys are distinct; every key of a block is at or above its low and below the low of the next one in the row; no block is empty;
+//! of two neighbours one is at least half full, so a block holds 16 slots on average at the very least.
 //!
 //! Not here, on purpose: removal. A deleted key is a slot too, and everything goes at once.
 
@@ -146,7 +147,7 @@ impl Slots {
     fn split(&mut self, position: usize, block: usize, key: &[u8]) -> usize {
         let next = self.row.block(position + 1).map(|next| self.blocks[next].len());
         if next.is_none_or(|slots| slots >= BLOCK_SLOTS / 2) && self.blocks[block].is_below(key, &self.keys) {
-            // Keys that only rise, in however many stretches, fill their blocks to the brim; of two neighbours one is at least half full.
+            // Keys that only rise, in however many stretches, fill their blocks to the brim.
             let low = KeyPlace::append(key, &mut self.keys);
             return self.add_block(position + 1, Block::new(), low);
         }
