@@ -3,7 +3,7 @@
 //! Reading order: [`ids`] names things, [`error`] says what is refused, [`message`] is what clients ask
 //! and replicas tell, [`map`] says where everything is, [`measure`] what a core counts. Then the bytes: [`frame`] takes whole frames off
 //! a stream, [`codec`] turns their contents into those words and back, [`handshake`] says who may talk.
-//! `runtime` (feature `glommio`) is the only place with sockets.
+//! `runtime` (feature `ring`) is the only place with sockets.
 //!
 //! One request's way: the client's [`codec::FrameWriter::requests`] appends a frame to what its writer
 //! sends; the server's [`frame::take_frame`] cuts it off its receive buffer and checks it;
@@ -21,7 +21,7 @@ pub mod limits;
 pub mod map;
 pub mod measure;
 pub mod message;
-#[cfg(feature = "glommio")]
+#[cfg(feature = "ring")]
 pub mod runtime;
 
 /// What flatc made of `schema/wire.fbs`; its types never leave this crate.

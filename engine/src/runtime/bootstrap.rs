@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future;
-use glommio::timer::sleep;
-use glommio::{LocalExecutorBuilder, Placement};
 use margate_net::codec::{self, Create, CreateAnswer, FrameWriter};
 use margate_net::frame::{Frame, FrameKind};
 use margate_net::handshake::{Hello, Identity as Greeting, Role};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, MapEpoch, NodeId};
 use margate_net::runtime::connection::{Connection, dial, greet};
+use margate_net::runtime::executor::{Executor, sleep, spawn_local};
 use margate_net::runtime::listener::{Incoming, Listener};
 
 use super::clock;
@@ -65,14 +64,8 @@ pub(super) fn become_member(
         return Ok(Some(machine.identity().clone()));
     }
     let pulse = Pulse::start("mgt-pulse-boot", Arc::default(), start.stall()).map_err(NodeError::Thread)?;
-    let executor = LocalExecutorBuilder::new(Placement::Unbound)
-        .name("mgt-bootstrap")
-        .io_memory(start.io_memory())
-        .make();
-    let executor = executor.map_err(|error| NodeError::Executor {
-        core: CoreId(0),
-        what: error.to_string(),
-    })?;
+    let core = CoreId(0);
+    let executor = Executor::new().map_err(|source| NodeError::Executor { core, source })?;
     pulse.run(&executor, drive(start, directory, machine))
 }
 
@@ -88,7 +81,7 @@ async fn drive(start: &Start, directory: &DataDirectory, machine: Bootstrap) -> 
     });
     let listener = server::listen(start.address(CoreId(0))?).await?;
     let greeting = start.greeting(CoreId(0), ClusterId::UNKNOWN, MapEpoch(0));
-    let accepting = glommio::spawn_local(accept(listener, Rc::clone(&shared), greeting));
+    let accepting = spawn_local(accept(listener, Rc::clone(&shared), greeting));
     let own_directory = shared.machine.borrow().identity().directory;
     tracing::warn!(directory = %own_directory, bootstrap = start.config.bootstrap, "not part of a deployment yet: waiting for the other nodes");
     let mut heard = Heard::default();
@@ -201,7 +194,7 @@ fn ask(node: NodeId, creation: Option<Creation>, start: &Start, shared: &Rc<Shar
         return;
     }
     let shared = Rc::clone(shared);
-    glommio::spawn_local(async move {
+    spawn_local(async move {
         let answer = question(address, &hello, creation).await;
         shared.asked.borrow_mut().remove(&node);
         match answer {
@@ -252,7 +245,7 @@ async fn accept(listener: Listener, shared: Rc<Shared>, greeting: Greeting) {
     loop {
         let incoming = listener.accept().await;
         let shared = Rc::clone(&shared);
-        glommio::spawn_local(async move { serve(incoming, &shared, greeting).await }).detach();
+        spawn_local(async move { serve(incoming, &shared, greeting).await }).detach();
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future;
-use glommio::timer::sleep;
+use margate_net::runtime::executor::{sleep, spawn_local, yield_now};
 
 use super::clock;
 use super::disk::LogDisk;
@@ -110,7 +110,7 @@ impl Shared {
     /// keep them from it.
     pub(super) async fn arrival(&self) {
         self.arrived.wait().await;
-        glommio::executor().yield_task_queue_now().await;
+        yield_now().await;
     }
 
     /// Why it cannot go on, if it cannot; told once.
@@ -234,7 +234,7 @@ fn perform(hands: &Hands, now: Nanos, effects: &mut Effects) {
             }
             Effect::Read { ticket, position, length } => {
                 let (shared, disk) = (Rc::clone(&hands.shared), Rc::clone(&hands.disk));
-                glommio::spawn_local(async move {
+                spawn_local(async move {
                     let result = disk.read(position, length).await;
                     shared.push(Event::ReadDone { ticket, result });
                 })
@@ -259,7 +259,7 @@ fn perform(hands: &Hands, now: Nanos, effects: &mut Effects) {
 /// Writes a batch; its end comes back as an event.
 pub(super) fn write(shared: &Rc<Shared>, disk: &Rc<LogDisk>, flush: Flush) {
     let (shared, disk) = (Rc::clone(shared), Rc::clone(disk));
-    glommio::spawn_local(async move {
+    spawn_local(async move {
         match disk.write(&flush).await {
             Ok(began) => shared.push(Event::Flushed {
                 sequence: flush.sequence,
@@ -283,7 +283,7 @@ fn arm(shared: &Shared, deadline: Option<Nanos>) {
 
 /// Ticks, and turns the machine asked for. A late tick counts once.
 fn spawn_timer(shared: Rc<Shared>, tick: Duration) {
-    glommio::spawn_local(async move {
+    spawn_local(async move {
         let tick = nanos(tick);
         let mut next_tick = clock::monotonic().plus(tick);
         loop {
@@ -308,7 +308,7 @@ fn spawn_timer(shared: Rc<Shared>, tick: Duration) {
 /// Results of the threads come back as events.
 fn spawn_threads_results(hands: &Hands) {
     let (shared, outcomes, witness) = (Rc::clone(&hands.shared), hands.index.outcomes().clone(), hands.witness.clone());
-    glommio::spawn_local(async move {
+    spawn_local(async move {
         while let Ok(outcome) = outcomes.recv_async().await {
             match outcome {
                 Ok((generation, churn)) => {
@@ -326,7 +326,7 @@ fn spawn_threads_results(hands: &Hands) {
 /// What became of segments comes back as events.
 pub(super) fn spawn_segment_results(shared: &Rc<Shared>, disk: &Rc<LogDisk>, prewriter: &Prewriter) {
     let (shared, disk, done) = (Rc::clone(shared), Rc::clone(disk), prewriter.done());
-    glommio::spawn_local(async move {
+    spawn_local(async move {
         while let Ok(result) = done.recv_async().await {
             let opened = match result {
                 Ok(Done::Deleted) => Ok(Event::SegmentDeleted),

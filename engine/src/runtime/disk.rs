@@ -5,13 +5,14 @@
 //!
 //! Not here, on purpose: prewriting (`segments`), what the bytes mean (`log`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use glommio::io::{DmaFile, OpenOptions, ReadResult};
+use margate_net::runtime::executor::files::{DirectFile, ReadBytes};
+use margate_net::runtime::executor::{AlignedBuffer, spawn_local};
 
 use super::{clock, planted_writes, segments};
 use crate::core::event::LogReadFault;
@@ -20,14 +21,16 @@ use crate::types::{Nanos, Position};
 
 /// Descriptors of log files a core keeps open.
 const OPEN_MAX: usize = 64;
-/// Bytes read by one operation of the ring; larger ones have left processes unkillable on some devices (glommio #633).
+/// Bytes read by one operation of the ring; larger ones have left processes unkillable on some devices (glommio issue 633).
 const READ_BYTES_MAX: usize = 256 << 10;
 
 /// See the module's text.
 pub struct LogDisk {
     log: PathBuf,
     /// Most recently used last.
-    open: RefCell<Vec<(u32, Rc<DmaFile>)>>,
+    open: RefCell<Vec<(u32, Rc<DirectFile>)>>,
+    /// What the last batch was written from, for the next one.
+    spare: Cell<Option<AlignedBuffer>>,
 }
 
 impl LogDisk {
@@ -37,6 +40,7 @@ impl LogDisk {
         Self {
             log,
             open: RefCell::new(Vec::new()),
+            spare: Cell::default(),
         }
     }
 
@@ -54,10 +58,12 @@ impl LogDisk {
     /// What the system says; a short write is an error too. The node must stop then.
     pub async fn write(&self, flush: &Flush) -> io::Result<Nanos> {
         let file = self.file(flush.segment).await?;
-        let mut buffer = file.alloc_dma_buffer(flush.length);
-        flush.encode_into(buffer.as_bytes_mut());
+        let zeroed = || AlignedBuffer::zeroed(flush.length);
+        let mut buffer = self.spare.take().map_or_else(zeroed, |spare| spare.resized(flush.length));
+        flush.encode_into(&mut buffer);
         let began = clock::monotonic();
-        let written = file.write_at(buffer, u64::from(flush.offset)).await?;
+        let (written, buffer) = file.write_at(buffer, u64::from(flush.offset)).await?;
+        self.spare.set(Some(buffer));
         if written == flush.length {
             Ok(began)
         } else {
@@ -78,7 +84,7 @@ impl LogDisk {
             async move { read_piece(&file, at, READ_BYTES_MAX.min(length - offset)).await }
         };
         let others = (0..length).step_by(READ_BYTES_MAX).skip(1);
-        let others: Vec<_> = others.map(|offset| glommio::spawn_local(piece(offset))).collect();
+        let others: Vec<_> = others.map(|offset| spawn_local(piece(offset))).collect();
         let mut bytes = BytesMut::with_capacity(length);
         let mut failed = piece(0).await.map(|read| append(&mut bytes, &read)).err();
         for other in others {
@@ -94,17 +100,11 @@ impl LogDisk {
         self.open.borrow_mut().retain(|(held, _)| *held != number);
     }
 
-    async fn file(&self, number: u32) -> io::Result<Rc<DmaFile>> {
+    async fn file(&self, number: u32) -> io::Result<Rc<DirectFile>> {
         if let Some(file) = self.touch(number) {
             return Ok(file);
         }
-        // Read and write: the first open on a device decides whether glommio may poll it, and it finds that out by reading.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(planted_writes::DSYNC)
-            .dma_open(segments::path(&self.log, number))
-            .await?;
+        let file = DirectFile::open(&segments::path(&self.log, number), planted_writes::DSYNC).await?;
         #[cfg(feature = "planted-buffered-writes")]
         planted_writes::through_page_cache(&file)?;
         // Another task may have opened it meanwhile; one of the two is closed when it is dropped.
@@ -118,7 +118,7 @@ impl LogDisk {
         Ok(file)
     }
 
-    fn touch(&self, number: u32) -> Option<Rc<DmaFile>> {
+    fn touch(&self, number: u32) -> Option<Rc<DirectFile>> {
         let mut open = self.open.borrow_mut();
         let at = open.iter().position(|(held, _)| *held == number)?;
         let entry = open.remove(at);
@@ -129,13 +129,13 @@ impl LogDisk {
 }
 
 /// So many bytes of a file, as the ring read them. Otherwise the system's error, or 0 where the file is shorter.
-async fn read_piece(file: &DmaFile, at: u64, length: usize) -> Result<Vec<ReadResult>, i32> {
+async fn read_piece(file: &DirectFile, at: u64, length: usize) -> Result<Vec<ReadBytes>, i32> {
     let (mut pieces, mut read) = (Vec::with_capacity(1), 0);
     while read < length {
         let piece = file
             .read_at(at + read as u64, length - read)
             .await
-            .map_err(|error| errno_of(&error.into()))?;
+            .map_err(|error| errno_of(&error))?;
         if piece.is_empty() {
             return Err(0);
         }
@@ -145,7 +145,7 @@ async fn read_piece(file: &DmaFile, at: u64, length: usize) -> Result<Vec<ReadRe
     Ok(pieces)
 }
 
-fn append(bytes: &mut BytesMut, pieces: &[ReadResult]) {
+fn append(bytes: &mut BytesMut, pieces: &[ReadBytes]) {
     pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
 }
 

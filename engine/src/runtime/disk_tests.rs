@@ -1,6 +1,6 @@
 //! Reads of a file on the disk of the build; writes are tried by a whole log (`log_alone`).
 
-use glommio::LocalExecutorBuilder;
+use margate_net::runtime::executor::Executor;
 
 use super::*;
 use crate::log::limits::BLOCK_BYTES;
@@ -21,11 +21,8 @@ fn read(offset: u32, length: usize) -> Result<Bytes, LogReadFault> {
     let bytes: Vec<u8> = (0..BYTES).map(byte_at).collect();
     std::fs::write(segments::path(folder.path(), SEGMENT), bytes).expect("it takes a file");
     let log = folder.path().to_owned();
-    let executor = LocalExecutorBuilder::default().spawn(move || async move {
-        let position = Position { segment: SEGMENT, offset };
-        LogDisk::new(log).read(position, length).await
-    });
-    executor.expect("an executor").join().expect("it does not panic")
+    let executor = Executor::new().expect("this machine has io_uring");
+    executor.run(LogDisk::new(log).read(Position { segment: SEGMENT, offset }, length))
 }
 
 #[test]

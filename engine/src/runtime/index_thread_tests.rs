@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use glommio::LocalExecutorBuilder;
 use margate_net::ids::{ClusterId, DirectoryId};
+use margate_net::runtime::executor::Executor;
 use tempfile::TempDir;
 
 use super::super::index_reader::HeedReader;
@@ -31,7 +31,7 @@ fn a_core_awaits_its_commits() {
     let directory = directory();
     let (mut reader, writer) = open(&directory, 64 << 20);
     let thread = IndexThread::start(writer, "index-0").expect("a thread");
-    let executor = LocalExecutorBuilder::default().spawn(move || async move {
+    Executor::new().expect("this machine has io_uring").run(async {
         for number in 1..=20_u32 {
             thread.commit(generation(number.into(), &[(b"k", put(number))]));
             let outcome = thread.outcomes().recv_async().await.expect("the thread lives");
@@ -41,7 +41,6 @@ fn a_core_awaits_its_commits() {
             assert_eq!(row.map(Slot::Put), Some(put(number)));
         }
     });
-    executor.expect("an executor").join().expect("the executor ends");
 }
 
 #[test]

@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future;
-use glommio::timer::sleep;
 use margate_net::codec::FrameWriter;
 use margate_net::handshake::Hello;
 use margate_net::measure::Traffic;
 use margate_net::message::{MemberMessage, PeerBatch};
 use margate_net::runtime::connection::{Connection, dial};
+use margate_net::runtime::executor::sleep;
 
 use super::core_loop::Shared;
 use super::notify::Notify;

@@ -3,13 +3,13 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use glommio::LocalExecutorBuilder;
 use margate_net::codec::{decode_member, decode_peer};
 use margate_net::frame::FrameKind;
 use margate_net::handshake::{Identity, Role};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId, ReplicaId, ShardId};
 use margate_net::message::MemberBody;
 use margate_net::runtime::connection::greet;
+use margate_net::runtime::executor::{Executor, spawn_local};
 use margate_net::runtime::listener::Listener;
 
 use super::*;
@@ -60,11 +60,9 @@ fn rows(number: u64, bytes: usize) -> MemberMessage {
     }
 }
 
-fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
-    let executor = LocalExecutorBuilder::default()
-        .io_memory(64 << 10)
-        .spawn(|| async move { test().await });
-    executor.expect("an executor starts").join().expect("the test does not panic");
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    // In it, for what starts tasks before it waits.
+    Executor::new().expect("this machine has io_uring").run(async { test().await });
 }
 
 /// A peer that listens: the connections it has greeted.
@@ -76,9 +74,9 @@ impl Peer {
     fn linked(lane: Lane) -> (Self, Rc<Link>, Rc<Shared>) {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), 8).expect("loopback has a free port");
         let (peer, link, shared) = (Self::default(), Link::new(PEER, lane), Shared::new());
-        glommio::spawn_local(keep(Rc::clone(&link), listener.address(), hello(), Rc::clone(&shared))).detach();
+        spawn_local(keep(Rc::clone(&link), listener.address(), hello(), Rc::clone(&shared))).detach();
         let greeted = peer.clone();
-        glommio::spawn_local(async move {
+        spawn_local(async move {
             loop {
                 let (connection, _) = greet(listener.accept().await, &IDENTITY).await.expect("the hello is right");
                 greeted.0.borrow_mut().push(connection);
@@ -184,7 +182,7 @@ fn what_waits_for_a_peer_that_is_not_reached_is_dropped() {
         let nobody = Listener::bind(([127, 0, 0, 1], 0).into(), 8).expect("loopback has a free port");
         let (address, link) = (nobody.address(), Link::new(PEER, Lane::Members));
         drop(nobody);
-        glommio::spawn_local(keep(Rc::clone(&link), address, hello(), Shared::new())).detach();
+        spawn_local(keep(Rc::clone(&link), address, hello(), Shared::new())).detach();
         link.send_member(&rows(1, 10));
         assert!(!link.waiting.borrow().is_empty(), "it waits for the dial");
         for _ in 0..LOOKS_MAX {

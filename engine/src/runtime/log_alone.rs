@@ -19,13 +19,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glommio::Placement;
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, NodeId};
+use margate_net::runtime::executor::Executor;
 
 use super::clock;
 use super::core_loop::{CoreFailure, Shared, spawn_segment_results, write};
 use super::disk::LogDisk;
-use super::node::core_executor;
 use super::preflight::{self, PreflightError};
 use super::pulse::Pulse;
 use super::segments::{self, Job, Pace, Prewriter, SegmentFiles};
@@ -80,8 +79,8 @@ pub enum LogAloneError {
         source: io::Error,
     },
     /// The executor could not be made.
-    #[error("no executor could be made for the log: {0}")]
-    Executor(String),
+    #[error("no executor could be made for the log: {0}; `margate check` says what this machine lacks")]
+    Executor(#[source] io::Error),
     /// A write failed.
     #[error(transparent)]
     Write(#[from] CoreFailure),
@@ -108,7 +107,7 @@ impl LogAlone {
         let log = self.prewritten().map_err(self.files())?;
         let prewriter = Prewriter::start(self.folder.clone(), self.config(), "mgt-segm").map_err(self.files())?;
         let pulse = Pulse::start("mgt-pulse", Arc::<Vigil>::default(), Duration::ZERO).map_err(self.files())?;
-        let executor = core_executor("mgt-log", Placement::Unbound).map_err(LogAloneError::Executor)?;
+        let executor = Executor::new().map_err(LogAloneError::Executor)?;
         let driver = Driver {
             log,
             prewriter,

@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use margate_net::handshake::{Hello, Identity as Greeting, Role};
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, Incarnation, MapEpoch, NodeId};
 use margate_net::map::{Map, MapNode};
 use margate_net::message::StatusDetail;
 use margate_net::runtime::error::BindError;
+use margate_net::runtime::executor::{Executor, spawn_local};
 use rand::{Rng, RngExt};
 
 use super::bootstrap::become_member;
@@ -65,10 +65,6 @@ use crate::log::segment::LogConfig;
 use crate::planted::Planted;
 use crate::types::{Nanos, ReplicaName};
 
-/// Registered buffer memory per ring; three rings per core must fit a limit of 8 MiB for a few nodes of one user.
-const IO_MEMORY_BYTES: usize = 256 << 10;
-/// How late a busy executor may notice the ring and other threads.
-const PREEMPT_EVERY: Duration = Duration::from_millis(2);
 /// How long a graceful stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -91,12 +87,13 @@ pub enum NodeError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// An executor could not be made.
-    #[error("the executor of core {core} could not be made: {what}")]
+    #[error("the executor of core {core} could not be made: {source}; `margate check` says what this machine lacks")]
     Executor {
         /// The core.
         core: CoreId,
-        /// What glommio says; it gives no facts beside its text.
-        what: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
     },
     /// A core's log could not be prepared.
     #[error("the log of core {core} cannot be prepared: {source}; the data directory must be on a local file system that takes direct I/O")]
@@ -285,10 +282,6 @@ impl Node {
 }
 
 impl Start {
-    pub(super) fn io_memory(&self) -> usize {
-        IO_MEMORY_BYTES
-    }
-
     /// How long a core may hear nobody before that is told; zero for ever.
     pub(super) fn stall(&self) -> Duration {
         Duration::from_millis(u64::from(self.config.stall_ms))
@@ -517,9 +510,9 @@ impl CoreStart {
         let vigil = Arc::<Vigil>::default();
         let name = format!("mgt-pulse-{core_id}");
         let pulse = Pulse::start(&name, Arc::clone(&vigil), self.start.stall()).map_err(NodeError::Thread)?;
-        // The threads above are started before the executor pins this one: they would inherit its CPU.
-        let executor = core_executor(&format!("mgt-core-{core_id}"), self.placement());
-        let executor = executor.map_err(|what| NodeError::Executor { core: core_id, what })?;
+        // The threads above are started before this one is pinned: they would inherit its CPU.
+        self.pin();
+        let executor = Executor::new().map_err(|source| NodeError::Executor { core: core_id, source })?;
         pulse.run(&executor, self.serve(opened, witness, vigil))
     }
 
@@ -616,11 +609,12 @@ impl CoreStart {
         }
     }
 
-    fn placement(&self) -> Placement {
+    /// Keeps this thread on the CPU of its core's number, if that is wanted and there is one.
+    fn pin(&self) {
         let cpus = core_affinity::get_core_ids().unwrap_or_default();
-        match cpus.get(usize::from(self.core.0)) {
-            Some(cpu) if self.start.config.pin => Placement::Fixed(cpu.id),
-            Some(_) | None => Placement::Unbound,
+        let cpu = cpus.get(usize::from(self.core.0)).filter(|_| self.start.config.pin);
+        if cpu.is_some_and(|cpu| !core_affinity::set_for_current(*cpu)) {
+            tracing::warn!(core = self.core.0, "the core's thread could not be pinned; it runs on any CPU");
         }
     }
 
@@ -644,16 +638,16 @@ impl CoreStart {
             started: self.start.started,
         };
         let server = Rc::new(server);
-        glommio::spawn_local(server::accept(listener, Rc::clone(&server))).detach();
+        spawn_local(server::accept(listener, Rc::clone(&server))).detach();
         let asked = self.start.watch.attach(self.core, Arc::clone(&vigil));
-        glommio::spawn_local(async move {
+        spawn_local(async move {
             while let Ok(ask) = asked.recv_async().await {
                 ask.answer(server.status(StatusDetail::Measures));
             }
         })
         .detach();
         let (stop, stopping) = (self.start.stop.listen(), Rc::clone(&shared));
-        glommio::spawn_local(async move {
+        spawn_local(async move {
             if stop.recv_async().await.is_ok() {
                 stopping.stop();
             }
@@ -686,21 +680,11 @@ impl CoreStart {
                 let address = self.map.address(peer.node, peer.core)?;
                 let link = Link::new(peer, lane);
                 let hello = self.start.hello(Role::Peer, of, self.core, (peer.node, peer.core));
-                glommio::spawn_local(links::keep(Rc::clone(&link), address, hello, Rc::clone(shared))).detach();
+                spawn_local(links::keep(Rc::clone(&link), address, hello, Rc::clone(shared))).detach();
                 Some(((peer, lane), link))
             })
             .collect()
     }
-}
-
-/// Makes the executor of a core, to run on this thread.
-///
-/// # Errors
-/// What glommio says; it gives no facts beside its text.
-pub(super) fn core_executor(name: &str, placement: Placement) -> Result<LocalExecutor, String> {
-    let builder = LocalExecutorBuilder::new(placement).name(name);
-    let made = builder.io_memory(IO_MEMORY_BYTES).preempt_timer(PREEMPT_EVERY).make();
-    made.map_err(|error| error.to_string())
 }
 
 /// The cores that hold other replicas of this core's shards.

@@ -10,17 +10,14 @@ pub const WARNING: &str = "this build has planted-buffered-writes: acknowledged 
 /// The flag of a durable write, unless the bug is built in.
 pub(super) const DSYNC: i32 = if PLANTED { 0 } else { libc::O_DSYNC };
 
-/// Takes `O_DIRECT`, which glommio asks for, off an open log file.
+/// Takes `O_DIRECT`, off an open log file.
 ///
 /// # Errors
 /// What the system says.
 #[cfg(feature = "planted-buffered-writes")]
-pub(super) fn through_page_cache(file: &glommio::io::DmaFile) -> std::io::Result<()> {
+pub(super) fn through_page_cache(file: &impl std::os::fd::AsFd) -> std::io::Result<()> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-    use std::os::fd::{AsRawFd, BorrowedFd};
 
-    // SAFETY: the file is open and stays so during this call.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) };
-    let flags = fcntl_getfl(descriptor)?;
-    Ok(fcntl_setfl(descriptor, flags - OFlags::DIRECT)?)
+    let flags = fcntl_getfl(file)?;
+    Ok(fcntl_setfl(file, flags - OFlags::DIRECT)?)
 }

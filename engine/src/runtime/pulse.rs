@@ -1,32 +1,20 @@
-//! A thread that looks every 20 ms whether its executor comes round (`vigil`), wakes it if not, whatever it believes, and says so if that does
-//! not help.
+//! A thread that looks every 20 ms whether its executor comes round (`vigil`): it wakes one that has not, for an idle one has no reason
+//! to, and says so if that does not help.
 //!
-//! glommio 0.9 looks whether the preemption timer has fired before it runs the first task of a round, too. If it has, since the
-//! system took the CPU away for that long, "nothing was run" is taken for "there is nothing to run", and the executor sleeps although
-//! tasks are ready. The tasks that would set a timer or accept a connection are among them, so nothing wakes it again. A wake from
-//! another thread does, and it needs no task to have run in between.
-//!
-//! A wake needs a task that has run once, and the first round of all may be that one. Until then a signal ends the sleep: the kernel
-//! returns from it early, and the executor looks for tasks again.
-//!
-//! Not here, on purpose: judging whether an executor sleeps rightly; one wake too many costs microseconds. Judging whether it comes round.
+//! Not here, on purpose: judging whether an executor comes round (`vigil`).
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use glommio::LocalExecutor;
+use margate_net::runtime::executor::Executor;
 
 use super::vigil::{Beat, EVERY, Stuck, Vigil, Watchman};
 use crate::types::Nanos;
-
-/// What ends the sleep of a thread; ignored by whoever does not ask for it.
-const SIGNAL: libc::c_int = libc::SIGURG;
 
 /// The thread; ends when dropped.
 pub(super) struct Pulse {
@@ -34,7 +22,7 @@ pub(super) struct Pulse {
     thread: Option<JoinHandle<()>>,
 }
 
-/// While it lives, a thread or a task is woken. To be dropped on that thread, before its executor ends.
+/// While it lives, a future is woken.
 struct Attached<'a>(&'a Shared);
 
 #[derive(Default)]
@@ -48,18 +36,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    sleeper: Option<Sleeper>,
+    sleeper: Option<Waker>,
     /// What CPU time the executor's thread has used.
     cpu: Option<libc::clockid_t>,
     stop: bool,
-}
-
-/// Who may sleep wrongly.
-enum Sleeper {
-    /// A thread whose executor has not run a task yet.
-    Thread(libc::pthread_t),
-    /// A task of the executor.
-    Task(Waker),
 }
 
 impl Pulse {
@@ -67,9 +47,8 @@ impl Pulse {
     /// `bound`, if that is not zero.
     ///
     /// # Errors
-    /// The system makes no thread, or takes no handler for the signal.
+    /// The system makes no thread.
     pub(super) fn start(name: &str, vigil: Arc<Vigil>, bound: Duration) -> io::Result<Self> {
-        take_signal()?;
         let shared = Arc::new(Shared {
             vigil,
             bound,
@@ -84,10 +63,9 @@ impl Pulse {
     }
 
     /// Runs a future on an executor of this thread, which is woken all the while.
-    pub(super) fn run<T>(&self, executor: &LocalExecutor, future: impl Future<Output = T>) -> T {
-        let _thread = self.attach_thread();
+    pub(super) fn run<T>(&self, executor: &Executor, future: impl Future<Output = T>) -> T {
         executor.run(async {
-            let _task = self.attach_task().await;
+            let _attached = self.attach().await;
             let mut future = pin!(future);
             poll_fn(|cx| {
                 self.shared.vigil.note();
@@ -97,27 +75,13 @@ impl Pulse {
         })
     }
 
-    fn attach_thread(&self) -> Attached<'_> {
-        let mut signals = std::mem::MaybeUninit::uninit();
-        // SAFETY: the set is made before it is used; the rest has no conditions. Whoever started this process may have blocked the signal.
-        let thread = unsafe {
-            libc::sigemptyset(signals.as_mut_ptr());
-            libc::sigaddset(signals.as_mut_ptr(), SIGNAL);
-            libc::pthread_sigmask(libc::SIG_UNBLOCK, signals.as_ptr(), std::ptr::null_mut());
-            libc::pthread_self()
-        };
+    async fn attach(&self) -> Attached<'_> {
         let mut cpu = 0;
         // SAFETY: both are valid: this thread, and a place for the answer.
-        let known = unsafe { libc::pthread_getcpuclockid(thread, &raw mut cpu) } == 0;
-        let mut state = self.shared.lock();
-        (state.sleeper, state.cpu) = (Some(Sleeper::Thread(thread)), known.then_some(cpu));
-        drop(state);
-        Attached(&self.shared)
-    }
-
-    async fn attach_task(&self) -> Attached<'_> {
+        let known = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut cpu) } == 0;
         poll_fn(|cx| {
-            self.shared.lock().sleeper = Some(Sleeper::Task(cx.waker().clone()));
+            let mut state = self.shared.lock();
+            (state.sleeper, state.cpu) = (Some(cx.waker().clone()), known.then_some(cpu));
             Poll::Ready(())
         })
         .await;
@@ -141,17 +105,6 @@ impl Drop for Attached<'_> {
     }
 }
 
-impl Sleeper {
-    /// Wakes it; to be called with the lock under which it is known.
-    fn wake(&self) {
-        match self {
-            Self::Task(waker) => waker.wake_by_ref(),
-            // SAFETY: the thread lives: it takes itself out, with the lock that is held here, before it ends (`Attached`).
-            Self::Thread(thread) => _ = unsafe { libc::pthread_kill(*thread, SIGNAL) },
-        }
-    }
-}
-
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,7 +120,7 @@ impl Shared {
                     tell(stuck);
                 }
                 if beat != Beat::Noted {
-                    sleeper.wake();
+                    sleeper.wake_by_ref();
                 }
             }
             let waited = self.stopped.wait_timeout(state, EVERY).unwrap_or_else(PoisonError::into_inner);
@@ -201,23 +154,11 @@ fn cpu_time(of: Option<libc::clockid_t>) -> Nanos {
     }
 }
 
-/// Makes the signal arrive: one that is ignored ends no sleep.
-fn take_signal() -> io::Result<()> {
-    static TAKEN: Mutex<bool> = Mutex::new(false);
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*taken {
-        // Nobody asks whether it came.
-        signal_hook::flag::register(SIGNAL, Arc::<AtomicBool>::default())?;
-        *taken = true;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::vigil::Doing;
     use super::*;
-    use glommio::{LocalExecutorBuilder, Placement};
+    use margate_net::runtime::executor::sleep;
     use std::sync::mpsc::channel;
     use std::time::Instant;
 
@@ -227,56 +168,23 @@ mod tests {
         Pulse::start("mgt-pulse-test", vigil, Duration::from_millis(50)).expect("a thread")
     }
 
-    fn on_an_executor<T: Send + 'static>(preempt_timer: Duration, future: impl Future<Output = T> + Send + 'static) -> T {
+    #[test]
+    fn an_executor_that_sleeps_and_waits_for_nothing_is_woken_until_its_future_ends() {
         let (sender, done) = channel();
         std::thread::spawn(move || {
             let pulse = pulse(Arc::default());
-            let executor = LocalExecutorBuilder::new(Placement::Unbound)
-                .io_memory(64 << 10)
-                .preempt_timer(preempt_timer)
-                .make()
-                .expect("an executor");
-            let output = pulse.run(&executor, future);
-            drop(pulse);
-            sender.send(output).expect("somebody waits");
-        });
-        done.recv_timeout(PATIENCE).expect("it was woken, and both threads have ended")
-    }
-
-    #[test]
-    fn an_executor_that_sleeps_and_waits_for_nothing_is_woken() {
-        let mut polls = 0;
-        // Nobody keeps its waker: only a wake from outside can poll it again.
-        let polled = on_an_executor(
-            Duration::from_millis(2),
-            poll_fn(move |_| {
+            let mut polls = 0;
+            // Nobody keeps its waker: only a wake from outside can poll it again.
+            let future = poll_fn(move |_| {
                 polls += 1;
                 if polls > 5 { Poll::Ready(polls) } else { Poll::Pending }
-            }),
-        );
-        assert_eq!(polled, 6);
-    }
-
-    /// So short a timer has often fired before the first task is run, as a long one does when the system takes the CPU away.
-    #[test]
-    fn an_executor_that_sleeps_before_its_first_task_is_woken() {
-        for _ in 0..20 {
-            assert_eq!(on_an_executor(Duration::from_micros(20), async { 7 }), 7);
-        }
-    }
-
-    #[test]
-    fn a_thread_is_interrupted_until_it_is_attached_no_more() {
-        let pulse = pulse(Arc::default());
-        let wait = |millis| {
-            // SAFETY: no descriptors, so nothing is read or written.
-            let waited = unsafe { libc::poll(std::ptr::null_mut(), 0, millis) };
-            (waited, io::Error::last_os_error().kind())
-        };
-        let attached = pulse.attach_thread();
-        assert_eq!(wait(60_000), (-1, io::ErrorKind::Interrupted));
-        drop(attached);
-        assert_eq!(wait(100).0, 0, "nobody interrupts it");
+            });
+            let polled = pulse.run(&Executor::new().expect("an executor"), future);
+            let attached = pulse.shared.lock().sleeper.is_some();
+            sender.send((polled, attached)).expect("somebody waits");
+        });
+        let woken = done.recv_timeout(PATIENCE).expect("it was woken, and both threads have ended");
+        assert_eq!(woken, (6, false));
     }
 
     /// It is on its thread for as long as it does not come round, and says what it does.
@@ -287,8 +195,7 @@ mod tests {
         let watched = Arc::clone(&vigil);
         std::thread::spawn(move || {
             let pulse = pulse(Arc::clone(&watched));
-            let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).make();
-            pulse.run(&executor.expect("an executor"), async {
+            pulse.run(&Executor::new().expect("an executor"), async {
                 watched.doing(Doing::EndTurn);
                 let noticed = Instant::now() + PATIENCE;
                 while watched.stuck_for().is_none() && Instant::now() < noticed {
@@ -297,7 +204,7 @@ mod tests {
                 let stuck = (watched.stuck_for(), watched.does());
                 // It comes round again, and that is noticed too.
                 while watched.stuck_for().is_some() {
-                    glommio::timer::sleep(Duration::from_millis(1)).await;
+                    sleep(Duration::from_millis(1)).await;
                 }
                 sender.send(stuck).expect("somebody waits");
             });

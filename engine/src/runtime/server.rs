@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use glommio::timer::sleep;
 use margate_net::codec::{self, CreateAnswer, FrameWriter, ProbeAnswer};
 use margate_net::error::{Queue, Refusal};
 use margate_net::frame::{Frame, FrameError, FrameKind};
@@ -20,6 +19,7 @@ use margate_net::measure::{Measures, Number, Times, Traffic};
 use margate_net::message::{CoreStatus, Reply, StatusDetail, Success};
 use margate_net::runtime::connection::{Closer, Connection, FrameReader, FrameSender, greet};
 use margate_net::runtime::error::{BindError, GreetError, ReadError};
+use margate_net::runtime::executor::{sleep, spawn_local};
 use margate_net::runtime::listener::{Incoming, Listener};
 
 use super::clock;
@@ -223,7 +223,7 @@ pub async fn accept(listener: Listener, server: Rc<Server>) {
     loop {
         let incoming = listener.accept().await;
         let server = Rc::clone(&server);
-        glommio::spawn_local(async move { serve(incoming, server).await }).detach();
+        spawn_local(async move { serve(incoming, server).await }).detach();
     }
 }
 
@@ -289,7 +289,7 @@ fn heard(frame: &Frame, from: PeerName, hello: &Hello) -> Result<Event, FrameErr
 async fn serve_client(connection: Connection, role: Role, server: &Rc<Server>) {
     let Connection { mut reader, sender } = connection;
     let (id, outbox) = server.clients.add(sender.closer());
-    let writing = glommio::spawn_local(write_replies(sender, Rc::clone(&outbox), Rc::clone(&server.clients)));
+    let writing = spawn_local(write_replies(sender, Rc::clone(&outbox), Rc::clone(&server.clients)));
     let ended = read_requests(&mut reader, role, id, &outbox, server).await;
     tracing::debug!(%ended, "a client's connection ends");
     let goodbye = ended.goodbye();

@@ -8,17 +8,16 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use futures_lite::{AsyncRead, AsyncWrite, future};
-use glommio::net::TcpStream;
-use glommio::timer::sleep;
+use futures_lite::future;
 
 use super::error::{DialError, GreetError, ReadError};
+use super::executor::sleep;
+use super::executor::sockets::Stream;
 use super::listener::{Incoming, Slot};
 use crate::codec::{FrameWriter, decode_goodbye, decode_hello, decode_welcome};
 use crate::frame::{Frame, FrameKind, Stage, missing, take_frame};
@@ -55,8 +54,7 @@ pub struct Closer {
 }
 
 struct Socket {
-    /// Borrowed only inside a poll, never across one.
-    stream: RefCell<TcpStream>,
+    stream: Stream,
     /// Gives the listener's place back when both halves are gone.
     _slot: Option<Slot>,
 }
@@ -67,7 +65,11 @@ struct Socket {
 /// [`DialError`], with the other side's [`Goodbye`] in it where it said one.
 pub async fn dial(address: SocketAddr, hello: &Hello) -> Result<(Connection, Welcome), DialError> {
     let limit = Duration::from_millis(HANDSHAKE_MS_MAX);
-    let connected = TcpStream::connect_timeout(address, limit).await.map_err(io::Error::from);
+    let late = async {
+        sleep(limit).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    let connected = future::or(Stream::connect(address), late).await;
     let opened = connected.and_then(|stream| Connection::new(stream, None));
     let mut connection = opened.map_err(|source| DialError::Connect { address, source })?;
     let greeting = greet_as_dialler(&mut connection, hello);
@@ -124,13 +126,9 @@ pub async fn greet(incoming: Incoming, identity: &Identity) -> Result<(Connectio
 
 impl Connection {
     /// A fresh stream's two halves; only handshake frames pass until it is greeted.
-    fn new(stream: TcpStream, slot: Option<Slot>) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(Duration::from_millis(WRITE_STALL_MS_MAX)))?;
-        let socket = Rc::new(Socket {
-            stream: RefCell::new(stream),
-            _slot: slot,
-        });
+    fn new(stream: Stream, slot: Option<Slot>) -> io::Result<Self> {
+        stream.set_nodelay()?;
+        let socket = Rc::new(Socket { stream, _slot: slot });
         let reader = FrameReader {
             socket: Rc::clone(&socket),
             buffer: BytesMut::new(),
@@ -254,13 +252,22 @@ impl FrameSender {
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let written = poll_fn(|cx| self.socket.poll_write(cx, rest)).await?;
+            let written = self.write(rest).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             rest = rest.get(written..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = poll_fn(|cx| self.socket.stream.poll_write(cx, bytes));
+        let stalled = async {
+            sleep(Duration::from_millis(WRITE_STALL_MS_MAX)).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        future::or(taken, stalled).await
     }
 
     /// Says goodbye and closes the writing direction; the reader should [`FrameReader::drain`].
@@ -271,7 +278,7 @@ impl FrameSender {
         let mut out = Vec::new();
         FrameWriter::new().goodbye(&mut out, goodbye);
         self.write_all(&out).await?;
-        self.socket.shutdown(Shutdown::Write)
+        self.socket.stream.shutdown(Shutdown::Write)
     }
 
     /// Something to close the connection with while this half is writing.
@@ -287,30 +294,17 @@ impl Closer {
     /// Closes the connection in both directions at once; both halves then end with an error.
     pub fn close(&self) {
         // An error means that the other side has closed it already.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.socket.stream.shutdown(Shutdown::Both);
     }
 }
 
 impl Socket {
     fn poll_read(&self, cx: &mut Context<'_>, scratch: &mut [u8], buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, scratch);
+        let read = self.stream.poll_read(cx, scratch);
         if let Poll::Ready(Ok(count)) = &read {
             buffer.extend_from_slice(scratch.get(..*count).unwrap_or_default());
         }
         read
-    }
-
-    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes)
-    }
-
-    /// glommio wraps the system call in a future that is ready at its first poll.
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let stream = self.stream.borrow();
-        match pin!(stream.shutdown(how)).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => result.map_err(io::Error::from),
-            Poll::Pending => Ok(()),
-        }
     }
 }
 

@@ -1,24 +1,19 @@
 //! Accepting connections, up to a cap.
-//!
-//! The socket is made by the standard library, not by glommio, whose own sets `SO_REUSEPORT`: two nodes
-//! with one port would then share its connections instead of being told.
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use glommio::net::{TcpListener, TcpStream};
-use glommio::timer::sleep;
-
 use super::error::BindError;
+use super::executor::sleep;
+use super::executor::sockets::{Acceptor, Stream};
 use crate::limits::{ACCEPT_RETRY_MS, PEERS_MAX, REFUSALS_MAX};
 
 /// Accepts the connections of one core.
 pub struct Listener {
-    inner: TcpListener,
+    inner: Acceptor,
     address: SocketAddr,
     open: Rc<Cell<u32>>,
     max: u32,
@@ -26,7 +21,7 @@ pub struct Listener {
 
 /// A connection that nobody has greeted yet; give it to [`super::connection::greet`] in a task of its own.
 pub struct Incoming {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) slot: Slot,
 }
 
@@ -44,9 +39,8 @@ impl Listener {
     /// [`BindError`] says what to change.
     pub fn bind(address: SocketAddr, max: u32) -> Result<Self, BindError> {
         let bound = std::net::TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|source| bind_error(address, source))?;
-        // SAFETY: the descriptor is a listening socket that was just taken from its only owner.
-        let inner = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
+        let taken = bound.and_then(|(address, listener)| Ok((address, Acceptor::of(listener)?)));
+        let (address, inner) = taken.map_err(|source| bind_error(address, source))?;
         Ok(Self {
             inner,
             address,

@@ -1,4 +1,4 @@
-//! The glommio side of a connection: the only place of this crate that reads sockets and clocks.
+//! The server's side of a connection, on an executor of our own: the only place of this crate that reads sockets and clocks.
 //!
 //! ```text
 //! listener::Listener::accept ─► connection::greet ─┐
@@ -12,6 +12,7 @@
 
 pub mod connection;
 pub mod error;
+pub mod executor;
 pub mod listener;
 #[cfg(test)]
 mod tests;

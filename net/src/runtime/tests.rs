@@ -1,16 +1,16 @@
 //! Real sockets on loopback, in one executor.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use futures_lite::{AsyncWriteExt, future};
-use glommio::net::TcpStream;
-use glommio::{LocalExecutorBuilder, Placement};
+use futures_lite::future;
 
 use super::connection::{Connection, dial, greet};
 use super::error::{BindError, DialError, GreetError, ReadError};
+use super::executor::Executor;
+use super::executor::sockets::Stream;
 use super::listener::Listener;
 use crate::codec::{FrameWriter, decode_goodbye, decode_requests};
 use crate::frame::{FrameError, FrameKind, Stage, take_frame};
@@ -35,13 +35,24 @@ const HELLO: Hello = Hello {
     ..Hello::of_guest(Role::Client, ClusterId(7))
 };
 
-fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .io_memory(64 << 10)
-        .spawn(|| async move { test().await })
-        .expect("an executor starts")
-        .join()
-        .expect("the test does not panic");
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    Executor::new().expect("this machine has io_uring").run(async { test().await });
+}
+
+/// Writes few bytes, which a fresh connection takes at once.
+async fn write(stream: &Stream, bytes: &[u8]) {
+    let written = poll_fn(|cx| stream.poll_write(cx, bytes)).await;
+    assert_eq!(written.expect("it is read"), bytes.len());
+}
+
+async fn read_to_end(stream: &Stream) -> Vec<u8> {
+    let (mut all, mut some) = (Vec::new(), [0; 64]);
+    loop {
+        match poll_fn(|cx| stream.poll_read(cx, &mut some)).await.expect("no reset") {
+            0 => return all,
+            read => all.extend_from_slice(&some[..read]),
+        }
+    }
 }
 
 fn listen(max: u32) -> Listener {
@@ -153,16 +164,9 @@ fn a_stranger_gets_a_goodbye_it_can_read() {
         let listener = listen(4);
         let accept = async { greet(listener.accept().await, &IDENTITY).await.err() };
         let stranger = async {
-            let mut stream = TcpStream::connect(listener.address()).await.expect("the listener listens");
-            stream
-                .write_all(b"GET / HTTP/1.1\r\nHost: margate\r\n\r\n")
-                .await
-                .expect("it is read");
-            let mut answer = Vec::new();
-            futures_lite::AsyncReadExt::read_to_end(&mut stream, &mut answer)
-                .await
-                .expect("no reset");
-            answer
+            let stream = Stream::connect(listener.address()).await.expect("the listener listens");
+            write(&stream, b"GET / HTTP/1.1\r\nHost: margate\r\n\r\n").await;
+            read_to_end(&stream).await
         };
         let (greeted, answer) = future::zip(accept, stranger).await;
         assert!(matches!(
@@ -183,10 +187,10 @@ fn an_operation_before_hello_is_refused() {
         let listener = listen(4);
         let accept = async { greet(listener.accept().await, &IDENTITY).await.err() };
         let stranger = async {
-            let mut stream = TcpStream::connect(listener.address()).await.expect("the listener listens");
+            let stream = Stream::connect(listener.address()).await.expect("the listener listens");
             let mut out = Vec::new();
             FrameWriter::new().requests(&mut out, &[set(1, Bytes::new())]);
-            stream.write_all(&out).await.expect("it is read");
+            write(&stream, &out).await;
             // Closed at once: the goodbye has nobody to arrive at, and that is all right.
         };
         let (greeted, ()) = future::zip(accept, stranger).await;
