@@ -23,6 +23,8 @@ use super::aligned::AlignedBuffer;
 const NOBODY: u64 = u64::MAX;
 /// The name of watching the eventfd.
 const WAKE: u64 = u64::MAX - 1;
+/// Rounds that waits for sockets may be put off by while tasks are ready: to enter the kernel costs as much as to run a short task.
+const PUT_OFF_MAX: u32 = 4;
 /// How long the end of an executor waits for operations under way.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -33,6 +35,10 @@ pub(super) struct Ring {
     /// Whom the ends that were seen so far wake.
     woken: Vec<Waker>,
     watching: bool,
+    /// What was queued is wanted in this round: it is done to a file.
+    urgent: bool,
+    /// Rounds in which what was queued could wait.
+    put_off: u32,
     /// The eventfd was written.
     rung: bool,
 }
@@ -83,6 +89,8 @@ impl Ring {
             slots: Slab::new(),
             woken: Vec::new(),
             watching: false,
+            urgent: false,
+            put_off: 0,
             rung: false,
         })
     }
@@ -97,13 +105,15 @@ impl Ring {
     /// Hands over what was queued. Sleeps until something ends if `wait` says so, and for how long at most.
     pub(super) fn enter(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
         let wait = wait.filter(|_| self.woken.is_empty());
+        let before = (std::mem::take(&mut self.urgent), self.put_off);
+        self.put_off = 0;
         let entered = match wait {
             Some(Some(limit)) if !limit.is_zero() => {
                 let limit = Timespec::from(limit);
                 self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&limit))
             }
             Some(None) => self.ring.submit_and_wait(1),
-            Some(Some(_)) | None => self.submit(),
+            Some(Some(_)) | None => self.submit(before),
         };
         match entered {
             Err(error) if !is_passing(&error) => Err(error),
@@ -111,12 +121,16 @@ impl Ring {
         }
     }
 
-    /// Hands over what was queued, if there is a reason to enter the kernel.
-    fn submit(&mut self) -> io::Result<usize> {
+    /// Hands over what was queued, if there is a reason to enter the kernel in this round.
+    fn submit(&mut self, (urgent, put_off): (bool, u32)) -> io::Result<usize> {
         let queue = self.ring.submission();
-        let quiet = queue.is_empty() && !queue.taskrun() && !queue.cq_overflow();
+        let (queued, ended) = (!queue.is_empty(), queue.taskrun() || queue.cq_overflow());
         drop(queue);
-        if quiet { Ok(0) } else { self.ring.submit() }
+        if urgent || ended || (queued && put_off >= PUT_OFF_MAX) {
+            return self.ring.submit();
+        }
+        self.put_off = put_off + u32::from(queued);
+        Ok(0)
     }
 
     /// Whom the operations that have ended wake; `rung` is called if another thread rang.
@@ -163,6 +177,7 @@ impl Ring {
             held,
             state: State::Waiting(None),
         });
+        self.urgent |= !matches!(self.slots.get(key), Some(slot) if slot.is_cancelled_when_given_up());
         self.push(&entry.user_data(key as u64));
         key
     }
