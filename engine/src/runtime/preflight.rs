@@ -11,16 +11,18 @@ use rustix::fs::{Mode, OFlags, open, statfs};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// Bytes of locked memory an executor needs at least; glommio refuses less.
+/// Bytes of locked memory to be allowed at least: a ring takes some 40 KiB of them, and all rings of a user share one limit.
 const MEMLOCK_MIN: u64 = 512 << 10;
+/// `IORING_FEAT_EXT_ARG`: a ring can be waited for up to some time.
+const FEATURE_EXT_ARG: u32 = 1 << 8;
 /// Descriptors a core needs: files of its log and index, rings, peers, and room for clients.
 const DESCRIPTORS_PER_CORE: u64 = 320;
 
 /// Why this machine cannot run a node.
 #[derive(Debug, thiserror::Error)]
 pub enum PreflightError {
-    /// The kernel has no io_uring.
-    #[error("this kernel has no io_uring (error {errno}); Margate needs Linux 5.8 or newer with it built in")]
+    /// The kernel has no io_uring, or one from before Linux 5.11.
+    #[error("this kernel has no io_uring or an old one (error {errno}); Margate needs Linux 5.11 or newer with it built in")]
     NoIoUring {
         /// What the kernel said.
         errno: i32,
@@ -233,13 +235,18 @@ pub fn check_storage(data: &Path, volatile: bool) -> Result<(), PreflightError> 
 /// # Errors
 /// [`PreflightError::NoIoUring`], [`PreflightError::IoUringForbidden`], [`PreflightError::MemlockTaken`].
 pub fn io_uring() -> Result<(), PreflightError> {
-    let mut parameters = [0u8; 120];
+    // Thirty numbers, of which the sixth tells what the ring can do.
+    let mut parameters = [0u32; 30];
     // SAFETY: io_uring_setup reads and writes only the 120 bytes of its io_uring_params, which outlive the call.
     let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
     if ring >= 0 {
         // SAFETY: the descriptor was just made here and is used nowhere else.
         unsafe { libc::close(i32::try_from(ring).unwrap_or(-1)) };
-        return Ok(());
+        let features = parameters.get(5).copied().unwrap_or_default();
+        return match features & FEATURE_EXT_ARG {
+            0 => Err(PreflightError::NoIoUring { errno: libc::ENOSYS }),
+            _ => Ok(()),
+        };
     }
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
     Err(match errno {

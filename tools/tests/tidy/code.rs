@@ -11,7 +11,7 @@ const PURE: [&str; 4] = ["client/src/", "directory/src/", "engine/src/", "net/sr
 /// What reads clocks, throws dice, waits or touches the world; only folders called `runtime` may.
 const WORLD: [&str; 13] = [
     ".await",
-    "glommio::",
+    "io_uring::",
     "std::fs",
     "std::os",
     "std::process",

@@ -17,13 +17,14 @@ const DIRECTIONS: [(&str, &[&str]); 6] = [
 ];
 
 /// A library whose types must not spread, and the paths that may name it.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
+    ("async_task::", &["net/src/runtime/executor/"]),
     ("crate::generated", &["net/src/codec/"]),
     ("flatbuffers::", &["net/src/codec/"]),
-    ("glommio::", &["engine/src/runtime/", "net/src/runtime/"]),
     ("heed::", &["engine/src/index/error.rs", "engine/src/runtime/"]),
     ("indicatif::", &["perf/src/report/"]),
     ("hyper::", &["tools/src/admin/"]),
+    ("io_uring::", &["net/src/runtime/executor/"]),
     ("memmap2::", &["tools/src/cmd/"]),
     ("prometheus_client::", &["tools/src/admin/"]),
     ("ratatui::", &["tools/src/cmd/top/"]),

@@ -178,6 +178,6 @@ fn functions_are_measured_from_signature_to_last_brace() {
 fn words_are_whole() {
     assert!(has_word("x.await;", ".await") && !has_word("x.awaits()", ".await"));
     assert!(has_word("unsafe {", "unsafe") && !has_word("unsafe_op", "unsafe"));
-    assert!(has_word("glommio::io", "glommio::") && !has_word("my_glommio::io", "glommio::"));
+    assert!(has_word("heed::Env", "heed::") && !has_word("my_heed::Env", "heed::"));
     assert!(has_word("std::time::Instant::now()", "Instant::now") && !has_word("runtime::tokio::Client", "tokio::"));
 }

@@ -120,7 +120,9 @@ impl Reactor {
     /// # Panics
     /// If there is none: only its tasks may wait.
     fn current() -> Rc<Self> {
-        CURRENT.with_borrow(|current| current.clone()).expect("called by a task of an executor")
+        CURRENT
+            .with_borrow(|current| current.clone())
+            .expect("called by a task of an executor")
     }
 
     /// Hands over what was asked for, takes what has ended, and sleeps first if nobody is ready.

@@ -82,7 +82,10 @@ impl Ring {
     pub(super) fn new(entries: u32) -> io::Result<Self> {
         let ring = build(entries)?;
         if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring is older than that of Linux 5.11"));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "io_uring is older than that of Linux 5.11",
+            ));
         }
         Ok(Self {
             ring,
@@ -335,7 +338,10 @@ fn build(entries: u32) -> io::Result<IoUring> {
     for mut flavour in flavours {
         built = flavour.dontfork().setup_cqsize(4 * entries).build(entries);
         // Only what the kernel does not know is tried otherwise.
-        if !built.as_ref().is_err_and(|error: &io::Error| error.raw_os_error() == Some(libc::EINVAL)) {
+        if !built
+            .as_ref()
+            .is_err_and(|error: &io::Error| error.raw_os_error() == Some(libc::EINVAL))
+        {
             break;
         }
     }

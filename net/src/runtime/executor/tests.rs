@@ -93,7 +93,16 @@ fn timers_end_in_the_order_of_their_times_and_not_before() {
             task.await;
         }
         // One that is given up wakes nobody, and one that never comes ends nothing.
-        assert!(future::or(async { sleep(Duration::MAX).await; false }, async { true }).await);
+        assert!(
+            future::or(
+                async {
+                    sleep(Duration::MAX).await;
+                    false
+                },
+                async { true }
+            )
+            .await
+        );
     });
     assert_eq!(*order.borrow(), [0, 10, 20, 30]);
 }
@@ -170,7 +179,9 @@ fn tasks_under_way_are_dropped_with_their_executor_on_its_thread() {
     drop(executor);
     assert_eq!(dropped.get(), 3);
     let waker = kept.waker.lock().expect("nobody panicked").take().expect("it was polled");
-    thread::spawn(move || waker.wake()).join().expect("nobody is woken, and that is all right");
+    thread::spawn(move || waker.wake())
+        .join()
+        .expect("nobody is woken, and that is all right");
 }
 
 #[test]
@@ -276,7 +287,11 @@ fn more_operations_than_the_ring_holds_all_end() {
     run(async {
         let listener = loopback();
         let address = listener.local_addr().expect("it listens");
-        let dialler = thread::spawn(move || (0..COUNT).map(|_| TcpStream::connect(address).expect("it listens")).collect::<Vec<_>>());
+        let dialler = thread::spawn(move || {
+            (0..COUNT)
+                .map(|_| TcpStream::connect(address).expect("it listens"))
+                .collect::<Vec<_>>()
+        });
         let acceptor = Acceptor::of(listener).expect("a socket");
         let mut readers = Vec::new();
         for _ in 0..COUNT {
@@ -373,7 +388,11 @@ fn files_given_up_at_any_time_are_finished_by_the_executor() {
             let target = entry.ok().and_then(|entry| std::fs::read_link(entry.path()).ok());
             target.is_some_and(|target| target.to_string_lossy().contains("executor-given-up"))
         };
-        std::fs::read_dir("/proc/self/fd").expect("Linux").map(of_this_test).filter(|ours| *ours).count()
+        std::fs::read_dir("/proc/self/fd")
+            .expect("Linux")
+            .map(of_this_test)
+            .filter(|ours| *ours)
+            .count()
     }
 }
 

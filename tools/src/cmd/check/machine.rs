@@ -70,8 +70,8 @@ fn io_uring(ring: Result<(), PreflightError>, kernel: &str) -> Row {
         Err(PreflightError::IoUringForbidden { by }) => Row::fail(Item::IoUring, by.to_string(), by.mend()),
         Err(PreflightError::NoIoUring { errno }) => Row::fail(
             Item::IoUring,
-            format!("Linux {kernel} has none (error {errno})"),
-            "start Linux 5.8 or newer with io_uring built in",
+            format!("Linux {kernel} has none or an old one (error {errno})"),
+            "start Linux 5.11 or newer with io_uring built in",
         ),
         Err(
             error @ (PreflightError::MemlockTooLow { .. }
@@ -199,7 +199,7 @@ mod tests {
         assert_is(&forbidden, Verdict::Fail, "the sysctl kernel.io_uring_disabled is 2");
         assert!(forbidden.lines().concat().contains("mend: set it to 0"));
         let missing = io_uring(Err(PreflightError::NoIoUring { errno: 38 }), "5.4");
-        assert_is(&missing, Verdict::Fail, "Linux 5.4 has none (error 38)");
+        assert_is(&missing, Verdict::Fail, "Linux 5.4 has none or an old one (error 38)");
     }
 
     #[test]
