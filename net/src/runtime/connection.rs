@@ -16,8 +16,8 @@ use bytes::BytesMut;
 use futures_lite::future;
 
 use super::error::{DialError, GreetError, ReadError};
-use super::executor::sleep;
 use super::executor::sockets::Stream;
+use super::executor::{sleep, yield_now};
 use super::listener::{Incoming, Slot};
 use crate::codec::{FrameWriter, decode_goodbye, decode_hello, decode_welcome};
 use crate::frame::{Frame, FrameKind, Stage, missing, take_frame};
@@ -234,6 +234,11 @@ impl FrameReader {
         let (socket, buffer) = (&self.socket, &mut self.buffer);
         let read = poll_fn(|cx| SCRATCH.with_borrow_mut(|scratch| socket.poll_read(cx, scratch, buffer))).await;
         match read.map_err(ReadError::Io)? {
+            // Who sends without end shall neither keep others waiting nor outrun a timer beside this read.
+            READ_BYTES => {
+                yield_now().await;
+                Ok(())
+            }
             0 if self.buffer.is_empty() => Err(ReadError::Closed),
             0 => Err(ReadError::Truncated {
                 received: self.buffer.len(),

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::error::BindError;
-use super::executor::sleep;
 use super::executor::sockets::{Acceptor, Stream};
+use super::executor::{sleep, yield_now};
 use crate::limits::{ACCEPT_RETRY_MS, PEERS_MAX, REFUSALS_MAX};
 
 /// Accepts the connections of one core.
@@ -70,6 +70,8 @@ impl Listener {
                 sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
                 continue;
             };
+            // However many dial at once, the core goes on meanwhile.
+            yield_now().await;
             if self.open.get() < self.max.saturating_add(PEERS_MAX).saturating_add(REFUSALS_MAX) {
                 let slot = Slot::take(&self.open, self.max);
                 return Incoming { stream, slot };

@@ -181,6 +181,25 @@ fn a_stranger_gets_a_goodbye_it_can_read() {
     });
 }
 
+/// Its goodbye is drained for a bounded time, however much it sends meanwhile.
+#[test]
+fn a_stranger_that_sends_without_end_is_got_rid_of() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let flooding = std::thread::spawn(move || {
+        let address: SocketAddr = receiver.recv().expect("somebody listens");
+        let mut stream = std::net::TcpStream::connect(address).expect("the listener listens");
+        let junk = vec![0; 4 << 20];
+        while std::io::Write::write_all(&mut stream, &junk).is_ok() {}
+    });
+    run(|| async move {
+        let listener = listen(4);
+        sender.send(listener.address()).expect("it waits");
+        let greeted = greet(listener.accept().await, &IDENTITY).await.err();
+        assert!(matches!(greeted, Some(GreetError::Read(ReadError::Frame(_)))));
+    });
+    flooding.join().expect("it is closed");
+}
+
 #[test]
 fn an_operation_before_hello_is_refused() {
     run(|| async {

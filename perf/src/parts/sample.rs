@@ -13,14 +13,12 @@ use crate::workload::values::Values;
 pub(super) const SPACE: Space = Space(1);
 /// Bytes of every value.
 const VALUE_BYTES: usize = 256;
-/// Seed of their bytes.
-const SEED: u64 = 1;
 
 /// Values that do not compress, one for each number.
 pub(super) fn values(numbers: std::ops::Range<u64>) -> Vec<Bytes> {
-    let values = Values::new(VALUE_BYTES, SEED);
+    let values = Values::new(VALUE_BYTES);
     // The remainder is what the pool takes an offset by, in any case.
-    numbers.map(|number| values.make(number, 1, (mix(number) >> 32) as u32)).collect()
+    numbers.map(|number| values.make(number, mix(number))).collect()
 }
 
 /// A set with a condition.

@@ -66,7 +66,7 @@ impl Workload {
         Self {
             keys,
             records: Records::loaded(keys),
-            values: Values::new(value_bytes, seed),
+            values: Values::new(value_bytes),
             seed,
         }
     }
@@ -102,8 +102,7 @@ impl Written<'_> {
     /// A value for that key.
     pub(crate) fn value(&mut self, number: u64) -> Bytes {
         self.stamp = self.stamp.wrapping_add(1);
-        let offset = self.dice.random();
-        self.workload.values.make(number, self.stamp, offset)
+        self.workload.values.make(number, self.stamp)
     }
 }
 

@@ -1,31 +1,27 @@
-//! Values that do not compress, each written once: who they belong to and a stamp, both mixed, then a
-//! slice of a pool of random bytes.
+//! Values that do not compress, each written once: who they belong to and a stamp, both mixed, then random bytes
+//! that follow from the stamp.
 //!
-//! The pool keeps the client cheap: a value costs one copy, not one throw of the dice per byte.
+//! They are drawn by a generator that costs the client little and whose state is a cache line: a pool of random bytes
+//! to copy from takes the cache away from the servers beside it.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use rand::rngs::StdRng;
+use bytes::{Bytes, BytesMut};
+use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 use super::keys::mix;
 
-/// Bytes in the pool beyond one value: far more than any compressor's window of a block.
-const POOL_BYTES: usize = 4 << 20;
 /// Bytes that say whose value this is.
 const OWNER_BYTES: usize = 8;
 
 /// Makes and checks values of one size.
 pub(crate) struct Values {
-    pool: Vec<u8>,
     bytes: usize,
 }
 
 impl Values {
     /// Values of `bytes` bytes.
-    pub(crate) fn new(bytes: usize, seed: u64) -> Self {
-        let mut pool = vec![0; POOL_BYTES + bytes];
-        StdRng::seed_from_u64(seed).fill_bytes(&mut pool);
-        Self { pool, bytes }
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { bytes }
     }
 
     /// Bytes in each value.
@@ -34,12 +30,14 @@ impl Values {
     }
 
     /// A value of key `number`; distinct stamps make distinct values, from 16 bytes on.
-    pub(crate) fn make(&self, number: u64, stamp: u64, offset: u32) -> Bytes {
-        let mut value = BytesMut::with_capacity(self.bytes.max(2 * OWNER_BYTES));
-        value.put_u64(mix(number));
-        value.put_u64(mix(stamp));
-        let offset = offset as usize % POOL_BYTES;
-        value.extend_from_slice(&self.pool[offset..offset + self.bytes.saturating_sub(2 * OWNER_BYTES)]);
+    pub(crate) fn make(&self, number: u64, stamp: u64) -> Bytes {
+        let stamp = mix(stamp);
+        let mut value = BytesMut::zeroed(self.bytes.max(2 * OWNER_BYTES));
+        let (owner, rest) = value.split_at_mut(OWNER_BYTES);
+        owner.copy_from_slice(&mix(number).to_be_bytes());
+        let (stamped, random) = rest.split_at_mut(OWNER_BYTES);
+        stamped.copy_from_slice(&stamp.to_be_bytes());
+        Xoshiro256PlusPlus::seed_from_u64(stamp).fill_bytes(random);
         value.truncate(self.bytes);
         value.freeze()
     }
@@ -59,9 +57,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_has_its_size_and_belongs_to_its_key_alone(bytes in 0usize..5000, number: u64, stamp: u64, offset: u32) {
-            let values = Values { pool: vec![7; POOL_BYTES + bytes], bytes };
-            let value = values.make(number, stamp, offset);
+        fn a_value_has_its_size_and_belongs_to_its_key_alone(bytes in 0usize..5000, number: u64, stamp: u64) {
+            let values = Values::new(bytes);
+            let value = values.make(number, stamp);
             prop_assert_eq!(value.len(), bytes);
             prop_assert!(values.belongs_to(number, &value));
             prop_assert!(bytes < OWNER_BYTES || !values.belongs_to(number ^ 1, &value));
@@ -70,16 +68,18 @@ mod tests {
     }
 
     #[test]
-    fn two_stamps_make_two_values_even_at_the_same_place_of_the_pool() {
-        let values = Values::new(256, 1);
-        assert_ne!(values.make(1, 1, 9), values.make(1, 2, 9));
+    fn two_stamps_make_two_values_with_nothing_in_common() {
+        let values = Values::new(4_096);
+        let (one, other) = (values.make(1, 1), values.make(1, 2));
+        let pieces: std::collections::HashSet<&[u8]> = one.windows(4).collect();
+        assert!(other.windows(4).skip(OWNER_BYTES).all(|piece| !pieces.contains(piece)));
     }
 
     #[test]
     fn every_byte_is_about_as_frequent_as_the_others() {
-        let values = Values::new(1 << 16, 1);
+        let values = Values::new(1 << 16);
         let mut counts = [0u32; 256];
-        for byte in values.make(1, 1, 0) {
+        for byte in values.make(1, 1) {
             counts[usize::from(byte)] += 1;
         }
         assert!(counts.iter().all(|count| (150..400).contains(count)), "{counts:?}");

@@ -172,5 +172,7 @@ impl Drop for Entered {
     }
 }
 
+/// How long the end of an executor waits for what is under way.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// A time so far away that nobody waits for it.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);

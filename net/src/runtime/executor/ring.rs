@@ -16,17 +16,15 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
 use slab::Slab;
 
-use super::Reactor;
 use super::aligned::AlignedBuffer;
+use super::{FINISH_WITHIN, Reactor};
 
 /// Nobody waits for the end of what has this name.
 const NOBODY: u64 = u64::MAX;
 /// The name of watching the eventfd.
 const WAKE: u64 = u64::MAX - 1;
 /// Rounds that waits for sockets may be put off by while tasks are ready: to enter the kernel costs as much as to run a short task.
-const PUT_OFF_MAX: u32 = 4;
-/// How long the end of an executor waits for operations under way.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
+const PUT_OFF_MAX: u32 = 2;
 
 /// An io_uring and what is under way in it.
 pub(super) struct Ring {
@@ -152,6 +150,8 @@ impl Ring {
         let sockets: Vec<usize> = sockets.map(|(key, _)| key).collect();
         sockets.into_iter().for_each(|key| self.cancel(key));
         while self.slots.iter().any(|(_, slot)| !matches!(slot.state, State::Ended(_))) {
+            // Nobody is left to be woken, and the wait below is for nobody but the kernel.
+            drop(std::mem::take(&mut self.woken));
             let left = limit.saturating_duration_since(Instant::now());
             if left.is_zero() || self.enter(Some(Some(left))).is_err() {
                 // The kernel may still write there, so nobody else may ever have that memory.

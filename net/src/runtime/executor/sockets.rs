@@ -8,11 +8,15 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
-use super::Reactor;
 use super::ring::Operation;
+use super::{Reactor, Sleep, sleep};
+
+/// How often a socket is tried that cannot be waited for.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A connected stream. One task may read it while another writes it.
 pub struct Stream {
@@ -32,6 +36,10 @@ struct Readiness {
     events: i16,
     /// The socket was exhausted when it was tried last.
     exhausted: Cell<bool>,
+    /// The other side has ended: the kernel tells of that (`POLLRDHUP`) whatever it is asked for, at once and again and again, so there
+    /// is nothing to be waited for but time.
+    other_ended: Cell<bool>,
+    pause: RefCell<Option<Sleep>>,
     waiting: RefCell<Option<Operation>>,
 }
 
@@ -163,6 +171,8 @@ impl Readiness {
         Self {
             events,
             exhausted: Cell::new(false),
+            other_ended: Cell::new(false),
+            pause: RefCell::default(),
             waiting: RefCell::default(),
         }
     }
@@ -172,12 +182,20 @@ impl Readiness {
         if !self.exhausted.get() {
             return Poll::Ready(Ok(()));
         }
+        if self.other_ended.get() {
+            let mut pause = self.pause.borrow_mut();
+            ready!(Pin::new(pause.get_or_insert_with(|| sleep(PAUSE))).poll(cx));
+            *pause = None;
+            self.exhausted.set(false);
+            return Poll::Ready(Ok(()));
+        }
         let mut waiting = self.waiting.borrow_mut();
         let operation = waiting.get_or_insert_with(|| Operation::poll(&Reactor::current(), Rc::<T>::clone(socket), self.events));
         let (events, _) = ready!(Pin::new(operation).poll(cx));
         *waiting = None;
         self.exhausted.set(false);
-        Poll::Ready(events.map(|_| ()))
+        let wanted = usize::from((self.events | libc::POLLERR | libc::POLLHUP).unsigned_abs());
+        Poll::Ready(events.map(|events| self.other_ended.set(events & wanted == 0)))
     }
 
     /// A try that failed: nothing if the socket has to be waited for, or be tried again.

@@ -6,12 +6,14 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::thread;
+use std::time::Instant;
 
 use async_task::{Runnable, Task};
 use slab::Slab;
 
-use super::Reactor;
 use super::wake::Remote;
+use super::{FINISH_WITHIN, Reactor};
 
 /// The tasks of one executor.
 #[derive(Default)]
@@ -75,14 +77,16 @@ impl Queue {
 
     /// Drops every task, ready or waiting.
     pub(super) fn drop_tasks(&self, remote: &Remote) {
-        loop {
+        let limit = Instant::now() + FINISH_WITHIN;
+        while !self.living.borrow().is_empty() && Instant::now() < limit {
             let living: Vec<Waker> = self.living.borrow().iter().map(|(_, waker)| waker.clone()).collect();
             // A task that is woken comes into the queue, where it can be dropped instead of run.
             living.into_iter().for_each(Waker::wake);
             let ready = std::mem::take(&mut *self.ready.borrow_mut());
             let foreign = remote.take();
             if ready.is_empty() && foreign.is_empty() {
-                return;
+                // Another thread has begun to wake one, and has yet to put it into the queue.
+                thread::yield_now();
             }
         }
     }

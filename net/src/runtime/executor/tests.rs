@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
@@ -130,16 +130,18 @@ fn another_thread_wakes_a_task_and_the_first_future_however_often_they_sleep() {
     }
 }
 
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_nanos(time.tv_nsec.unsigned_abs())
+}
+
 #[test]
 fn an_executor_that_waits_uses_no_cpu() {
-    let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let used = run(async {
         let before = cpu();
         sleep(Duration::from_millis(300)).await;
-        let after = cpu();
-        Duration::new(after.tv_sec.unsigned_abs(), 0) + Duration::from_nanos(after.tv_nsec.unsigned_abs())
-            - Duration::new(before.tv_sec.unsigned_abs(), 0)
-            - Duration::from_nanos(before.tv_nsec.unsigned_abs())
+        cpu() - before
     });
     assert!(used < Duration::from_millis(100), "{used:?}");
 }
@@ -278,6 +280,62 @@ fn nobody_listens_and_a_shut_socket_wakes_who_waits() {
         let refused = Stream::connect(address).await.map(drop);
         assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
     });
+}
+
+/// The kernel tells of the other side's end whatever it is asked for, so a writer that waits for room would spin.
+#[test]
+fn a_writer_whose_other_side_has_ended_and_reads_late_waits_without_cpu() {
+    const LENGTH: usize = 64 << 20;
+    run(async {
+        let listener = loopback();
+        let address = listener.local_addr().expect("it listens");
+        let acceptor = Acceptor::of(listener).expect("a socket");
+        let (dialled, accepted) = future::zip(Stream::connect(address), acceptor.accept()).await;
+        let (ended, writer) = (dialled.expect("it listens"), accepted.expect("somebody dials"));
+        let writing = spawn_local(async move { write_all(&writer, &vec![0; LENGTH]).await.is_ok() });
+        // It has filled what there is room for.
+        sleep(Duration::from_millis(20)).await;
+        assert!(!writing.is_finished());
+        ended.shutdown(Shutdown::Write).expect("it is open");
+        let before = cpu();
+        sleep(Duration::from_millis(300)).await;
+        let used = cpu() - before;
+        assert!(!writing.is_finished() && used < Duration::from_millis(100), "{used:?}");
+        assert_eq!(read(&ended, LENGTH).await.expect("no reset").len(), LENGTH);
+        assert!(writing.await);
+    });
+}
+
+/// Another thread may be about to put a task into the queue when its executor ends.
+#[test]
+fn tasks_that_are_being_woken_elsewhere_are_dropped_with_their_executor() {
+    for _ in 0..300 {
+        let foreign = Arc::<Foreign>::default();
+        let (stop, dropped) = (Arc::<AtomicBool>::default(), Rc::new(()));
+        let waking = {
+            let (foreign, stop) = (Arc::clone(&foreign), Arc::clone(&stop));
+            thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    let waker = foreign.waker.lock().expect("nobody panicked").clone();
+                    waker.map_or_else(thread::yield_now, Waker::wake);
+                }
+            })
+        };
+        run(async {
+            let (polled, kept) = (Arc::clone(&foreign), Rc::clone(&dropped));
+            spawn_local(async move {
+                let _kept = kept;
+                polled.polled(usize::MAX).await;
+            })
+            .detach();
+            while foreign.polls.load(Ordering::SeqCst) < 3 {
+                yield_now().await;
+            }
+        });
+        assert_eq!(Rc::strong_count(&dropped), 1);
+        stop.store(true, Ordering::SeqCst);
+        waking.join().expect("it ends");
+    }
 }
 
 /// More waits than the ring has entries, all handed over in a round.

@@ -30,7 +30,7 @@ async fn a_read_of_a_missing_key_or_a_foreign_value_is_an_error() {
         let missing = wrong(&target, &workload, step.clone()).await;
         assert_eq!(missing, WrongRead::Missing { number: 0 }.to_string());
     }
-    target.insert(key(0), workload.values.make(1, 1, 1));
+    target.insert(key(0), workload.values.make(1, 1));
     let foreign = wrong(&target, &workload, Step::Read { number: 0 }).await;
     assert_eq!(foreign, WrongRead::Foreign { number: 0, length: 64 }.to_string());
 }
