@@ -66,7 +66,7 @@ struct Reactor {
 struct Entered(Option<Rc<Reactor>>);
 
 impl Executor {
-    /// Makes one; it keeps three descriptors.
+    /// Makes one; it keeps two descriptors.
     ///
     /// # Errors
     /// What the system says: it has no io_uring of Linux 5.11 or later, or no descriptor left.
