@@ -28,9 +28,8 @@ pub(crate) fn install(level: LogLevel, format: LogFormat, node: Option<u64>) {
             tracing::subscriber::set_global_default(builder.with_ansi(colours).event_format(lines).finish())
         }
     };
-    // Each command installs once, so neither call can find another log in place.
-    let bridged = tracing_log::LogTracer::init();
-    debug_assert!(installed.is_ok() && bridged.is_ok(), "the log is installed once");
+    // Each command installs once, so it cannot find another log in place.
+    debug_assert!(installed.is_ok(), "the log is installed once");
 }
 
 /// Libraries report at the level above ours: their debug output says nothing about Margate.
