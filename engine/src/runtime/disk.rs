@@ -29,7 +29,7 @@ pub struct LogDisk {
     log: PathBuf,
     /// Most recently used last.
     open: RefCell<Vec<(u32, Rc<DirectFile>)>>,
-    /// What the last batch was written from, for the next one.
+    /// What the last batch was written from, for the next one: as large as the largest so far, which is one batch at most.
     spare: Cell<Option<AlignedBuffer>>,
 }
 

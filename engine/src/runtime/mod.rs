@@ -12,7 +12,7 @@
 //!   and written early by `index_writeback`; [`index_thread`] commits to it off the core, with rests (`index_rests`); `index_trials` and `index_verdict` set a rotten one aside.
 //! - [`suspects`]: replicas over which raft panicked, as `panics` heard; `probation` lets innocent ones and innocent indexes go.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
-//! - [`clock`], [`notify`], `pulse`: the present, waking a task of the same thread, and waking an executor that sleeps wrongly.
+//! - [`clock`], [`notify`], `pulse`: the present, waking a task of the same thread, and waking an executor that has no reason to come round.
 //! - `slices`: how long a core waits for a CPU. [`vigil`]: whether an executor comes round. [`watch`]: asking cores how they are. `replied`: how long answers take to their sockets.
 //!
 //! Not here, on purpose: any decision; the machines outside this folder decide, this folder carries out.

@@ -1,9 +1,9 @@
 //! Whether an executor comes round: what it says of itself, and what the thread that wakes it makes of that.
 //!
 //! ```text
-//!   executor, whenever its first task runs: notes the beat it is in
+//!   executor, whenever its first future is polled: notes the beat it is in
 //!   pulse, every 20 ms: the beat before was noted ─► nothing to do
-//!                       it was not ─► wakes that task; and if it was woken already, and those before were not noted: it is stuck
+//!                       it was not ─► wakes that future; and if it was woken already, and those before were not noted: it is stuck
 //! ```
 //! Beats are counted, not time: who stops the whole process stops the pulse too, and that is nobody's fault. On its own thread a core
 //! pays one relaxed store for each event and for each beat.
@@ -17,7 +17,7 @@ use super::clock;
 use crate::core::event::EventKind;
 use crate::types::Nanos;
 
-/// Time between two beats: two of them are a tenth of the shortest election timeout, so that no election comes of an executor that sleeps wrongly.
+/// Time between two beats: two of them are a tenth of the shortest election timeout, so that one that does not come round is known before it costs an election.
 pub(super) const EVERY: Duration = Duration::from_millis(20);
 /// Beats between two times that a stuck core is told: ten seconds.
 const TELL_EVERY_BEATS: u32 = 500;
@@ -123,7 +123,7 @@ impl Vigil {
         self.doing.store(doing.code(), Ordering::Relaxed);
     }
 
-    /// The executor's first task was polled.
+    /// The executor's first future was polled.
     pub(super) fn note(&self) {
         let beats = self.beats.load(Ordering::Relaxed);
         if self.noted.load(Ordering::Relaxed) != beats {

@@ -5,6 +5,8 @@
 //! connection::dial ────────────────────────────────┴─► Connection { reader, sender }
 //! ```
 //!
+//! All of it runs on an [`executor`], as do the engine's cores.
+//!
 //! One task reads a connection and one writes it; each keeps its half. Nothing here is `Send`.
 //!
 //! Not here, on purpose: what frames mean and what is answered (`margate_engine::runtime`); the tokio

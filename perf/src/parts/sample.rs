@@ -17,7 +17,6 @@ const VALUE_BYTES: usize = 256;
 /// Values that do not compress, one for each number.
 pub(super) fn values(numbers: std::ops::Range<u64>) -> Vec<Bytes> {
     let values = Values::new(VALUE_BYTES);
-    // The remainder is what the pool takes an offset by, in any case.
     numbers.map(|number| values.make(number, mix(number))).collect()
 }
 

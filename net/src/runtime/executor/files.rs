@@ -54,6 +54,9 @@ impl DirectFile {
     ///
     /// # Errors
     /// What the system says.
+    ///
+    /// # Panics
+    /// If no executor runs on this thread.
     pub async fn write_at(&self, buffer: AlignedBuffer, offset: u64) -> io::Result<(usize, AlignedBuffer)> {
         let descriptor = Rc::clone(&self.descriptor);
         match Operation::write(&Reactor::current(), descriptor, buffer, offset).await {
@@ -62,10 +65,13 @@ impl DirectFile {
         }
     }
 
-    /// Reads so many bytes from any offset; fewer where the file ends or the system reads fewer.
+    /// Reads so many bytes, at least one, from any offset; fewer where the file ends or the system reads fewer.
     ///
     /// # Errors
     /// What the system says.
+    ///
+    /// # Panics
+    /// If no executor runs on this thread, or nothing shall be read.
     pub async fn read_at(&self, offset: u64, length: usize) -> io::Result<ReadBytes> {
         let from = offset - offset % self.block;
         let skipped = usize::try_from(offset - from).unwrap_or(usize::MAX);

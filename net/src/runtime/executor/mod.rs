@@ -1,4 +1,4 @@
-//! One thread's executor on io_uring: tasks, timers, sockets and direct files, with one system call per round.
+//! One thread's executor on io_uring: tasks, timers, sockets and direct files, with at most one entry into the kernel per round.
 //!
 //! ```text
 //!  spawn_local ─► tasks::Queue ─► Executor::run: tasks ─► timers ─► Ring::enter ─► completions wake tasks ─┐
@@ -6,7 +6,8 @@
 //!                      └────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //! A round runs the tasks that are ready, then hands everything they asked for to the kernel and takes what has ended, in one
-//! `io_uring_enter`, which is also where the thread sleeps if there is nothing to do. Other threads wake it through an eventfd,
+//! `io_uring_enter`, which is also where the thread sleeps if there is nothing to do. Where only waits for sockets are to be handed over
+//! and tasks are ready, a few rounds go without. Other threads wake it through an eventfd,
 //! written only if it sleeps. A core is one thread of this kind, so nothing here is `Send` but wakers.
 //!
 //! Not here, on purpose: preemption (a task runs until it waits, and must be short), threads for blocking calls (their owners have
@@ -85,7 +86,8 @@ impl Executor {
     /// Runs a future until it ends, and meanwhile every task that is spawned. Those still under way then are dropped with the executor.
     ///
     /// # Panics
-    /// If this thread runs an executor already; if the kernel refuses the ring, which nothing can go on without.
+    /// If this thread runs an executor already; if the kernel refuses the ring, which nothing can go on without; and with whatever a task
+    /// panics.
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let entered = Entered::enter(&self.reactor);
         assert!(entered.0.is_none(), "an executor runs on this thread already");

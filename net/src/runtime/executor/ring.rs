@@ -163,7 +163,8 @@ impl Ring {
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
-        // SAFETY: the slot of the entry's name holds all memory that it points to until the kernel has answered.
+        // SAFETY: the slot of the entry's name holds all memory that it points to until the kernel has answered; `finish`, which the
+        // executor's drop calls, waits for that or leaks what is left.
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             // Full; what is in it is handed over.
             match self.ring.submit() {
@@ -175,12 +176,12 @@ impl Ring {
     }
 
     fn start(&mut self, descriptor: Option<Rc<dyn AsFd>>, held: Held, entry: squeue::Entry) -> usize {
+        self.urgent |= !matches!(held, Held::Nothing);
         let key = self.slots.insert(Slot {
             _descriptor: descriptor,
             held,
             state: State::Waiting(None),
         });
-        self.urgent |= !matches!(self.slots.get(key), Some(slot) if slot.is_cancelled_when_given_up());
         self.push(&entry.user_data(key as u64));
         key
     }
@@ -195,12 +196,12 @@ impl Ring {
                 NOBODY => {}
                 WAKE => (self.watching, self.rung) = (false, true),
                 name => {
-                    let Ok(key) = usize::try_from(name) else { continue };
-                    let Some(slot) = self.slots.get_mut(key) else { continue };
+                    let key = usize::try_from(name).expect("an operation is named by its slot");
+                    let slot = self.slots.get_mut(key).expect("an operation has its slot until it ends");
                     match std::mem::replace(&mut slot.state, State::Ended(end.result())) {
                         State::Waiting(waker) => self.woken.extend(waker),
                         State::Abandoned => self.slots.remove(key).dispose(end.result()),
-                        State::Ended(_) => {}
+                        State::Ended(_) => unreachable!("an operation ends once"),
                     }
                 }
             }

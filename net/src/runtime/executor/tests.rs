@@ -202,11 +202,15 @@ fn a_cancelled_task_is_dropped_and_what_it_waited_for_is_taken_back() {
         // The wait that was begun is not lost: the next one to accept takes it over.
         let (dialled, accepted) = future::zip(Stream::connect(address), acceptor.accept()).await;
         assert!(dialled.is_ok() && accepted.is_ok());
+        let again = {
+            let acceptor = Rc::clone(&acceptor);
+            spawn_local(async move { acceptor.accept().await })
+        };
+        sleep(Duration::from_millis(5)).await;
+        assert!(again.cancel().await.is_none());
+        // The wait is still in the kernel, and keeps the socket until it is taken back, which the next sleep hands over.
         drop(acceptor);
-        // One round hands the cancellation over, the next sees its end.
-        for _ in 0..3 {
-            yield_now().await;
-        }
+        sleep(Duration::from_millis(20)).await;
         TcpListener::bind(address).expect("nothing keeps the listening socket");
     });
 }
@@ -351,12 +355,13 @@ fn more_operations_than_the_ring_holds_all_end() {
                 .collect::<Vec<_>>()
         });
         let acceptor = Acceptor::of(listener).expect("a socket");
-        let mut readers = Vec::new();
+        let mut streams = Vec::new();
         for _ in 0..COUNT {
-            let stream = acceptor.accept().await.expect("they dial");
-            readers.push(spawn_local(async move { read(&stream, 1).await }));
+            streams.push(acceptor.accept().await.expect("they dial"));
         }
         let dialled = dialler.join().expect("all dialled");
+        let read = |stream: Stream| spawn_local(async move { read(&stream, 1).await });
+        let readers: Vec<_> = streams.into_iter().map(read).collect();
         yield_now().await;
         for mut stream in dialled {
             io::Write::write_all(&mut stream, &[7]).expect("it is open");
