@@ -57,6 +57,7 @@ pub(crate) async fn drive(client: &Client, workload: &Workload, plan: Plan) -> R
 
 async fn produce(writer: &BatchWriter, workload: &Workload, plan: Plan, window: Window, tallies: &Tallies) -> Result<(), Error> {
     let mut drawer = workload.drawer(plan.recipe, plan.phase, 0);
+    drawer.share_memory();
     let (mut flushes, mut timed) = (VecDeque::new(), FuturesUnordered::new());
     let refused = loop {
         let began = Instant::now();
@@ -160,6 +161,7 @@ impl<K: Fn(u64) -> Bytes> Loader<'_, K> {
         receipts: Sender<(u64, Receipt<Written>)>,
     ) -> Result<(), Failure> {
         let mut written = self.workload.written(phase, 0);
+        written.share_memory();
         for number in numbers {
             let value = written.value(number);
             let receipt = self.writer.set((self.key_of)(number), value).await.map_err(failure)?;

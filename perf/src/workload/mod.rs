@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng};
 use bench::{Kind, Recipe};
 use drawn::Numbers;
 use records::Records;
-use values::Values;
+use values::{Chunk, Values};
 
 /// Rows of a scan, at most.
 const SCAN_ROWS_MAX: usize = 100;
@@ -87,6 +87,7 @@ impl Workload {
             workload: self,
             dice: StdRng::seed_from_u64(seed),
             stamp: seed,
+            chunk: None,
         }
     }
 }
@@ -96,13 +97,24 @@ pub(crate) struct Written<'a> {
     workload: &'a Workload,
     dice: StdRng,
     stamp: u64,
+    /// Where values are made, if not each by itself.
+    chunk: Option<Chunk>,
 }
 
 impl Written<'_> {
+    /// Values share memory from now on: for one producer of many, since a value that is kept keeps the others of its chunk.
+    pub(crate) fn share_memory(&mut self) {
+        self.chunk = Some(Chunk::default());
+    }
+
     /// A value for that key.
     pub(crate) fn value(&mut self, number: u64) -> Bytes {
         self.stamp = self.stamp.wrapping_add(1);
-        self.workload.values.make(number, self.stamp)
+        let values = &self.workload.values;
+        match &mut self.chunk {
+            Some(chunk) => values.make_in(chunk, number, self.stamp),
+            None => values.make(number, self.stamp),
+        }
     }
 }
 
@@ -114,6 +126,11 @@ pub(crate) struct Drawer<'a> {
 }
 
 impl Drawer<'_> {
+    /// See [`Written::share_memory`].
+    pub(crate) fn share_memory(&mut self) {
+        self.written.share_memory();
+    }
+
     /// The next operation. An insert that is drawn must be carried out: its number is taken.
     pub(crate) fn draw(&mut self) -> Step {
         let kind = self.recipe.draw(&mut self.written.dice);

@@ -13,6 +13,25 @@ use super::keys::mix;
 /// Bytes that say whose value this is.
 const OWNER_BYTES: usize = 8;
 
+/// What chunks are taken from the allocator at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Memory that values share, so that whoever makes many takes it from the allocator once for hundreds, and gives it back so.
+#[derive(Default)]
+pub(crate) struct Chunk {
+    free: BytesMut,
+}
+
+impl Chunk {
+    fn take(&mut self, bytes: usize) -> BytesMut {
+        if self.free.capacity() < bytes {
+            self.free = BytesMut::with_capacity(bytes.max(CHUNK_BYTES));
+        }
+        self.free.resize(bytes, 0);
+        self.free.split()
+    }
+}
+
 /// Makes and checks values of one size.
 pub(crate) struct Values {
     bytes: usize,
@@ -31,8 +50,21 @@ impl Values {
 
     /// A value of key `number`; distinct stamps make distinct values, from 16 bytes on.
     pub(crate) fn make(&self, number: u64, stamp: u64) -> Bytes {
+        self.fill(BytesMut::zeroed(self.room()), number, stamp)
+    }
+
+    /// The same in memory of a chunk.
+    pub(crate) fn make_in(&self, chunk: &mut Chunk, number: u64, stamp: u64) -> Bytes {
+        self.fill(chunk.take(self.room()), number, stamp)
+    }
+
+    /// Bytes in which a value is made.
+    fn room(&self) -> usize {
+        self.bytes.max(2 * OWNER_BYTES)
+    }
+
+    fn fill(&self, mut value: BytesMut, number: u64, stamp: u64) -> Bytes {
         let stamp = mix(stamp);
-        let mut value = BytesMut::zeroed(self.bytes.max(2 * OWNER_BYTES));
         let (owner, rest) = value.split_at_mut(OWNER_BYTES);
         owner.copy_from_slice(&mix(number).to_be_bytes());
         let (stamped, random) = rest.split_at_mut(OWNER_BYTES);
@@ -64,7 +96,16 @@ mod tests {
             prop_assert!(values.belongs_to(number, &value));
             prop_assert!(bytes < OWNER_BYTES || !values.belongs_to(number ^ 1, &value));
             prop_assert!(!values.belongs_to(number, &[&value[..], &[0]].concat()));
+            prop_assert_eq!(values.make_in(&mut Chunk::default(), number, stamp), value);
         }
+    }
+
+    #[test]
+    fn values_that_share_a_chunk_stay_as_they_were_made() {
+        let (values, mut chunk) = (Values::new(1_000), Chunk::default());
+        let numbers = 0..(3 * CHUNK_BYTES / 1_000) as u64;
+        let made: Vec<Bytes> = numbers.clone().map(|number| values.make_in(&mut chunk, number, number)).collect();
+        assert!(numbers.zip(made).all(|(number, value)| value == values.make(number, number)));
     }
 
     #[test]
