@@ -14,6 +14,7 @@ pub mod bootstrap;
 pub mod config;
 pub mod consensus;
 pub mod core;
+mod hashes;
 mod head;
 pub mod image;
 pub mod index;

@@ -73,9 +73,13 @@ impl ValueHash {
     /// The hash of a value.
     #[must_use]
     pub fn of(value: &[u8]) -> Self {
-        let mut short = [0; 16];
-        short.copy_from_slice(&blake3::hash(value).as_bytes()[..16]);
-        Self(short)
+        Self::begin_of(blake3::hash(value).as_bytes())
+    }
+
+    /// What is kept of a digest.
+    pub(crate) fn begin_of(digest: &[u8; blake3::OUT_LEN]) -> Self {
+        let (short, _) = digest.split_first_chunk().expect("a digest is twice as long");
+        Self(*short)
     }
 }
 

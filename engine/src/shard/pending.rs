@@ -21,7 +21,6 @@ use bytes::Bytes;
 use margate_net::ids::{LogIndex, Version};
 
 use crate::head::head_of;
-use crate::types::ValueHash;
 
 /// What a key will hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +34,6 @@ pub enum PendingSlot {
     Put {
         /// Its version.
         version: Version,
-        /// Its hash.
-        hash: ValueHash,
         /// It.
         value: Bytes,
     },

@@ -7,7 +7,6 @@ use super::*;
 fn put(version: u64) -> PendingSlot {
     PendingSlot::Put {
         version: Version(version),
-        hash: ValueHash::default(),
         value: Bytes::new(),
     }
 }

@@ -107,9 +107,9 @@ impl Replica {
                 builder.delete(&key, version);
                 (key, PendingSlot::Deleted { version })
             }
-            Change::Put { key, value, hash } => {
-                builder.put(&key, &value, version, hash);
-                (key, PendingSlot::Put { version, hash, value })
+            Change::Put { key, value } => {
+                builder.write(&key, &value, version);
+                (key, PendingSlot::Put { version, value })
             }
         };
         self.pending.add(key, slot);

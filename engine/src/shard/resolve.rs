@@ -43,8 +43,6 @@ pub enum Change {
         key: Bytes,
         /// Its value.
         value: Bytes,
-        /// The value's hash.
-        hash: ValueHash,
     },
 }
 
@@ -63,8 +61,6 @@ pub struct Resolver<'a, R: IndexReader> {
 /// What a key holds, by the resolver's view.
 struct Current {
     version: Version,
-    size: u64,
-    hash: ValueHash,
     value: Held,
 }
 
@@ -135,7 +131,7 @@ impl<R: IndexReader> Resolver<'_, R> {
             old_value,
         };
         Ok(Resolution::Write(
-            put(key, value),
+            Change::Put { key, value },
             Answer {
                 ticket,
                 outcome: Ok(success),
@@ -196,7 +192,7 @@ impl<R: IndexReader> Resolver<'_, R> {
             fills,
         };
         Ok(if hit {
-            Resolution::Write(put(key, value), answer)
+            Resolution::Write(Change::Put { key, value }, answer)
         } else {
             Resolution::Observed(answer)
         })
@@ -210,17 +206,13 @@ impl<R: IndexReader> Resolver<'_, R> {
         };
         match pending {
             Some(PendingSlot::Deleted { .. }) => Ok(None),
-            Some(PendingSlot::Put { version, hash, value }) => Ok(Some(Current {
+            Some(PendingSlot::Put { version, value }) => Ok(Some(Current {
                 version: *version,
-                size: value.len() as u64,
-                hash: *hash,
                 value: Held::Memory(value.clone()),
             })),
             None => Ok(match self.index.get(self.space, key)? {
                 Some(Slot::Put(row)) => Some(Current {
                     version: row.version,
-                    size: row.size,
-                    hash: row.hash,
                     value: Held::Stored(row),
                 }),
                 Some(Slot::Deleted(_)) | None => None,
@@ -230,15 +222,13 @@ impl<R: IndexReader> Resolver<'_, R> {
 }
 
 impl Current {
-    /// Sizes first, then hashes: the value itself need not be read.
+    /// Sizes first, then hashes: a stored value need not be read.
     fn equals(&self, expected: &[u8]) -> bool {
-        self.size == expected.len() as u64 && self.hash == ValueHash::of(expected)
+        match &self.value {
+            Held::Memory(value) => value == expected,
+            Held::Stored(row) => row.size == expected.len() as u64 && row.hash == ValueHash::of(expected),
+        }
     }
-}
-
-fn put(key: Bytes, value: Bytes) -> Change {
-    let hash = ValueHash::of(&value);
-    Change::Put { key, value, hash }
 }
 
 /// The literal key, where it was asked for.

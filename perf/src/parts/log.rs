@@ -9,7 +9,7 @@ use margate_engine::log::limits::BATCH_BYTES_MAX;
 use margate_engine::log::record::Record;
 use margate_engine::log::segment::{LogConfig, ReadySegment};
 use margate_engine::log::writer::{FlushStep, LogWriter, Resume};
-use margate_engine::types::{Nanos, ValueHash};
+use margate_engine::types::Nanos;
 use margate_net::ids::{ClusterId, CoreId, DirectoryId, LogIndex, NodeId, ShardId, Term, Version};
 use margate_net::message::EntryKind;
 
@@ -22,13 +22,13 @@ const SHARDS: u64 = 4;
 
 /// The puts of one entry.
 pub(super) struct EntryOfPuts {
-    puts: Vec<(Bytes, Bytes, ValueHash)>,
+    puts: Vec<(Bytes, Bytes)>,
 }
 
 impl EntryOfPuts {
     pub(super) fn new(scale: Scale) -> Self {
         let values = sample::values(0..scale.operations as u64);
-        let put = |(number, value): (u64, Bytes)| (key(number), value.clone(), ValueHash::of(&value));
+        let put = |(number, value): (u64, Bytes)| (key(number), value);
         Self {
             puts: (0..).zip(values).map(put).collect(),
         }
@@ -38,11 +38,11 @@ impl EntryOfPuts {
     pub(super) fn data(&self) -> Vec<u8> {
         let effects = self.puts.iter();
         let bytes = effects
-            .map(|(key, value, _)| EntryDataBuilder::put_bytes(key.len(), value.len()))
+            .map(|(key, value)| EntryDataBuilder::put_bytes(key.len(), value.len()))
             .sum();
         let mut builder = EntryDataBuilder::new(CLUSTER, ShardId(1), Nanos(1)).with_room(bytes);
-        for ((key, value, hash), version) in self.puts.iter().zip(1..) {
-            builder.put(key, value, Version(version), *hash);
+        for ((key, value), version) in self.puts.iter().zip(1..) {
+            builder.write(key, value, Version(version));
         }
         builder.finish()
     }

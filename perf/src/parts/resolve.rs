@@ -44,7 +44,6 @@ impl Writes {
         for (number, value) in (0..).zip(&values).filter(|(number, _)| number % 8 < 4) {
             let slot = PendingSlot::Put {
                 version: PRESENT,
-                hash: ValueHash::of(value),
                 value: value.clone(),
             };
             pending.add(key(number), slot);

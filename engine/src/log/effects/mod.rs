@@ -19,12 +19,15 @@ use margate_net::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use super::bytes::{Reader, length_u32};
 use super::limits::ENTRY_DATA_BYTES_MAX;
+use crate::hashes::{LANES, of_equal_length};
 use crate::types::{Nanos, ValueHash};
 
 /// Bytes before the first effect of an entry's data.
 pub const ENTRY_DATA_HEADER_BYTES: usize = 16;
 /// Bytes before an effect's key.
 pub const EFFECT_HEADER_BYTES: usize = 48;
+/// Where the hash stands in an effect's header.
+const HASH: std::ops::Range<usize> = 32..EFFECT_HEADER_BYTES;
 
 /// What an effect does to its key. The numbers are record kinds of `docs/format.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,16 @@ pub struct EntryDataBuilder {
     count: u32,
     shard: ShardId,
     tag: u32,
+    /// Puts of values of one length, at most [`LANES`], that have neither hash nor checksum yet.
+    unhashed: Vec<Unhashed>,
+}
+
+/// Where a put lies in the data.
+#[derive(Clone, Copy, Debug)]
+struct Unhashed {
+    start: usize,
+    value: usize,
+    end: usize,
 }
 
 impl EntryDataBuilder {
@@ -97,6 +110,7 @@ impl EntryDataBuilder {
             count: 0,
             shard,
             tag: cluster_tag(cluster),
+            unhashed: Vec::new(),
         }
     }
 
@@ -113,18 +127,46 @@ impl EntryDataBuilder {
         EFFECT_HEADER_BYTES + key_len + value_len
     }
 
-    /// Adds a put.
+    /// Adds a put of a new value, whose hash is not known.
+    ///
+    /// # Panics
+    /// As [`Self::put`].
+    pub fn write(&mut self, key: &[u8], value: &[u8], version: Version) {
+        let start = self.add(&Effect {
+            kind: EffectKind::Put,
+            key,
+            value,
+            version,
+            hash: ValueHash::default(),
+        });
+        let end = self.bytes.len();
+        let put = Unhashed {
+            start,
+            value: end - value.len(),
+            end,
+        };
+        if self.unhashed.first().is_some_and(|first| first.end - first.value != value.len()) {
+            self.hash();
+        }
+        self.unhashed.push(put);
+        if self.unhashed.len() == LANES {
+            self.hash();
+        }
+    }
+
+    /// Adds a put of a value whose hash is known.
     ///
     /// # Panics
     /// If key or value is over its limit, or the data would be: resolve refuses those before.
     pub fn put(&mut self, key: &[u8], value: &[u8], version: Version, hash: ValueHash) {
-        self.add(&Effect {
+        let start = self.add(&Effect {
             kind: EffectKind::Put,
             key,
             value,
             version,
             hash,
         });
+        self.seal(start, self.bytes.len());
     }
 
     /// Adds a delete.
@@ -132,13 +174,14 @@ impl EntryDataBuilder {
     /// # Panics
     /// As [`Self::put`].
     pub fn delete(&mut self, key: &[u8], version: Version) {
-        self.add(&Effect {
+        let start = self.add(&Effect {
             kind: EffectKind::Delete,
             key,
             value: &[],
             version,
             hash: ValueHash::default(),
         });
+        self.seal(start, self.bytes.len());
     }
 
     /// Bytes so far, header included.
@@ -156,6 +199,7 @@ impl EntryDataBuilder {
     /// The entry's data.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
+        self.hash();
         self.bytes[..4].copy_from_slice(&self.count.to_le_bytes());
         // Entries are kept in memory and counted by their length: no room may be left of operations that write nothing. Growing alone leaves less
         // than as much again.
@@ -165,7 +209,8 @@ impl EntryDataBuilder {
         self.bytes
     }
 
-    fn add(&mut self, effect: &Effect<'_>) {
+    /// Adds an effect without its checksum. Where it begins.
+    fn add(&mut self, effect: &Effect<'_>) -> usize {
         assert!(
             effect.key.len() <= KEY_BYTES_MAX,
             "a key of {} bytes reached the log",
@@ -190,9 +235,29 @@ impl EntryDataBuilder {
         self.bytes.extend_from_slice(effect.key);
         self.bytes.extend_from_slice(effect.value);
         assert!(self.bytes.len() <= ENTRY_DATA_BYTES_MAX, "entry data of {} bytes", self.bytes.len());
-        let checksum = crc32fast::hash(&self.bytes[start + 4..]);
-        self.bytes[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
         self.count += 1;
+        start
+    }
+
+    /// Hashes what is unhashed, all of it together.
+    fn hash(&mut self) {
+        let (mut values, mut hashes) = ([&[][..]; LANES], [ValueHash::default(); LANES]);
+        for (value, put) in values.iter_mut().zip(&self.unhashed) {
+            *value = &self.bytes[put.value..put.end];
+        }
+        of_equal_length(&values[..self.unhashed.len()], &mut hashes);
+        for (at, hash) in (0..self.unhashed.len()).zip(hashes) {
+            let Unhashed { start, end, .. } = self.unhashed[at];
+            self.bytes[start..][HASH].copy_from_slice(&hash.0);
+            self.seal(start, end);
+        }
+        self.unhashed.clear();
+    }
+
+    /// Gives an effect its checksum.
+    fn seal(&mut self, start: usize, end: usize) {
+        let checksum = crc32fast::hash(&self.bytes[start + 4..end]);
+        self.bytes[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
     }
 }
 

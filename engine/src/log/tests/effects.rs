@@ -185,6 +185,22 @@ proptest! {
     }
 
     #[test]
+    fn new_values_get_the_hashes_they_have_alone(effects in prop::collection::vec((0u8..8, 0usize..6, any::<u8>()), 0..60)) {
+        let lengths = [0, 64, 100, 256, 1_024, 1_088];
+        let [mut alone, mut together] = [(); 2].map(|()| EntryDataBuilder::new(CLUSTER, SHARD, Nanos(1)));
+        for ((kind, length, fill), version) in effects.into_iter().zip(1..) {
+            let (key, value, version) = (vec![fill; length], vec![fill; lengths[length]], Version(version));
+            match kind {
+                0 => [&mut alone, &mut together].map(|builder| builder.delete(&key, version)),
+                1 => [&mut alone, &mut together].map(|builder| builder.put(&key, &value, version, ValueHash([fill; 16]))),
+                _ => [alone.put(&key, &value, version, ValueHash::of(&value)), together.write(&key, &value, version)],
+            };
+            prop_assert_eq!(alone.len(), together.len());
+        }
+        prop_assert_eq!(alone.finish(), together.finish());
+    }
+
+    #[test]
     fn arbitrary_data_never_panic(mut data in prop::collection::vec(any::<u8>(), 0..400), sound_header in any::<bool>()) {
         if sound_header && data.len() > 24 {
             data[4..8].fill(0);
