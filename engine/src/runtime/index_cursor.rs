@@ -42,6 +42,9 @@ pub(super) enum Found<'txn> {
     Far,
 }
 
+/// A key and its row, away from the tree.
+pub(super) type OwnedRow = (Vec<u8>, Vec<u8>);
+
 enum At<'txn> {
     /// Before whatever a step finds: nothing was read yet, or something was written since.
     Next,
@@ -109,13 +112,46 @@ impl<'txn> RowCursor<'txn> {
         Ok(Found::Far)
     }
 
-    /// Writes the row of the key that was looked for last.
+    /// Writes a row: that of the key that was looked for last, or one behind it and behind what was written since.
     pub(super) fn put(&mut self, key: &[u8], row: &[u8]) -> Result<(), heed::Error> {
         self.at = At::Next;
         // SAFETY: nothing borrowed from the database is left: `at` was the only such borrow, for what `find` gives lives no longer than its
         // borrow of this. Key and row are the caller's own: nothing else gives bytes of the database out while this has the transaction.
         // The key need not be the one the cursor is at: without `MDB_CURRENT` LMDB looks it up.
         unsafe { self.range.put_current_with_options::<Raw>(PutFlags::empty(), key, row) }
+    }
+
+    /// The key of the first row behind the one that was looked for last and not found, if there is one.
+    pub(super) fn next_key(&self) -> Option<&[u8]> {
+        match self.at {
+            At::Row(key, _) => Some(key),
+            At::Next | At::End => None,
+        }
+    }
+
+    /// How many rows lie in the page of [`RowCursor::next_key`] from there on. A guess where the page was written since the transaction began,
+    /// for LMDB keeps such pages anywhere in memory.
+    pub(super) fn rest_of_page(mut self, page_bytes: usize) -> Result<usize, heed::Error> {
+        let page = |key: &[u8]| key.as_ptr().addr() / page_bytes;
+        let (first, mut rows) = (self.next_key().map(page), 0);
+        while self.next_key().map(page) == first && first.is_some() {
+            rows += 1;
+            self.step()?;
+        }
+        Ok(rows)
+    }
+
+    /// Takes rows out of the tree, up to so many, beginning with that of [`RowCursor::next_key`].
+    pub(super) fn lift(&mut self, rows_max: usize) -> Result<Vec<OwnedRow>, heed::Error> {
+        let mut lifted = Vec::with_capacity(rows_max);
+        while let At::Row(key, row) = self.at
+            && lifted.len() < rows_max
+        {
+            lifted.push((key.to_vec(), row.to_vec()));
+            self.delete()?;
+            self.step()?;
+        }
+        Ok(lifted)
     }
 
     /// Deletes the row that was found last.

@@ -12,16 +12,16 @@ use heed::types::Bytes as Raw;
 use heed::{DatabaseFlags, Env, EnvFlags, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use margate_net::ids::{LogIndex, Space};
 
-use super::index_cursor::{Found, Reach, RowCursor};
 use super::index_growth::Growth;
 use super::index_reader::{HeedReader, decode_row};
 use super::index_rests::{Rests, SharedUrgency, Span};
+use super::index_rows;
 use super::index_writeback::Writeback;
 use super::segments::is_no_space;
 use crate::index::churn::Count;
 use crate::index::live_bytes::{LIVE_BYTES_KEY, LiveBytes};
 use crate::index::marks::{self, CORE_KEY, IDENTITY_KEY, Identity};
-use crate::index::row::{Slot, index_key_into, space_bounds, user_key};
+use crate::index::row::{space_bounds, user_key};
 use crate::index::{Churn, CoreMarks, Generation, IndexError, IndexReader, IndexWriter, Overlay};
 use crate::limits::CLEARED_ROWS_MAX;
 
@@ -197,38 +197,14 @@ impl HeedWriter {
     }
 
     fn write_rows(&mut self, txn: &mut RwTxn<'_>, rows: &Overlay, span: Span, count: &mut Count) -> Result<(), IndexError> {
-        let doing = failed("writing rows");
-        let (mut index_key, mut rests) = (Vec::new(), Rests::new(self.urgency.as_ref(), span, rows.len()));
-        let (mut rows, mut reach) = (rows.iter().enumerate().peekable(), Reach::new());
-        while let Some((_, (space, key, _))) = rows.peek() {
-            index_key_into(*space, key, &mut index_key);
-            let mut cursor = RowCursor::begin(self.tables.latest, txn, &index_key).map_err(&doing)?;
-            while let Some((done, (space, key, slot))) = rows.peek() {
-                index_key_into(*space, key, &mut index_key);
-                let there = match cursor.find(&index_key, &mut reach).map_err(&doing)? {
-                    Found::Far => break,
-                    Found::Nothing => false,
-                    Found::Row(old) => {
-                        count.lose(key.len(), &decode_row(*space, old)?);
-                        true
-                    }
-                };
-                match slot {
-                    Slot::Put(row) => {
-                        cursor.put(&index_key, &row.encode()).map_err(&doing)?;
-                        count.gain(key.len(), row);
-                    }
-                    Slot::Deleted(_) if there => cursor.delete().map_err(&doing)?,
-                    Slot::Deleted(_) => {}
-                }
-                if done % ROWS_PER_STEP == 0 {
-                    rests.step(*done);
-                    self.writeback.step()?;
-                }
-                rows.next();
+        let (mut rests, writeback) = (Rests::new(self.urgency.as_ref(), span, rows.len()), &mut self.writeback);
+        index_rows::write(self.tables.latest, txn, rows, count, |written| {
+            if written % ROWS_PER_STEP == 0 {
+                rests.step(written);
+                writeback.step()?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Deletes rows of spaces nobody owns, up to the limit of one commit.

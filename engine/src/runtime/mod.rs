@@ -8,7 +8,7 @@
 //! - [`segments`], [`disk`]: segment files: prewriting and scanning by threads, writes and reads by the ring.
 //! - [`log_alone`]: a core's log without the core, for those who measure it.
 //! - [`planted_writes`]: a bug of `disk` that crash tests must find; only a build of its own has it.
-//! - [`index_store`] keeps the index in LMDB, read by [`index_reader`], its rows written with `index_cursor`, its file grown by `index_growth`
+//! - [`index_store`] keeps the index in LMDB, read by [`index_reader`], its rows written by `index_rows` with `index_cursor`, its file grown by `index_growth`
 //!   and written early by `index_writeback`; [`index_thread`] commits to it off the core, with rests (`index_rests`); `index_trials` and `index_verdict` set a rotten one aside.
 //! - [`suspects`]: replicas over which raft panicked, as `panics` heard; `probation` lets innocent ones and innocent indexes go.
 //! - [`stopped`], [`index_stopped`]: a stopped node's data directory and index, to be looked at and not changed.
@@ -26,6 +26,7 @@ mod index_cursor;
 mod index_growth;
 pub mod index_reader;
 mod index_rests;
+mod index_rows;
 pub mod index_stopped;
 pub mod index_store;
 pub mod index_thread;
