@@ -45,7 +45,8 @@ mod slot;
 #[derive(Debug)]
 pub(crate) struct Window {
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// In the order in which they became free, so that those of one frame lie side by side, as its answers will need them.
+    free: VecDeque<u32>,
     queue: VecDeque<Ticket>,
     outboxes: Vec<Vec<Ending>>,
     earliest: Moment,
@@ -103,7 +104,7 @@ impl Window {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
-            free: Vec::new(),
+            free: VecDeque::new(),
             queue: VecDeque::new(),
             outboxes: Vec::new(),
             earliest: Moment::NEVER,
@@ -116,7 +117,7 @@ impl Window {
     /// Adds an operation to the queue.
     pub(crate) fn insert(&mut self, submission: Submission, listener: Listener) -> Ticket {
         self.earliest = self.earliest.min(submission.expires);
-        let ordinal = self.free.pop().unwrap_or_else(|| self.grow());
+        let ordinal = self.free.pop_front().unwrap_or_else(|| self.grow());
         let slot = self.slot_mut(ordinal);
         slot.fill(submission, listener);
         let ticket = Ticket {
@@ -350,14 +351,14 @@ impl Window {
         let slot = self.slot_mut(ordinal);
         let permits = usize::from(!slot.is_writers);
         slot.clear();
-        self.free.push(ordinal);
+        self.free.push_back(ordinal);
         self.open -= 1;
         self.released += permits;
     }
 
     fn recycle(&mut self, ordinal: u32) {
         self.slot_mut(ordinal).clear();
-        self.free.push(ordinal);
+        self.free.push_back(ordinal);
     }
 
     fn grow(&mut self) -> u32 {
