@@ -13,6 +13,7 @@ use margate_net::ids::{CoreId, LogIndex, NodeId, Version};
 use margate_net::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use margate_net::message::{CoreStatus, Operation, Precondition, Row, Success};
 
+use crate::batch::Change;
 use crate::error::{Error, ProtocolFault, UnknownCause};
 
 pub use summary::{FailedWrite, WriteSummary};
@@ -252,6 +253,15 @@ pub(crate) fn check(operation: &Operation) -> Result<(), Refusal> {
 
 /// A list of no rows is refused.
 pub(crate) const ZERO_LIMIT: Refusal = Refusal::InvalidArgument(ArgumentFault::ZeroLimit);
+
+/// The same of what a batch writer is handed.
+///
+/// # Errors
+/// [`Refusal::InvalidKey`], [`Refusal::ValueTooLarge`].
+pub(crate) fn check_change(change: &Change) -> Result<(), Refusal> {
+    check_key(&change.key)?;
+    change.value.as_ref().map_or(Ok(()), check_value)
+}
 
 fn check_key(key: &Bytes) -> Result<(), Refusal> {
     let (length, max) = (key.len() as u64, KEY_BYTES_MAX as u64);

@@ -12,16 +12,17 @@
 //! comes after its slot has moved on is known to be late and is dropped. Whoever waits for room or is to
 //! be woken is the runtime's: it collects [`Window::take_released`] and the wakers after each call.
 //!
-//! An operation of a batch writer has no task that waits for it. Where others would be Done, its end goes
-//! into the writer's outbox, and its slot is free at once; the runtime empties outboxes after each call.
+//! Operations of batch writers have no tasks that wait for them: they are not in slots but in `bundles`, and their ends go into the
+//! writers' outboxes, which the runtime empties after each call.
 //!
 //! Invariants: `open` counts the slots that are Queued, Sent or Abandoned; each Queued slot is in the
-//! queue once; `earliest` is not after the expiry of any open slot.
+//! queue once; `earliest` is not after the expiry of any open operation.
 //!
-//! Not here, on purpose: how many operations may be open (the runtime holds a permit for each, a batch
+//! Not here, on purpose: how many operations may be open (the runtime holds a permit for each slot, a batch
 //! writer has its own bound), and bytes (`margate_net::codec`).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -34,10 +35,15 @@ use crate::error::Obstacle;
 use crate::moment::Moment;
 use crate::retry::Failure;
 
-pub(crate) use outbox::{Effect, Ending, Returned, Withdrawn};
-pub(crate) use slot::{Listener, Ticket};
-use slot::{Slot, Stage};
+use bundles::{Bundles, Ends, is_bundled};
+pub(crate) use bundles::{Consignment, Load, Run};
+pub(crate) use change::Change;
+pub(crate) use outbox::{Effect, Ending, Withdrawn};
+pub(crate) use slot::Ticket;
+use slot::{Slot, Stage, is_before};
 
+mod bundles;
+mod change;
 mod outbox;
 mod slot;
 
@@ -48,7 +54,7 @@ pub(crate) struct Window {
     /// In the order in which they became free, so that those of one frame lie side by side, as its answers will need them.
     free: VecDeque<u32>,
     queue: VecDeque<Ticket>,
-    outboxes: Vec<Vec<Ending>>,
+    bundles: Bundles,
     earliest: Moment,
     silent_since: Option<Moment>,
     open: usize,
@@ -106,7 +112,7 @@ impl Window {
             slots: Vec::new(),
             free: VecDeque::new(),
             queue: VecDeque::new(),
-            outboxes: Vec::new(),
+            bundles: Bundles::default(),
             earliest: Moment::NEVER,
             silent_since: None,
             open: 0,
@@ -114,12 +120,12 @@ impl Window {
         }
     }
 
-    /// Adds an operation to the queue.
-    pub(crate) fn insert(&mut self, submission: Submission, listener: Listener) -> Ticket {
+    /// Adds an operation to the queue; the task is woken by its end.
+    pub(crate) fn insert(&mut self, submission: Submission, waker: Waker) -> Ticket {
         self.earliest = self.earliest.min(submission.expires);
         let ordinal = self.free.pop_front().unwrap_or_else(|| self.grow());
         let slot = self.slot_mut(ordinal);
-        slot.fill(submission, listener);
+        slot.fill(submission, waker);
         let ticket = Ticket {
             slot: ordinal,
             generation: slot.generation,
@@ -129,47 +135,30 @@ impl Window {
         ticket
     }
 
+    /// Takes in what a batch writer sends, whose ends go into this outbox. What there is no room for stays in the load.
+    pub(crate) fn insert_all(&mut self, outbox: usize, load: &mut Load) {
+        self.earliest = self.earliest.min(self.bundles.insert(outbox, load));
+    }
+
     /// The ends in the outbox of this ordinal, which begins to exist when it is first asked for.
     pub(crate) fn outbox(&mut self, ordinal: usize) -> &mut Vec<Ending> {
-        if self.outboxes.len() <= ordinal {
-            self.outboxes.resize_with(ordinal + 1, Vec::new);
-        }
-        &mut self.outboxes[ordinal]
+        self.bundles.outbox(ordinal)
     }
 
     /// The writer of this outbox is gone. What is queued is not sent any more, what was sent stays open as
     /// if abandoned; nothing more comes into the outbox, and what is in it is lost.
-    pub(crate) fn withdraw(&mut self, outbox: usize, mut tell: impl FnMut(u32, Withdrawn)) {
-        for ordinal in self.ordinals() {
-            let slot = self.slot_mut(ordinal);
-            let number = match slot.listener {
-                Listener::Writer { outbox: of, number } if of == outbox => number,
-                Listener::Nobody | Listener::Task(_) | Listener::Writer { .. } => continue,
-            };
-            match slot.stage {
-                Stage::Queued => {
-                    tell(number, Withdrawn::Queued(slot.operation.take()));
-                    self.release(ordinal);
-                }
-                Stage::Sent => {
-                    tell(number, Withdrawn::Sent(slot.operation.take()));
-                    slot.abandon();
-                }
-                Stage::Abandoned | Stage::Done(_) | Stage::Free => {}
-            }
-        }
-        self.trim_queue();
-        self.outbox(outbox).clear();
+    pub(crate) fn withdraw(&mut self, outbox: usize, tell: impl FnMut(u32, Withdrawn)) {
+        self.bundles.withdraw(outbox, tell);
     }
 
     /// Whether operations wait to be sent.
     pub(crate) fn has_queued(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.bundles.has_queued()
     }
 
     /// Operations queued or sent whose answer has not come.
     pub(crate) fn open(&self) -> usize {
-        self.open
+        self.open + self.bundles.open()
     }
 
     /// Slots that hold anything at all.
@@ -203,6 +192,19 @@ impl Window {
         }
     }
 
+    /// Takes one frame's worth of a batch writer's operations and counts them as sent. They must be written, and
+    /// [`Window::give_run_back`] must follow, before anything can end them.
+    pub(crate) fn take_run(&mut self, now: Moment) -> Option<Run> {
+        let run = self.bundles.take(now)?;
+        self.silent_since.get_or_insert(now);
+        Some(run)
+    }
+
+    /// Keeps the frame of a batch writer's operations, for a next attempt, and gives it out to be sent.
+    pub(crate) fn give_run_back(&mut self, run: Run) -> Arc<Vec<u8>> {
+        self.bundles.give_back(run)
+    }
+
     /// Puts the operations of a frame back into their slots, for a next attempt.
     pub(crate) fn give_back(&mut self, requests: &mut Vec<Request>) {
         for request in requests.drain(..) {
@@ -217,18 +219,22 @@ impl Window {
     /// Looks at what [`Window::complete`] will look at for these ids, so that what no cache holds is waited for together and not one by one.
     /// Changes nothing.
     pub(crate) fn warm(&self, ids: impl Iterator<Item = u64>) {
-        let slots = ids.filter_map(|id| self.slots.get(Ticket::from_id(id).index()));
+        let in_slots = ids.filter(|id| !is_bundled(*id));
+        let slots = in_slots.filter_map(|id| self.slots.get(Ticket::from_id(id).index()));
         std::hint::black_box(slots.fold(0, |all, slot| all ^ slot.generation));
     }
 
     /// Takes in an answer.
     pub(crate) fn complete(&mut self, id: u64, outcome: Result<Success, Refusal>, wakers: &mut Vec<Waker>) -> Completion {
+        if is_bundled(id) {
+            return self.bundles.complete(id, outcome);
+        }
         let ticket = Ticket::from_id(id);
         let Some(slot) = self.slots.get(ticket.index()) else {
             return Completion::Impossible;
         };
         if slot.generation != ticket.generation {
-            return if ticket.is_before(slot.generation) {
+            return if is_before(ticket.generation, slot.generation) {
                 Completion::Late
             } else {
                 Completion::Impossible
@@ -245,19 +251,21 @@ impl Window {
 
     /// The peer said something: if operations are still open, its silence counts from now.
     pub(crate) fn heard(&mut self, now: Moment) {
-        self.silent_since = (self.open > 0).then_some(now);
+        self.silent_since = (self.open() > 0).then_some(now);
     }
 
     /// The connection is gone, or could not be made: ends every operation, sent ones as `sent`, queued
     /// ones as never sent because of `queued`.
     pub(crate) fn lose(&mut self, sent: Failure, queued: Obstacle, wakers: &mut Vec<Waker>) {
+        let unsent = Failure::NotSent(queued);
+        self.bundles.lose(Ends { sent, queued: unsent });
         self.queue.clear();
         self.silent_since = None;
         self.earliest = Moment::NEVER;
         for ordinal in self.ordinals() {
             match self.slot_mut(ordinal).stage {
                 Stage::Abandoned => self.release(ordinal),
-                Stage::Queued => self.end(ordinal, Err(Failure::NotSent(queued)), wakers),
+                Stage::Queued => self.end(ordinal, Err(unsent), wakers),
                 Stage::Sent => self.end(ordinal, Err(sent), wakers),
                 Stage::Done(_) | Stage::Free => {}
             }
@@ -268,9 +276,13 @@ impl Window {
     /// Walks the slots only when one may be over.
     pub(crate) fn sweep(&mut self, now: Moment, queued: Obstacle, wakers: &mut Vec<Waker>) -> Swept {
         if self.earliest <= now {
-            self.earliest = Moment::NEVER;
+            let ends = Ends {
+                sent: Failure::Silent,
+                queued: Failure::NotSent(queued),
+            };
+            self.earliest = self.bundles.sweep(now, ends);
             for ordinal in self.ordinals() {
-                self.sweep_slot(ordinal, now, queued, wakers);
+                self.sweep_slot(ordinal, now, ends, wakers);
             }
         }
         Swept {
@@ -316,30 +328,25 @@ impl Window {
         }
     }
 
-    /// How many operations that hold a permit have ceased to be open since the last call.
+    /// How many slots have ceased to be open since the last call.
     pub(crate) fn take_released(&mut self) -> usize {
         std::mem::take(&mut self.released)
     }
 
-    fn sweep_slot(&mut self, ordinal: u32, now: Moment, queued: Obstacle, wakers: &mut Vec<Waker>) {
+    fn sweep_slot(&mut self, ordinal: u32, now: Moment, ends: Ends, wakers: &mut Vec<Waker>) {
         let Slot { expires, ref stage, .. } = *self.slot_mut(ordinal);
         match stage {
             Stage::Done(_) | Stage::Free => {}
             Stage::Abandoned | Stage::Queued | Stage::Sent if expires > now => self.earliest = self.earliest.min(expires),
             Stage::Abandoned => self.release(ordinal),
-            Stage::Queued => self.end(ordinal, Err(Failure::NotSent(queued)), wakers),
-            Stage::Sent => self.end(ordinal, Err(Failure::Silent), wakers),
+            Stage::Queued => self.end(ordinal, Err(ends.queued), wakers),
+            Stage::Sent => self.end(ordinal, Err(ends.sent), wakers),
         }
     }
 
-    /// Open to done: the caller is woken to take it. To free, if a batch writer takes it here.
+    /// Open to done: the caller is woken to take it.
     fn end(&mut self, ordinal: u32, outcome: Result<Success, Failure>, wakers: &mut Vec<Waker>) {
         let slot = self.slot_mut(ordinal);
-        if let Listener::Writer { outbox, number } = slot.listener {
-            let outcome = slot.result(outcome);
-            self.outbox(outbox).push(Ending { number, outcome });
-            return self.release(ordinal);
-        }
         slot.stage = Stage::Done(outcome);
         wakers.extend(slot.take_waker());
         self.open -= 1;
@@ -348,12 +355,9 @@ impl Window {
 
     /// Open to free.
     fn release(&mut self, ordinal: u32) {
-        let slot = self.slot_mut(ordinal);
-        let permits = usize::from(!slot.is_writers);
-        slot.clear();
-        self.free.push_back(ordinal);
+        self.recycle(ordinal);
         self.open -= 1;
-        self.released += permits;
+        self.released += 1;
     }
 
     fn recycle(&mut self, ordinal: u32) {

@@ -99,24 +99,31 @@ impl RoutingTable {
     /// Never: a map's shards have members, all on cores of its nodes.
     pub(crate) fn aim(&self, operation: &mut Operation, healthy: impl Fn(usize) -> bool) -> Route {
         let shard = self.shard_for(operation);
-        let members = self.shards.get(&shard.id).expect("every shard of the map has its members here");
-        let leader = members.leader;
-        let member = match consistency(operation) {
-            Consistency::Linearizable => leader,
+        let route = self.route_to(shard, |members| match consistency(operation) {
+            Consistency::Linearizable => members.leader,
             Consistency::Stale => members.nearest(healthy),
-        };
+        });
+        cut_to_shard(operation, shard);
+        route
+    }
+
+    /// Where to send a write of this key.
+    pub(crate) fn aim_write(&self, key: &[u8]) -> Route {
+        self.route_to(self.map.shard_of(key), |members| members.leader)
+    }
+
+    fn route_to(&self, shard: &MapShard, choose: impl FnOnce(&Members) -> usize) -> Route {
+        let members = self.shards.get(&shard.id).expect("every shard of the map has its members here");
         let (node, place) = *members
             .homes
-            .get(member)
+            .get(choose(members))
             .expect("a map's shards have members, and one of them is believed to lead");
-        let route = Route {
+        Route {
             shard: shard.id,
             range_epoch: shard.range_epoch,
             place,
             node,
-        };
-        cut_to_shard(operation, shard);
-        route
+        }
     }
 
     /// Takes in what the failure of an attempt at a shard's replica on this node says about who leads.

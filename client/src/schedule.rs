@@ -30,11 +30,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
-use margate_net::message::Operation;
 use rustc_hash::FxHashMap;
 
 use crate::api::WriteSummary;
-use crate::batch::{Ending, Submission, Withdrawn};
+use crate::batch::{Change, Consignment, Ending, Load, Withdrawn};
 use crate::config::BatchWriterConfig;
 use crate::error::{Error, OrderFault, UnknownCause};
 use crate::moment::Moment;
@@ -47,7 +46,7 @@ use receipts::Receipts;
 pub(crate) use receipts::{ReceiptName, WriteResult};
 pub(crate) use room::LinePlace;
 use room::Room;
-use write::{Fate, Write};
+use write::{AttemptEnd, Fate, Write};
 
 mod epochs;
 mod lanes;
@@ -61,7 +60,9 @@ mod write;
 pub(crate) struct Schedule {
     writes: Vec<Write>,
     free: Vec<u32>,
-    ready: VecDeque<u32>,
+    ready: VecDeque<Ready>,
+    /// What the writes change that are neither ready nor with a link: parked, held, or about to fail.
+    aside: FxHashMap<u32, Change>,
     lanes: Lanes,
     /// Lanes whose train is to be sent again, and when.
     held: BinaryHeap<Reverse<(Moment, u32, MapNeed)>>,
@@ -78,8 +79,9 @@ pub(crate) struct Schedule {
     /// Whether room was given back since the line was told.
     has_new_room: bool,
     wakers: Vec<Waker>,
-    /// What `dispatch` sorts, and numbers that `settle` walks, kept for their memory.
+    /// What `dispatch` sorts and sends, and numbers that `settle` walks, kept for their memory.
     sorted: Vec<(u64, u32)>,
+    leaving: Vec<Option<Ready>>,
     numbers: Vec<u32>,
 }
 
@@ -91,9 +93,18 @@ struct Doubt {
     until: EpochNumber,
 }
 
+/// A write that may be sent.
+#[derive(Debug)]
+struct Ready {
+    /// The first bytes of its key as a number: keys sort as their prefixes do, where these differ.
+    prefix: u64,
+    number: u32,
+    change: Change,
+}
+
 /// Writes for links, by place, in the order in which they must be put in.
 #[derive(Debug, Default)]
-pub(crate) struct Loads(pub(crate) Vec<Vec<(u32, Submission)>>);
+pub(crate) struct Loads(pub(crate) Vec<Load>);
 
 /// A flush and what it waits for.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +120,7 @@ impl Schedule {
             writes: Vec::new(),
             free: Vec::new(),
             ready: VecDeque::new(),
+            aside: FxHashMap::default(),
             lanes: Lanes::new(config.in_flight_bounded()),
             held: BinaryHeap::new(),
             without_map: Vec::new(),
@@ -122,6 +134,7 @@ impl Schedule {
             has_new_room: false,
             wakers: Vec::new(),
             sorted: Vec::new(),
+            leaving: Vec::new(),
             numbers: Vec::new(),
         }
     }
@@ -151,10 +164,10 @@ impl Schedule {
     }
 
     /// Takes a set or a delete for which room was taken.
-    pub(crate) fn hand_over(&mut self, operation: Operation) -> ReceiptName {
-        let lane = self.lanes.of(operation.routing_key());
+    pub(crate) fn hand_over(&mut self, change: Change) -> ReceiptName {
+        let lane = self.lanes.of(&change.key);
         let receipt = self.receipts.issue();
-        let write = Write::new(operation, lane, receipt, self.epochs.begin());
+        let write = Write::new(&change, lane, receipt, self.epochs.begin());
         let number = match self.free.pop() {
             Some(number) => {
                 self.writes[number as usize] = write;
@@ -165,7 +178,7 @@ impl Schedule {
                 u32::try_from(self.writes.len() - 1).expect("the bound on writes is far below 2^32")
             }
         };
-        self.ready.push_back(number);
+        self.ready.push_back(Ready::new(number, change));
         receipt
     }
 
@@ -182,17 +195,20 @@ impl Schedule {
             self.refuse_ready();
             return false;
         };
-        let mut sorted = std::mem::take(&mut self.sorted);
+        let (mut sorted, mut leaving) = (std::mem::take(&mut self.sorted), std::mem::take(&mut self.leaving));
         let count = self.ready.len().min(max);
-        let numbers = self.ready.drain(..count);
-        sorted.extend(numbers.map(|number| (self.writes[number as usize].key_prefix(), number)));
+        leaving.extend(self.ready.drain(..count).map(Some));
+        sorted.extend(leaving.iter().flatten().map(|ready| ready.prefix).zip(0..));
         // Stable: writes of one key stay in their order.
         sorted.sort_by_key(|(prefix, _)| *prefix);
-        sorted.retain(|(_, number)| self.board(*number, now));
-        for (_, number) in sorted.drain(..) {
-            self.load(number, table, loads);
+        sorted.retain(|(_, place)| self.board(*place, &mut leaving, now));
+        for (_, place) in sorted.drain(..) {
+            if let Some(ready) = leaving[place as usize].take() {
+                self.load(ready, table, loads);
+            }
         }
-        self.sorted = sorted;
+        leaving.clear();
+        (self.sorted, self.leaving) = (sorted, leaving);
         !self.ready.is_empty()
     }
 
@@ -209,8 +225,21 @@ impl Schedule {
     /// Takes in the end of an attempt that was made there.
     pub(crate) fn ended(&mut self, ending: Ending, at: SocketAddr, now: Moment, dice: u64) {
         let Ending { number, outcome } = ending;
+        let outcome = outcome.map_err(|returned| {
+            self.aside.insert(number, returned.change);
+            returned.failure
+        });
+        let timeout = self.timeout;
         let write = &mut self.writes[number as usize];
-        write.attempted(outcome, at, now, dice);
+        write.attempted(
+            outcome,
+            &AttemptEnd {
+                address: at,
+                now,
+                dice,
+                timeout,
+            },
+        );
         let lane = write.lane;
         if self.lanes.answered(lane) {
             self.settle(lane, now);
@@ -267,14 +296,22 @@ impl Schedule {
 
     /// A link was told that the writer is gone, and had this write.
     pub(crate) fn withdrawn(&mut self, number: u32, how: Withdrawn) {
-        self.writes[number as usize].withdraw(how);
+        let change = match how {
+            Withdrawn::Queued(change) => Some(change),
+            Withdrawn::Sent(change) => {
+                self.writes[number as usize].withdraw();
+                change
+            }
+        };
+        self.aside.extend(change.map(|change| (number, change)));
     }
 
     /// Ends everything: what has no end yet was never sent, or was refused the last time it was. Links must
     /// have been told before, and what they had posted taken in.
     pub(crate) fn abandon(&mut self) -> WriteSummary {
         self.closed = true;
-        self.ready.clear();
+        let ready = self.ready.drain(..);
+        self.aside.extend(ready.map(|Ready { number, change, .. }| (number, change)));
         self.held.clear();
         self.without_map.clear();
         for number in 0..self.writes.len() {
@@ -299,45 +336,58 @@ impl Schedule {
         out.append(&mut self.wakers);
     }
 
-    /// Whether a write leaves in this round. If not it is parked, or has failed.
-    fn board(&mut self, number: u32, now: Moment) -> bool {
-        if let Some(cause) = self.doubt_about(number) {
-            self.finish(number, Err(Box::new(Error::OutOfOrder(OrderFault::EarlierUnknown(cause)))));
+    /// Whether the write at this place of those that may leave does so. If not it is parked, or has failed, and its place is empty.
+    fn board(&mut self, place: u32, leaving: &mut [Option<Ready>], now: Moment) -> bool {
+        let Some(ready) = &leaving[place as usize] else {
             return false;
+        };
+        let Ready { number, ref change, .. } = *ready;
+        let doubt = self.doubt_about(number, &change.key);
+        if doubt.is_none() {
+            let write = &mut self.writes[number as usize];
+            write.begin(now, place);
+            let lane = write.lane;
+            let same_key_as = |last: u32| {
+                let last = &leaving[self.writes[last as usize].place as usize];
+                last.as_ref().is_some_and(|last| last.change.key == change.key)
+            };
+            if self.lanes.board(lane, number, self.round, same_key_as) {
+                return true;
+            }
         }
-        self.writes[number as usize].begin(now, self.timeout);
-        let writes = &self.writes;
-        let write = &writes[number as usize];
-        let same_key_as = |last: u32| writes[last as usize].key() == write.key();
-        self.lanes.board(write.lane, number, self.round, same_key_as)
+        let change = leaving[place as usize].take().map(|ready| (number, ready.change));
+        self.aside.extend(change);
+        if let Some(cause) = doubt {
+            self.finish(number, Err(Box::new(Error::OutOfOrder(OrderFault::EarlierUnknown(cause)))));
+        }
+        false
     }
 
-    fn load(&mut self, number: u32, table: &RoutingTable, loads: &mut Loads) {
-        let write = &mut self.writes[number as usize];
-        let mut operation = write.depart();
-        let route = table.aim(&mut operation, |_| true);
-        let submission = Submission {
+    fn load(&mut self, ready: Ready, table: &RoutingTable, loads: &mut Loads) {
+        let Ready { number, change, .. } = ready;
+        let deadline = self.writes[number as usize].depart(self.timeout);
+        let route = table.aim_write(&change.key);
+        loads.of(route.place).0.push(Consignment {
+            number,
             shard: route.shard,
             range_epoch: route.range_epoch,
-            operation,
-            deadline: write.deadline,
-            expires: write.deadline,
-        };
-        loads.of(route.place).push((number, submission));
+            deadline,
+            change,
+        });
     }
 
     /// Why an earlier write of its key may yet take effect, if its caller could not know that.
-    fn doubt_about(&self, number: u32) -> Option<UnknownCause> {
+    fn doubt_about(&self, number: u32, key: &Bytes) -> Option<UnknownCause> {
         if self.doubts.is_empty() {
             return None;
         }
-        let write = &self.writes[number as usize];
-        let doubt = self.doubts.get(write.key())?;
-        (write.epoch <= doubt.until).then_some(doubt.cause)
+        let doubt = self.doubts.get(key)?;
+        (self.writes[number as usize].epoch <= doubt.until).then_some(doubt.cause)
     }
 
     fn refuse_ready(&mut self) {
-        while let Some(number) = self.ready.pop_front() {
+        while let Some(Ready { number, change, .. }) = self.ready.pop_front() {
+            self.aside.insert(number, change);
             self.finish(number, Err(Box::new(Error::Closed)));
         }
     }
@@ -360,32 +410,53 @@ impl Schedule {
         let mut numbers = std::mem::take(&mut self.numbers);
         self.lanes.train(lane, &mut numbers);
         self.lanes.clear(lane, &mut numbers);
-        numbers.drain(..).rev().for_each(|number| self.ready.push_front(number));
+        self.let_go_first(&mut numbers);
         self.numbers = numbers;
+    }
+
+    /// They leave before everything that is ready, in this order.
+    fn let_go_first(&mut self, numbers: &mut Vec<u32>) {
+        for number in numbers.drain(..).rev() {
+            let change = self.aside.remove(&number).expect("it is with no link");
+            self.ready.push_front(Ready::new(number, change));
+        }
     }
 
     /// Gives a write its result, and its room back.
     fn finish(&mut self, number: u32, result: WriteResult) {
-        let write = &mut self.writes[number as usize];
-        write.fate = Fate::None;
-        let operation = write.operation.take();
-        let key = operation.as_ref().map(Operation::routing_key);
+        // Of one that was executed there is nothing to look for.
+        let change = result.is_err().then(|| self.aside.remove(&number)).flatten();
         let count = |tally: &mut WriteSummary, failures_max: usize| match &result {
             Ok(_) => tally.acknowledged += 1,
-            Err(error) => tally.fail(key, error, failures_max),
+            Err(error) => tally.fail(change.as_ref().map(|change| &change.key), error, failures_max),
         };
+        let write = &mut self.writes[number as usize];
+        write.fate = Fate::None;
         self.epochs.end(write.epoch, count, &mut self.wakers);
-        self.room.give_back(write.bytes);
+        self.room.give_back(write.bytes());
         self.has_new_room = true;
         self.receipts.end(write.receipt, result, &mut self.wakers);
         self.free.push(number);
     }
 }
 
+impl Ready {
+    fn new(number: u32, change: Change) -> Self {
+        let mut prefix = [0; 8];
+        let length = change.key.len().min(prefix.len());
+        prefix[..length].copy_from_slice(&change.key[..length]);
+        Self {
+            prefix: u64::from_be_bytes(prefix),
+            number,
+            change,
+        }
+    }
+}
+
 impl Loads {
-    fn of(&mut self, place: usize) -> &mut Vec<(u32, Submission)> {
+    fn of(&mut self, place: usize) -> &mut Load {
         if self.0.len() <= place {
-            self.0.resize_with(place + 1, Vec::new);
+            self.0.resize_with(place + 1, Load::default);
         }
         &mut self.0[place]
     }

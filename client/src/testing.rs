@@ -53,15 +53,6 @@ pub(crate) fn set(key: &[u8], value_bytes: usize) -> Operation {
     }
 }
 
-/// A plain delete.
-pub(crate) fn delete(key: &[u8]) -> Operation {
-    Operation::Delete {
-        key: Bytes::copy_from_slice(key),
-        at_version: None,
-        returning: Returning::default(),
-    }
-}
-
 /// Some core's address.
 pub(crate) fn address(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))

@@ -40,7 +40,7 @@ fn outcomes(wire: &mut Wire, operations: &[RawRequest<'_>]) -> Vec<Result<Succes
         .map(|(id, operation)| RawRequest { id, ..*operation })
         .collect();
     let mut out = Vec::new();
-    FrameWriter::new().raw_requests(&mut out, &numbered);
+    FrameWriter::new().raw_requests(&mut out, numbered.into_iter());
     wire.send(&out);
     let mut outcomes = BTreeMap::new();
     while outcomes.len() < operations.len() {

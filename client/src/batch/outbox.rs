@@ -1,9 +1,11 @@
 //! How operations of batch writers end: put into their writer's outbox at once, many at a time.
 
 use margate_net::ids::{ShardId, Version};
-use margate_net::message::{Operation, Success};
+use margate_net::message::Success;
 
 use crate::retry::Failure;
+
+use super::change::Change;
 
 /// The end of one attempt of a batch writer.
 #[derive(Debug)]
@@ -30,19 +32,19 @@ pub(crate) enum Effect {
 pub(crate) struct Returned {
     /// Why there is no answer.
     pub(crate) failure: Failure,
-    /// The operation as it was sent.
-    pub(crate) operation: Operation,
+    /// What was to be done.
+    pub(crate) change: Change,
     /// The shard it was sent to.
     pub(crate) shard: ShardId,
 }
 
-/// An operation whose writer is gone. The operation is away while its frame is being put together.
+/// An operation whose writer is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Withdrawn {
     /// It will never be sent.
-    Queued(Option<Operation>),
-    /// It was sent, or may have been.
-    Sent(Option<Operation>),
+    Queued(Change),
+    /// It was sent, or may have been; nobody can say what it was while its frame is being put together.
+    Sent(Option<Change>),
 }
 
 impl Effect {

@@ -1,4 +1,4 @@
-//! One slot of a window's slab, the ticket that names what is in it, and who listens for its end.
+//! One slot of a window's slab, the ticket that names what is in it, and who is woken by its end.
 
 use std::task::Waker;
 use std::time::Duration;
@@ -10,29 +10,12 @@ use crate::moment::Moment;
 use crate::retry::Failure;
 
 use super::Submission;
-use super::outbox::{Effect, Returned};
 
 /// Names an operation in its window, until its end is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(super) slot: u32,
     pub(super) generation: u32,
-}
-
-/// Who is told that an operation has ended.
-#[derive(Debug)]
-pub(crate) enum Listener {
-    /// Nobody any more, or not yet.
-    Nobody,
-    /// A task, which is woken to take the end out of the slot.
-    Task(Waker),
-    /// A batch writer, in whose outbox the end is put at once.
-    Writer {
-        /// Ordinal of its outbox in the window.
-        outbox: usize,
-        /// Its own name of the operation.
-        number: u32,
-    },
 }
 
 /// Room for one operation. Its generation grows whenever it becomes free.
@@ -42,11 +25,10 @@ pub(super) struct Slot {
     pub(super) stage: Stage,
     /// Away only while its frame is being written.
     pub(super) operation: Option<Operation>,
-    pub(super) listener: Listener,
-    /// Whether it belongs to a batch writer, even one that is gone: it holds no permit.
-    pub(super) is_writers: bool,
+    /// The task to wake at the end.
+    waker: Option<Waker>,
     pub(super) expires: Moment,
-    pub(super) shard: ShardId,
+    shard: ShardId,
     deadline: Moment,
     range_epoch: RangeEpoch,
 }
@@ -72,8 +54,7 @@ impl Slot {
             generation: 0,
             stage: Stage::Free,
             operation: None,
-            listener: Listener::Nobody,
-            is_writers: false,
+            waker: None,
             expires: Moment::NEVER,
             shard: ShardId(0),
             deadline: Moment::NEVER,
@@ -82,7 +63,7 @@ impl Slot {
     }
 
     /// Free to queued.
-    pub(super) fn fill(&mut self, submission: Submission, listener: Listener) {
+    pub(super) fn fill(&mut self, submission: Submission, waker: Waker) {
         let Submission {
             shard,
             range_epoch,
@@ -92,8 +73,7 @@ impl Slot {
         } = submission;
         self.stage = Stage::Queued;
         self.operation = Some(operation);
-        self.is_writers = matches!(listener, Listener::Writer { .. });
-        self.listener = listener;
+        self.waker = Some(waker);
         self.expires = expires;
         self.deadline = deadline;
         self.range_epoch = range_epoch;
@@ -115,7 +95,7 @@ impl Slot {
     /// Sent to abandoned: only the answer, or the end of the connection, frees it.
     pub(super) fn abandon(&mut self) {
         self.stage = Stage::Abandoned;
-        self.listener = Listener::Nobody;
+        self.waker = None;
         self.operation = None;
     }
 
@@ -124,39 +104,19 @@ impl Slot {
         self.generation = self.generation.wrapping_add(1);
         self.stage = Stage::Free;
         self.operation = None;
-        self.listener = Listener::Nobody;
+        self.waker = None;
     }
 
     /// The task to wake at the end, if there is one.
     pub(super) fn take_waker(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.listener, Listener::Nobody) {
-            Listener::Task(waker) => Some(waker),
-            Listener::Nobody | Listener::Writer { .. } => None,
-        }
-    }
-
-    /// An outcome as a batch writer gets it.
-    ///
-    /// # Panics
-    /// Never: a frame's operations are given back before they can end.
-    pub(super) fn result(&mut self, outcome: Result<Success, Failure>) -> Result<Effect, Box<Returned>> {
-        outcome.map(|success| Effect::of(&success)).map_err(|failure| {
-            Box::new(Returned {
-                failure,
-                operation: self
-                    .operation
-                    .take()
-                    .expect("a frame's operations are given back before they can end"),
-                shard: self.shard,
-            })
-        })
+        self.waker.take()
     }
 
     /// Leaves the waker to call at the end.
     pub(super) fn wake_later(&mut self, waker: &Waker) {
-        match &mut self.listener {
-            Listener::Task(present) => present.clone_from(waker),
-            Listener::Nobody | Listener::Writer { .. } => self.listener = Listener::Task(waker.clone()),
+        match &mut self.waker {
+            Some(present) => present.clone_from(waker),
+            none => *none = Some(waker.clone()),
         }
     }
 }
@@ -179,16 +139,16 @@ impl Ticket {
     pub(super) fn index(self) -> usize {
         self.slot as usize
     }
+}
 
-    /// Whether it names an earlier life of the slot, not one to come.
-    pub(super) fn is_before(self, generation: u32) -> bool {
-        generation.wrapping_sub(self.generation) < GENERATIONS_REMEMBERED
-    }
+/// Whether a generation is one of the past, not one to come.
+pub(super) fn is_before(generation: u32, present: u32) -> bool {
+    present.wrapping_sub(generation) < GENERATIONS_REMEMBERED
 }
 
 /// Milliseconds a server gets: a little less than the caller waits, so that a server's word that it did
 /// not execute the operation arrives while somebody listens.
-fn time_for_server(left: Duration) -> u32 {
+pub(super) fn time_for_server(left: Duration) -> u32 {
     let left = left - left / 16;
     u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1)
 }

@@ -35,21 +35,20 @@ fn submission(operation: Operation, expires: Moment) -> Submission {
 }
 
 fn insert(window: &mut Window, value_bytes: usize) -> Ticket {
-    window.insert(
-        submission(set(b"key", value_bytes), Moment(1_000)),
-        Listener::Task(Waker::noop().clone()),
-    )
+    window.insert(submission(set(b"key", value_bytes), Moment(1_000)), Waker::noop().clone())
 }
 
 /// Sends everything queued, giving operations back as the runtime does; returns the ids.
 fn send(window: &mut Window) -> Vec<u64> {
     let (mut ids, mut frame) = (Vec::new(), Vec::new());
-    while window.has_queued() {
+    loop {
         window.take_frame(Moment(0), &mut frame);
+        if frame.is_empty() {
+            return ids;
+        }
         ids.extend(frame.iter().map(|request| request.id));
         window.give_back(&mut frame);
     }
-    ids
 }
 
 fn written() -> Result<Success, Refusal> {
@@ -131,10 +130,9 @@ impl Model {
             Act::Abandon(choice) => self.abandon(choice),
             Act::Answer(choice) => self.answer(choice),
             Act::Insert { expires, bytes } => {
-                let ticket = self.window.insert(
-                    submission(set(b"key", bytes), Moment(expires)),
-                    Listener::Task(Waker::noop().clone()),
-                );
+                let ticket = self
+                    .window
+                    .insert(submission(set(b"key", bytes), Moment(expires)), Waker::noop().clone());
                 self.callers.insert(self.born, (ticket, Known::Queued, expires));
                 self.born += 1;
             }
@@ -286,10 +284,7 @@ fn a_full_frame_holds_4096_operations_and_the_rest_waits() {
 fn an_answer_wakes_its_caller_once_and_gives_the_operation_back() {
     let mut window = Window::new();
     let bell = Arc::new(Bell::default());
-    let ticket = window.insert(
-        submission(set(b"key", 5), Moment(1_000)),
-        Listener::Task(Waker::from(Arc::clone(&bell))),
-    );
+    let ticket = window.insert(submission(set(b"key", 5), Moment(1_000)), Waker::from(Arc::clone(&bell)));
     let ids = send(&mut window);
     let mut wakers = Vec::new();
     assert_eq!(window.complete(ids[0], written(), &mut wakers), Completion::Accepted);
@@ -313,7 +308,7 @@ fn the_last_waker_left_is_the_one_that_is_woken() {
     let (first, second) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
     let ticket = window.insert(
         submission(get(b"k", margate_net::message::Consistency::Stale), Moment(9)),
-        Listener::Task(Waker::from(Arc::clone(&first))),
+        Waker::from(Arc::clone(&first)),
     );
     assert!(window.take(ticket, &Waker::from(Arc::clone(&second))).is_none());
     let mut wakers = Vec::new();
@@ -340,7 +335,7 @@ fn a_sweep_tells_sent_from_queued_and_spares_what_has_time() {
     let sent = insert(&mut window, 1);
     send(&mut window);
     let queued = insert(&mut window, 1);
-    let young = window.insert(submission(set(b"key", 1), Moment(2_000)), Listener::Task(Waker::noop().clone()));
+    let young = window.insert(submission(set(b"key", 1), Moment(2_000)), Waker::noop().clone());
     assert_eq!(window.sweep(Moment(999), obstacle(), &mut Vec::new()).next, Moment(1_000));
     assert_eq!(window.sweep(Moment(1_000), obstacle(), &mut Vec::new()).next, Moment(2_000));
     assert_eq!(taken(&mut window, sent), Some(Err(Failure::Silent)));
@@ -398,7 +393,7 @@ fn the_server_is_told_a_little_less_time_than_there_is() {
     let told = |nanos: u64| {
         let mut window = Window::new();
         let mut frame = Vec::new();
-        window.insert(submission(set(b"key", 1), Moment(nanos)), Listener::Task(Waker::noop().clone()));
+        window.insert(submission(set(b"key", 1), Moment(nanos)), Waker::noop().clone());
         window.take_frame(Moment(0), &mut frame);
         frame[0].timeout_ms
     };
@@ -407,74 +402,57 @@ fn the_server_is_told_a_little_less_time_than_there_is() {
     assert_eq!(told(u64::MAX), u32::MAX);
 }
 
-fn insert_of_writer(window: &mut Window, outbox: usize, number: u32) -> Ticket {
-    window.insert(submission(set(b"key", 1), Moment(1_000)), Listener::Writer { outbox, number })
+/// A load of a batch writer: sets that end at this moment.
+fn load(numbers: std::ops::Range<u32>, deadline: Moment) -> Load {
+    Load(
+        numbers
+            .map(|number| Consignment {
+                number,
+                shard: ShardId(1),
+                range_epoch: RangeEpoch(1),
+                deadline,
+                change: Change {
+                    key: bytes::Bytes::from_static(b"key"),
+                    value: None,
+                },
+            })
+            .collect(),
+    )
 }
 
-/// What is in an outbox: the writer's names, and why there is no answer.
-fn ended(window: &mut Window, outbox: usize) -> Vec<(u32, Option<Failure>)> {
-    let failure = |outcome: Result<Effect, Box<Returned>>| outcome.err().map(|returned| returned.failure);
-    let endings = std::mem::take(window.outbox(outbox)).into_iter();
-    endings.map(|ending| (ending.number, failure(ending.outcome))).collect()
-}
-
-#[test]
-fn ends_of_a_writers_operations_come_into_its_outbox_and_free_their_slots() {
-    let mut window = Window::new();
-    let tickets = [(1, 7), (0, 8), (1, 9)].map(|(outbox, number)| insert_of_writer(&mut window, outbox, number));
-    assert_eq!(send(&mut window), tickets.map(Ticket::id));
-    let queued = insert_of_writer(&mut window, 1, 10);
-    for ticket in &tickets[..2] {
-        assert_eq!(window.complete(ticket.id(), written(), &mut Vec::new()), Completion::Accepted);
-    }
-    assert_eq!(window.complete(tickets[0].id(), written(), &mut Vec::new()), Completion::Late);
-    window.lose(Failure::Lost(LINK), obstacle(), &mut Vec::new());
-    let not_sent = Failure::NotSent(obstacle());
-    assert_eq!(
-        ended(&mut window, 1),
-        [(7, None), (9, Some(Failure::Lost(LINK))), (10, Some(not_sent))]
-    );
-    assert_eq!(ended(&mut window, 0), [(8, None)]);
-    assert_eq!(
-        (window.open(), window.occupied(), window.take_released()),
-        (0, 0, 0),
-        "they hold no permits"
-    );
-    assert_eq!(window.complete(queued.id(), written(), &mut Vec::new()), Completion::Late);
+fn send_run(window: &mut Window) {
+    let mut run = window.take_run(Moment(0)).expect("something is queued");
+    run.write(&mut margate_net::codec::FrameWriter::new());
+    window.give_run_back(run);
 }
 
 #[test]
-fn an_operation_comes_back_to_its_writer_with_the_failure_and_the_shard() {
+fn operations_of_batch_writers_count_and_end_beside_the_others_and_hold_no_permits() {
     let mut window = Window::new();
-    insert_of_writer(&mut window, 0, 7);
+    let single = insert(&mut window, 1);
+    window.insert_all(0, &mut load(0..2, Moment(500)));
+    assert_eq!((window.open(), window.earliest()), (3, Moment(500)));
     send(&mut window);
-    window.sweep(Moment(1_000), obstacle(), &mut Vec::new());
-    let ending = window.outbox(0).pop().expect("its time is over");
-    let returned = ending.outcome.expect_err("there was no answer");
-    assert_eq!((returned.failure, returned.shard), (Failure::Silent, ShardId(1)));
-    assert_eq!(returned.operation, set(b"key", 1));
+    assert!(window.has_queued(), "a writer's operations are in frames of their own");
+    send_run(&mut window);
+    assert!(!window.has_queued());
+    let swept = window.sweep(Moment(600), obstacle(), &mut Vec::new());
+    assert_eq!((swept.next, swept.silence), (Moment(1_000), Duration::from_nanos(600)));
+    assert_eq!((window.open(), window.outbox(0).len(), window.take_released()), (1, 2, 0));
+    window.insert_all(0, &mut load(2..3, Moment(2_000)));
+    window.lose(Failure::Lost(LINK), obstacle(), &mut Vec::new());
+    assert_eq!((window.open(), window.outbox(0).len(), window.take_released()), (0, 3, 1));
+    assert_eq!(taken(&mut window, single), Some(Err(Failure::Lost(LINK))));
 }
 
 #[test]
-fn a_writer_that_withdraws_has_nothing_sent_any_more_and_is_told_what_was() {
+fn silence_counts_from_the_first_frame_of_a_batch_writer_too() {
     let mut window = Window::new();
-    let sent = [insert_of_writer(&mut window, 0, 1), insert_of_writer(&mut window, 1, 2)];
-    let mut frame = Vec::new();
-    window.take_frame(Moment(0), &mut frame);
-    let (queued, others) = (insert_of_writer(&mut window, 0, 3), insert(&mut window, 1));
-    let mut told = Vec::new();
-    window.withdraw(0, |number, how| told.push((number, how)));
+    window.insert_all(0, &mut load(0..1, Moment(5_000)));
+    send_run(&mut window);
+    window.heard(Moment(300));
     assert_eq!(
-        told,
-        [(1, Withdrawn::Sent(None)), (3, Withdrawn::Queued(Some(set(b"key", 1))))],
-        "the frame has the operation of the first"
+        window.sweep(Moment(700), obstacle(), &mut Vec::new()).silence,
+        Duration::from_nanos(400)
     );
-    window.give_back(&mut frame);
-    assert_eq!(send(&mut window), [others.id()]);
-    for ticket in sent {
-        assert_eq!(window.complete(ticket.id(), written(), &mut Vec::new()), Completion::Accepted);
-    }
-    assert_eq!(window.complete(queued.id(), written(), &mut Vec::new()), Completion::Late);
-    assert_eq!((ended(&mut window, 0), ended(&mut window, 1)), (vec![], vec![(2, None)]));
-    assert_eq!((window.open(), window.take_released()), (1, 0));
 }

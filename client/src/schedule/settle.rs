@@ -57,11 +57,10 @@ impl Schedule {
 
     /// Gives out a result, and remembers what it leaves in doubt.
     fn conclude(&mut self, number: u32) {
-        let write = &mut self.writes[number as usize];
-        let Fate::Done(result) = std::mem::replace(&mut write.fate, Fate::None) else {
+        let Fate::Done(result) = std::mem::replace(&mut self.writes[number as usize].fate, Fate::None) else {
             return;
         };
-        let doubted = doubt_of(&result).zip(write.operation.as_ref().map(|operation| operation.routing_key().clone()));
+        let doubted = doubt_of(&result).and_then(|cause| Some((cause, self.aside.get(&number)?.key.clone())));
         self.finish(number, result);
         if let Some((cause, key)) = doubted {
             let until = self.epochs.cut(&mut self.wakers);
@@ -74,7 +73,7 @@ impl Schedule {
     fn release_parked(&mut self, lane: u32) {
         let mut parked = std::mem::take(&mut self.numbers);
         self.lanes.clear(lane, &mut parked);
-        parked.drain(..).rev().for_each(|number| self.ready.push_front(number));
+        self.let_go_first(&mut parked);
         self.numbers = parked;
     }
 }

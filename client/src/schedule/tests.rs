@@ -4,10 +4,10 @@ use margate_net::error::{Queue, Refusal};
 use margate_net::ids::{NodeId, ShardId, Version};
 
 use super::*;
-use crate::batch::{Effect, Returned};
+use crate::batch::Effect;
 use crate::error::{LinkFault, Obstacle};
 use crate::retry::Failure;
-use crate::testing::{address, delete, map, set};
+use crate::testing::{address, map};
 
 mod model;
 
@@ -28,9 +28,8 @@ pub(super) struct Bench {
 /// A write that a link has.
 #[derive(Debug)]
 pub(super) struct Out {
-    pub(super) number: u32,
     pub(super) place: usize,
-    pub(super) submission: Submission,
+    pub(super) sent: Consignment,
 }
 
 impl Bench {
@@ -43,13 +42,13 @@ impl Bench {
         }
     }
 
-    pub(super) fn hand_over(&mut self, operation: Operation) -> ReceiptName {
-        assert!(self.schedule.try_take_room(operation.payload_bytes()), "there is room");
-        self.schedule.hand_over(operation)
+    pub(super) fn hand_over(&mut self, change: Change) -> ReceiptName {
+        assert!(self.schedule.try_take_room(change.bytes()), "there is room");
+        self.schedule.hand_over(change)
     }
 
     fn set(&mut self, key: &str) -> ReceiptName {
-        self.hand_over(set(key.as_bytes(), 1))
+        self.hand_over(change(key, false))
     }
 
     /// Gives links what is ready; the keys of it, in the order of the places.
@@ -58,27 +57,28 @@ impl Bench {
         let before = self.out.len();
         while self.schedule.dispatch(self.now, Some(&self.table), 1_000, &mut loads) {}
         for (place, load) in loads.0.into_iter().enumerate() {
-            let out = |(number, submission)| Out { number, place, submission };
-            self.out.extend(load.into_iter().map(out));
+            self.out.extend(load.0.into_iter().map(|sent| Out { place, sent }));
         }
-        let key = |out: &Out| String::from_utf8_lossy(out.submission.operation.routing_key()).into_owned();
+        let key = |out: &Out| String::from_utf8_lossy(&out.sent.change.key).into_owned();
         self.out[before..].iter().map(key).collect()
     }
 
     /// Ends the write at this position of `out`.
     pub(super) fn end(&mut self, position: usize, outcome: Result<Effect, Failure>) {
-        let Out {
-            number,
-            place,
-            submission: Submission { shard, operation, .. },
-        } = self.out.remove(position);
+        let Out { place, sent } = self.out.remove(position);
         let node = self.table.places()[place].node;
         if let Err(failure) = &outcome {
-            self.table.learn(shard, node, failure);
+            self.table.learn(sent.shard, node, failure);
         }
-        let returned = |failure| Box::new(Returned { failure, operation, shard });
-        let outcome = outcome.map_err(returned);
-        self.schedule.ended(Ending { number, outcome }, address(9), self.now, 0);
+        let number = sent.number;
+        let ending = match outcome {
+            Ok(effect) => Ending {
+                number,
+                outcome: Ok(effect),
+            },
+            Err(failure) => sent.sent_back(failure),
+        };
+        self.schedule.ended(ending, address(9), self.now, 0);
     }
 
     fn refuse(&mut self, position: usize, refusal: Refusal) {
@@ -104,6 +104,14 @@ impl Bench {
     }
 }
 
+/// A set of one byte, or a delete.
+pub(super) fn change(key: &str, is_delete: bool) -> Change {
+    Change {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: (!is_delete).then(|| Bytes::from_static(b"v")),
+    }
+}
+
 fn bench() -> Bench {
     Bench::new(&BatchWriterConfig::default())
 }
@@ -125,7 +133,7 @@ fn writes_leave_together_in_the_order_of_their_keys_each_to_its_shard() {
     let mut bench = bench();
     let receipts: Vec<_> = ["z", "b", "j", "a", "q"].into_iter().map(|key| bench.set(key)).collect();
     assert_eq!(bench.send(), ["q", "z", "a", "b", "j"], "by place, and in a place by key");
-    let shards: Vec<ShardId> = bench.out.iter().map(|out| out.submission.shard).collect();
+    let shards: Vec<ShardId> = bench.out.iter().map(|out| out.sent.shard).collect();
     assert_eq!(shards, [3, 3, 1, 1, 2].map(ShardId));
     assert_eq!(bench.send(), Vec::<String>::new(), "nothing is sent twice");
     (1..=5).for_each(|number| bench.execute(0, number));
@@ -136,7 +144,7 @@ fn writes_leave_together_in_the_order_of_their_keys_each_to_its_shard() {
 #[test]
 fn a_delete_has_a_version_or_found_nothing() {
     let mut bench = bench();
-    let receipts = ["a", "b"].map(|key| bench.hand_over(delete(key.as_bytes())));
+    let receipts = ["a", "b"].map(|key| bench.hand_over(change(key, true)));
     bench.send();
     bench.end(0, Ok(Effect::Deleted(Some(Version(7)))));
     bench.end(0, Ok(Effect::Deleted(None)));
@@ -295,7 +303,7 @@ fn a_write_with_an_old_map_waits_for_a_new_one() {
     bench.schedule.map_asked();
     assert!(!bench.schedule.wants_map());
     assert_eq!(bench.send(), ["a"]);
-    assert_eq!(bench.out[0].submission.range_epoch, current);
+    assert_eq!(bench.out[0].sent.range_epoch, current);
     bench.execute(0, 1);
     assert_eq!(bench.result(receipt), version(1));
 }
@@ -311,7 +319,7 @@ fn the_time_of_a_write_runs_from_its_first_look_over_all_tries() {
     let began = bench.now;
     for _ in 0..3 {
         assert_eq!(bench.send(), ["a"]);
-        assert_eq!(bench.out[0].submission.deadline, began.plus(timeout));
+        assert_eq!(bench.out[0].sent.deadline, began.plus(timeout));
         bench.refuse(0, BUSY);
         bench.now = bench.schedule.due().min(began.plus(timeout));
     }
@@ -360,8 +368,9 @@ fn an_abandoned_schedule_tells_what_was_sent_from_what_was_not() {
     let ready = bench.set("e");
     bench.execute(0, 1);
     bench.refuse(2, BUSY);
-    for (position, how) in [(0, Withdrawn::Sent(None)), (1, Withdrawn::Queued(None))] {
-        bench.schedule.withdrawn(bench.out[position].number, how);
+    let unsent = Withdrawn::Queued(change("c", false));
+    for (position, how) in [(0, Withdrawn::Sent(None)), (1, unsent)] {
+        bench.schedule.withdrawn(bench.out[position].sent.number, how);
     }
     let summary = bench.schedule.abandon();
     assert_eq!((summary.acknowledged, summary.failed, summary.unknown), (1, 4, 1));
@@ -380,7 +389,7 @@ fn of_a_train_that_is_half_answered_when_its_writer_goes_the_answers_count() {
     let receipts = [bench.set("a"), bench.set("a")];
     bench.send();
     bench.execute(0, 1);
-    bench.schedule.withdrawn(bench.out[0].number, Withdrawn::Sent(None));
+    bench.schedule.withdrawn(bench.out[0].sent.number, Withdrawn::Sent(None));
     bench.schedule.abandon();
     let results = receipts.map(|receipt| bench.result(receipt));
     assert_eq!(results, [version(1), unknown(UnknownCause::Abandoned)]);
@@ -406,8 +415,8 @@ fn a_round_takes_the_oldest_first_and_says_whether_there_are_more() {
     let sent: Vec<&[u8]> = loads
         .0
         .iter()
-        .flatten()
-        .map(|(_, out)| out.operation.routing_key().as_ref())
+        .flat_map(|load| &load.0)
+        .map(|sent| sent.change.key.as_ref())
         .collect();
     assert_eq!(sent, [b"b", b"c", b"a"]);
 }

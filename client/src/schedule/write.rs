@@ -3,32 +3,43 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use margate_net::message::Operation;
-
 use crate::api::MISANSWERED_WRITE;
-use crate::batch::{Effect, Returned, Withdrawn};
+use crate::batch::{Change, Effect};
 use crate::error::{Error, UnknownCause};
 use crate::moment::Moment;
-use crate::retry::{Attempt, MapNeed, Purpose, Verdict, judge};
+use crate::retry::{Attempt, Failure, MapNeed, Purpose, Verdict, judge};
 
 use super::epochs::EpochNumber;
 use super::receipts::{ReceiptName, WriteResult};
 
-/// See the module's text.
+/// All that is looked at when it ends; what it changes is with a link, or with those that are ready, parked or held.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Write {
-    /// Away while a link has it, and after it was executed.
-    pub(super) operation: Option<Operation>,
-    pub(super) lane: u32,
+    pub(super) fate: Fate,
     pub(super) receipt: ReceiptName,
     pub(super) epoch: EpochNumber,
-    pub(super) bytes: usize,
-    pub(super) fate: Fate,
-    pub(super) deadline: Moment,
+    pub(super) lane: u32,
+    /// Where it stands among those of the round in which it leaves.
+    pub(super) place: u32,
+    bytes: u32,
+    attempts: u16,
     kind: Kind,
     began: Moment,
-    attempts: u32,
+}
+
+// With one line of a cache for each of them, it is waited for once.
+const _: () = assert!(size_of::<Write>() == 64, "a write fills a cache line");
+
+/// Where, when and how an attempt ended, beside its outcome.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttemptEnd {
+    /// Where it was made.
+    pub(super) address: SocketAddr,
+    pub(super) now: Moment,
+    pub(super) dice: u64,
+    /// How long a write is tried.
+    pub(super) timeout: Duration,
 }
 
 /// What is known of how it ends.
@@ -52,75 +63,57 @@ enum Kind {
 
 impl Write {
     /// A write that was handed over.
-    pub(super) fn new(operation: Operation, lane: u32, receipt: ReceiptName, epoch: EpochNumber) -> Self {
+    ///
+    /// # Panics
+    /// At 4 GiB; those that are handed over are checked.
+    pub(super) fn new(change: &Change, lane: u32, receipt: ReceiptName, epoch: EpochNumber) -> Self {
         Self {
-            lane,
+            fate: Fate::Open,
             receipt,
             epoch,
-            bytes: operation.payload_bytes(),
-            fate: Fate::Open,
-            deadline: Moment::NEVER,
-            kind: if matches!(operation, Operation::Delete { .. }) {
-                Kind::Delete
-            } else {
-                Kind::Set
-            },
-            operation: Some(operation),
-            began: Moment::NEVER,
+            lane,
+            bytes: u32::try_from(change.bytes()).expect("keys and values are far below 4 GiB"),
             attempts: 0,
+            kind: if change.value.is_some() { Kind::Set } else { Kind::Delete },
+            place: 0,
+            began: Moment::NEVER,
         }
     }
 
-    /// Its key.
-    ///
-    /// # Panics
-    /// If a link has it.
-    pub(super) fn key(&self) -> &Bytes {
-        self.operation.as_ref().expect("it is with no link").routing_key()
+    /// Bytes of key and value.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes as usize
     }
 
-    /// The first bytes of its key as a number: keys sort as their prefixes do, where these differ.
-    pub(super) fn key_prefix(&self) -> u64 {
-        let key = self.key();
-        let mut prefix = [0; 8];
-        let length = key.len().min(prefix.len());
-        prefix[..length].copy_from_slice(&key[..length]);
-        u64::from_be_bytes(prefix)
-    }
-
-    /// The writer looks at it: its time begins, if it had not.
-    pub(super) fn begin(&mut self, now: Moment, timeout: Duration) {
+    /// The writer looks at it, where it stands: its time begins, if it had not.
+    pub(super) fn begin(&mut self, now: Moment, place: u32) {
+        self.place = place;
         if self.began == Moment::NEVER {
             self.began = now;
-            self.deadline = now.plus(timeout);
         }
     }
 
-    /// Gives its operation to a link.
-    ///
-    /// # Panics
-    /// If a link has it.
-    pub(super) fn depart(&mut self) -> Operation {
+    /// A link gets it, with this deadline.
+    pub(super) fn depart(&mut self, timeout: Duration) -> Moment {
         self.fate = Fate::Open;
-        self.operation.take().expect("it is with no link")
+        self.began.plus(timeout)
     }
 
-    /// An attempt at that address ended so.
-    pub(super) fn attempted(&mut self, outcome: Result<Effect, Box<Returned>>, address: SocketAddr, now: Moment, dice: u64) {
+    /// An attempt ended.
+    pub(super) fn attempted(&mut self, outcome: Result<Effect, Failure>, at: &AttemptEnd) {
         self.attempts = self.attempts.saturating_add(1);
         self.fate = match outcome {
             Ok(effect) => Fate::Done(self.result(effect)),
-            Err(returned) => {
-                self.operation = Some(returned.operation);
+            Err(failure) => {
                 let verdict = judge(&Attempt {
-                    failure: returned.failure,
-                    address,
+                    failure,
+                    address: at.address,
                     purpose: Purpose::Write,
-                    attempts: self.attempts,
+                    attempts: u32::from(self.attempts),
                     began: self.began,
-                    deadline: self.deadline,
-                    now,
-                    dice,
+                    deadline: self.began.plus(at.timeout),
+                    now: at.now,
+                    dice: at.dice,
                 });
                 match verdict {
                     Verdict::Fail(error) => Fate::fail(error),
@@ -130,16 +123,10 @@ impl Write {
         };
     }
 
-    /// Its link was told that nobody waits any more.
-    pub(super) fn withdraw(&mut self, how: Withdrawn) {
-        match how {
-            Withdrawn::Queued(operation) => self.operation = operation,
-            Withdrawn::Sent(operation) => {
-                self.operation = operation;
-                let cause = UnknownCause::Abandoned;
-                self.fate = Fate::fail(Error::OutcomeUnknown { cause });
-            }
-        }
+    /// It was sent, and its link was told that nobody waits any more.
+    pub(super) fn withdraw(&mut self) {
+        let cause = UnknownCause::Abandoned;
+        self.fate = Fate::fail(Error::OutcomeUnknown { cause });
     }
 
     /// Its result if nothing more is done about it; `None` if there is no such write.

@@ -132,7 +132,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         |writer, out| writer.hello(out, &some_hello()),
         |writer, out| writer.welcome(out, &some_welcome()),
         |writer, out| writer.goodbye(out, &Goodbye::Handshake(HandshakeRefusal::TooSlow { after_ms: 5_000 })),
-        |writer, out| writer.raw_requests(out, &some_requests()),
+        |writer, out| writer.raw_requests(out, some_requests().into_iter()),
         |writer, out| writer.replies(out, &some_replies()),
         |writer, out| writer.peer(out, &some_batch()),
         |writer, out| writer.map_request(out, 7),

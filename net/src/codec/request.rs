@@ -49,7 +49,7 @@ pub mod flag {
 }
 
 /// An operation in its wire form, unchecked. [`Request`] cannot say wrong things; tests of what a server
-/// refuses can, with this.
+/// refuses can, with this. And it owns nothing: who keeps operations in a form of their own sends them so.
 #[derive(Clone, Copy, Debug)]
 pub struct RawRequest<'a> {
     /// As in [`Request::id`].
@@ -85,18 +85,14 @@ impl FrameWriter {
     /// Over [`OPERATIONS_PER_FRAME_MAX`] operations or [`crate::limits::PAYLOAD_BYTES_MAX`] bytes of
     /// [`request_payload_bytes`]: the caller splits.
     pub fn requests(&mut self, out: &mut Vec<u8>, requests: &[Request]) {
-        self.request_frame(out, requests.iter().map(RawRequest::of));
+        self.raw_requests(out, requests.iter().map(RawRequest::of));
     }
 
-    /// Appends one frame with these operations, unchecked: for tests of what a server refuses.
+    /// Appends one frame with these operations, unchecked. The pieces of all, in order, are its end.
     ///
     /// # Panics
     /// As [`FrameWriter::requests`].
-    pub fn raw_requests(&mut self, out: &mut Vec<u8>, requests: &[RawRequest<'_>]) {
-        self.request_frame(out, requests.iter().copied());
-    }
-
-    fn request_frame<'a>(&mut self, out: &mut Vec<u8>, requests: impl Iterator<Item = RawRequest<'a>> + Clone) {
+    pub fn raw_requests<'a>(&mut self, out: &mut Vec<u8>, requests: impl Iterator<Item = RawRequest<'a>> + Clone) {
         self.operations.clear();
         self.operations.extend(requests.clone().map(|request| request.fields()));
         assert!(
@@ -172,6 +168,15 @@ impl OperationKind {
 }
 
 impl<'a> RawRequest<'a> {
+    /// A set, or a delete where there is no value, that asks for nothing back and is done whatever stands there.
+    #[must_use]
+    pub const fn write(key: &'a [u8], value: Option<&'a [u8]>) -> Self {
+        match value {
+            Some(value) => Self::bare(OperationKind::Set, [key, value, &[]]),
+            None => Self::bare(OperationKind::Delete, [key, &[], &[]]),
+        }
+    }
+
     /// The wire form of a valid operation.
     #[must_use]
     pub fn of(request: &'a Request) -> Self {
@@ -180,11 +185,7 @@ impl<'a> RawRequest<'a> {
             shard: request.shard.0,
             range_epoch: request.range_epoch.0,
             timeout_ms: request.timeout_ms,
-            kind: OperationKind::of(&request.operation) as u8,
-            flags: 0,
-            version: 0,
-            limit: 0,
-            pieces: [&[], &[], &[]],
+            ..Self::bare(OperationKind::of(&request.operation), [&[], &[], &[]])
         };
         match &request.operation {
             Operation::Set {
@@ -228,6 +229,20 @@ impl<'a> RawRequest<'a> {
                 .flag(*direction == Direction::Reverse, flag::REVERSE)
                 .flag(*projection == Projection::KeysOnly, flag::KEYS_ONLY)
                 .reading(ReadVersion::Latest, *consistency),
+        }
+    }
+
+    const fn bare(kind: OperationKind, pieces: [&'a [u8]; 3]) -> Self {
+        Self {
+            id: 0,
+            shard: 0,
+            range_epoch: 0,
+            timeout_ms: 0,
+            kind: kind as u8,
+            flags: 0,
+            version: 0,
+            limit: 0,
+            pieces,
         }
     }
 

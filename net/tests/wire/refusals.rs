@@ -28,7 +28,7 @@ fn received(bad: RawRequest<'_>) -> Result<Operation, Refusal> {
         id,
         ..raw(OperationKind::Get, 0, [b"key", b"", b""])
     };
-    let frame = frame(|writer, out| writer.raw_requests(out, &[good(1), bad, good(2)]));
+    let frame = frame(|writer, out| writer.raw_requests(out, [good(1), bad, good(2)].into_iter()));
     let mut all = decode_requests(&frame).expect("the frame is right");
     assert_eq!(all.len(), 3);
     let ReceivedRequest { id, request } = all.swap_remove(1);
@@ -133,6 +133,6 @@ fn limits_of_lists() {
 #[test]
 fn a_piece_that_its_kind_does_not_take_spoils_the_frame() {
     let bad = raw(OperationKind::Get, 0, [b"k", b"v", b""]);
-    let frame = frame(|writer, out| writer.raw_requests(out, &[bad]));
+    let frame = frame(|writer, out| writer.raw_requests(out, [bad].into_iter()));
     assert!(matches!(decode_requests(&frame), Err(FrameError::Malformed { .. })));
 }

@@ -148,6 +148,14 @@ async fn write(link: &Link, sink: &mut (impl AsyncWrite + Unpin)) -> LinkFault {
         if let Err(error) = sink.write_all(&out).await {
             return io_fault(error);
         }
+        // Batch writers' operations and others take turns.
+        if let Some(mut run) = link.take_run() {
+            run.write(&mut writer);
+            let frame = link.give_run_back(run);
+            if let Err(error) = sink.write_all(&frame).await {
+                return io_fault(error);
+            }
+        }
         // One large frame must not hold its memory for ever.
         out.truncate(0);
         out.shrink_to(WRITE_BYTES_KEPT);

@@ -15,7 +15,7 @@ use margate_net::message::{Reply, Request};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
-use crate::batch::{Completion, Ended, Listener, Submission, Swept, Ticket, Window};
+use crate::batch::{Completion, Ended, Submission, Swept, Ticket, Window};
 use crate::error::{LinkFault, Obstacle};
 use crate::moment::Moment;
 use crate::retry::Failure;
@@ -244,7 +244,7 @@ impl Link {
             let operation = submission.operation;
             return Submitted::Back(Ended { outcome, operation });
         }
-        let ticket = desk.window.insert(submission, Listener::Task(waker.clone()));
+        let ticket = desk.window.insert(submission, waker.clone());
         self.rouse(desk);
         Submitted::In(ticket)
     }

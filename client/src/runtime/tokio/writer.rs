@@ -28,10 +28,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use margate_net::error::Refusal;
-use margate_net::message::{Operation, Precondition, Returning};
 use tokio::task::AbortHandle;
 
-use crate::api::{Deleted, MISANSWERED_WRITE, WriteSummary, Written, check};
+use crate::api::{Deleted, MISANSWERED_WRITE, WriteSummary, Written, check_change};
+use crate::batch::Change;
 use crate::config::BatchWriterConfig;
 use crate::error::{Error, NotTaken};
 use crate::schedule::{FlushTicket, LinePlace, ReceiptName, WriteResult};
@@ -125,12 +125,12 @@ impl BatchWriter {
         self.yard.abandon(&self.client)
     }
 
-    fn try_hand_over<A>(&self, operation: Operation, answer: Answer<A>) -> Result<Receipt<A>, NotTaken> {
-        check(&operation).map_err(|refusal| NotTaken::Refused(Error::Refused(refusal)))?;
+    fn try_hand_over<A>(&self, change: Change, answer: Answer<A>) -> Result<Receipt<A>, NotTaken> {
+        check_change(&change).map_err(|refusal| NotTaken::Refused(Error::Refused(refusal)))?;
         if self.client.shared.is_closed() {
             return Err(NotTaken::Refused(Error::Closed));
         }
-        let name = self.yard.try_hand_over(operation)?;
+        let name = self.yard.try_hand_over(change)?;
         Ok(self.receipt(name, answer))
     }
 
@@ -155,16 +155,16 @@ impl Drop for BatchWriter {
 #[must_use = "a write is handed over when this is awaited"]
 pub struct HandOver<'a, A> {
     writer: &'a BatchWriter,
-    write: Result<Option<Operation>, Refusal>,
+    write: Result<Option<Change>, Refusal>,
     place: Option<LinePlace>,
     answer: Answer<A>,
 }
 
 impl<'a, A> HandOver<'a, A> {
-    fn new(writer: &'a BatchWriter, operation: Operation, answer: Answer<A>) -> Self {
+    fn new(writer: &'a BatchWriter, change: Change, answer: Answer<A>) -> Self {
         Self {
             writer,
-            write: check(&operation).map(|()| Some(operation)),
+            write: check_change(&change).map(|()| Some(change)),
             place: None,
             answer,
         }
@@ -275,19 +275,11 @@ fn deleted(result: WriteResult) -> Result<Deleted, Error> {
     })
 }
 
-fn set(key: Bytes, value: Bytes) -> Operation {
-    Operation::Set {
-        key,
-        value,
-        precondition: Precondition::Always,
-        returning: Returning::default(),
-    }
+fn set(key: Bytes, value: Bytes) -> Change {
+    let value = Some(value);
+    Change { key, value }
 }
 
-fn delete(key: Bytes) -> Operation {
-    Operation::Delete {
-        key,
-        at_version: None,
-        returning: Returning::default(),
-    }
+fn delete(key: Bytes) -> Change {
+    Change { key, value: None }
 }

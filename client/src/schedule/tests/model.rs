@@ -158,9 +158,7 @@ impl World {
     }
 
     fn hand_over(&mut self, key: usize, delete: bool) {
-        let name = KEYS[key].as_bytes();
-        let operation = if delete { crate::testing::delete(name) } else { set(name, 1) };
-        let receipt = self.bench.hand_over(operation);
+        let receipt = self.bench.hand_over(change(KEYS[key], delete));
         self.writes.push(Known {
             key,
             receipt,
@@ -168,7 +166,7 @@ impl World {
             known_at: 0,
         });
         // The number under which the schedule will send it: handed over last, it is the last one ready.
-        let number = *self.bench.schedule.ready.back().expect("it is ready");
+        let number = self.bench.schedule.ready.back().expect("it is ready").number;
         self.numbered.insert(number, self.writes.len() - 1);
     }
 
@@ -176,7 +174,7 @@ impl World {
         let before = self.bench.out.len();
         self.bench.send();
         for out in &self.bench.out[before..] {
-            self.unseen.entry(out.place).or_default().push_back(self.numbered[&out.number]);
+            self.unseen.entry(out.place).or_default().push_back(self.numbered[&out.sent.number]);
         }
     }
 
@@ -216,7 +214,7 @@ impl World {
             .out
             .iter()
             .filter(|out| out.place == place)
-            .map(|out| self.numbered[&out.number])
+            .map(|out| self.numbered[&out.sent.number])
             .collect();
         self.answers.retain(|(write, _)| !open.contains(write));
         let not_sent: BTreeSet<usize> = unseen.iter().copied().skip(sent).collect();
@@ -231,7 +229,7 @@ impl World {
         let Some(position) = choice.checked_rem(self.bench.out.len()) else {
             return;
         };
-        let write = self.numbered[&self.bench.out[position].number];
+        let write = self.numbered[&self.bench.out[position].sent.number];
         // Where the server has not looked at it, it stays in line.
         self.answers.retain(|(answered, _)| *answered != write);
         self.silent.insert(write);
@@ -253,18 +251,18 @@ impl World {
     }
 
     fn end(&mut self, write: usize, outcome: Result<Effect, Failure>) {
-        let is_it = |out: &Out| self.numbered[&out.number] == write;
+        let is_it = |out: &Out| self.numbered[&out.sent.number] == write;
         let position = self.bench.out.iter().position(is_it).expect("a link has what is answered");
         self.bench.end(position, outcome);
     }
 
     fn effect(&self, write: usize) -> Effect {
         let version = Version(self.log.len() as u64);
-        let number = |out: &&Out| self.numbered[&out.number] == write;
+        let number = |out: &&Out| self.numbered[&out.sent.number] == write;
         let out = self.bench.out.iter().find(number).expect("a link has what is looked at");
-        match out.submission.operation {
-            Operation::Delete { .. } => Effect::Deleted(Some(version)),
-            _ => Effect::Written(version),
+        match out.sent.change.value {
+            None => Effect::Deleted(Some(version)),
+            Some(_) => Effect::Written(version),
         }
     }
 
@@ -344,7 +342,7 @@ impl World {
         let schedule = &self.bench.schedule;
         assert_eq!(self.counted, self.writes.len() as u64, "each write is in one summary");
         assert_eq!((schedule.under_way(), schedule.receipts.held()), ((0, 0), 0), "nothing is left");
-        assert_eq!(schedule.free.len(), schedule.writes.len());
+        assert_eq!((schedule.free.len(), schedule.aside.len()), (schedule.writes.len(), 0));
     }
 }
 

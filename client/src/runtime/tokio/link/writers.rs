@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::batch::{Ending, Listener, Returned, Submission, Withdrawn};
+use crate::batch::{Ending, Load, Run, Withdrawn};
+use crate::error::Obstacle;
 use crate::retry::Failure;
 use crate::route::Place;
 
@@ -25,9 +26,6 @@ pub(in super::super) struct Parcel {
     pub(in super::super) place: Place,
     pub(in super::super) endings: Vec<Ending>,
 }
-
-/// One operation for a link, and what the writer calls it.
-pub(in super::super) type Consignment = (u32, Submission);
 
 impl Mailbox {
     pub(in super::super) fn new() -> Self {
@@ -55,19 +53,36 @@ impl Mailbox {
 impl Link {
     /// Puts a batch writer's operations into the window, in order and with nothing in between, or posts
     /// them back if the link takes none.
-    pub(in super::super) fn submit_all(self: &Arc<Self>, mailbox: &Arc<Mailbox>, consignments: &mut Vec<Consignment>) {
+    pub(in super::super) fn submit_all(self: &Arc<Self>, mailbox: &Arc<Mailbox>, load: &mut Load) {
         let mut desk = self.desk();
-        if !desk.takes_operations(|| self.dialer.clock.now()) {
-            let failure = Failure::NotSent(self.why_unsent(&desk));
-            let endings = consignments.drain(..).map(|consignment| sent_back(consignment, failure));
-            mailbox.post(self.place, endings.collect());
-            return;
+        let takes = desk.takes_operations(|| self.dialer.clock.now());
+        let obstacle = if takes {
+            let outbox = desk.outbox_of(mailbox);
+            desk.window.insert_all(outbox, load);
+            let address = self.place.address;
+            Obstacle::WindowFull { address }
+        } else {
+            self.why_unsent(&desk)
+        };
+        if !load.is_empty() {
+            let failure = Failure::NotSent(obstacle);
+            let back = load.0.drain(..).map(|consignment| consignment.sent_back(failure));
+            mailbox.post(self.place, back.collect());
         }
-        let outbox = desk.outbox_of(mailbox);
-        for (number, submission) in consignments.drain(..) {
-            desk.window.insert(submission, Listener::Writer { outbox, number });
+        if takes {
+            self.rouse(desk);
         }
-        self.rouse(desk);
+    }
+
+    /// See [`Window::take_run`](crate::batch::Window::take_run).
+    pub(in super::super) fn take_run(&self) -> Option<Run> {
+        let now = self.dialer.clock.now();
+        self.desk().window.take_run(now)
+    }
+
+    /// See [`Window::give_run_back`](crate::batch::Window::give_run_back).
+    pub(in super::super) fn give_run_back(&self, run: Run) -> Arc<Vec<u8>> {
+        self.desk().window.give_run_back(run)
     }
 
     /// The writer of this mailbox is gone: what is queued for it is not sent any more.
@@ -113,13 +128,4 @@ impl Desk {
 
 fn is_same(known: &Option<Arc<Mailbox>>, mailbox: &Arc<Mailbox>) -> bool {
     known.as_ref().is_some_and(|known| Arc::ptr_eq(known, mailbox))
-}
-
-fn sent_back((number, submission): Consignment, failure: Failure) -> Ending {
-    let Submission { operation, shard, .. } = submission;
-    let returned = Returned { failure, operation, shard };
-    Ending {
-        number,
-        outcome: Err(Box::new(returned)),
-    }
 }

@@ -8,9 +8,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use margate_net::message::Operation;
-
 use crate::api::WriteSummary;
+use crate::batch::Change;
 use crate::config::BatchWriterConfig;
 use crate::error::{Error, NotTaken};
 use crate::moment::Moment;
@@ -59,16 +58,16 @@ impl Yard {
     }
 
     /// Hands over a write if there is room.
-    pub(super) fn try_hand_over(&self, operation: Operation) -> Result<ReceiptName, NotTaken> {
+    pub(super) fn try_hand_over(&self, change: Change) -> Result<ReceiptName, NotTaken> {
         let mut state = self.state();
         if state.schedule.is_closed() {
             return Err(NotTaken::Refused(Error::Closed));
         }
-        if !state.schedule.try_take_room(operation.payload_bytes()) {
+        if !state.schedule.try_take_room(change.bytes()) {
             let (writes, bytes) = state.schedule.under_way();
             return Err(NotTaken::NoRoom { writes, bytes });
         }
-        let name = state.schedule.hand_over(operation);
+        let name = state.schedule.hand_over(change);
         self.ring(state);
         Ok(name)
     }
@@ -76,11 +75,11 @@ impl Yard {
     /// Hands over a write once there is room.
     pub(super) fn poll_hand_over(
         &self,
-        write: &mut Option<Operation>,
+        write: &mut Option<Change>,
         place: &mut Option<LinePlace>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<ReceiptName, Error>> {
-        let Some(operation) = write.as_ref() else {
+        let Some(change) = write.as_ref() else {
             return Poll::Pending;
         };
         let mut state = self.state();
@@ -93,14 +92,14 @@ impl Yard {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if !state.schedule.take_room(place, operation.payload_bytes(), cx.waker()) {
+        if !state.schedule.take_room(place, change.bytes(), cx.waker()) {
             state.handed_over = 0;
             return Poll::Pending;
         }
-        let Some(operation) = write.take() else {
+        let Some(change) = write.take() else {
             return Poll::Pending;
         };
-        let name = state.schedule.hand_over(operation);
+        let name = state.schedule.hand_over(change);
         state.handed_over += 1;
         self.ring(state);
         Poll::Ready(Ok(name))
