@@ -107,9 +107,10 @@ impl RoutingTable {
         route
     }
 
-    /// Where to send a write of this key.
-    pub(crate) fn aim_write(&self, key: &[u8]) -> Route {
-        self.route_to(self.map.shard_of(key), |members| members.leader)
+    /// Where to send a write of this key, and the shard's upper bound.
+    pub(crate) fn aim_write(&self, key: &[u8]) -> (Route, &[u8]) {
+        let shard = self.map.shard_of(key);
+        (self.route_to(shard, |members| members.leader), &shard.high)
     }
 
     fn route_to(&self, shard: &MapShard, choose: impl FnOnce(&Members) -> usize) -> Route {

@@ -38,7 +38,7 @@ use crate::config::BatchWriterConfig;
 use crate::error::{Error, OrderFault, UnknownCause};
 use crate::moment::Moment;
 use crate::retry::MapNeed;
-use crate::route::RoutingTable;
+use crate::route::{Route, RoutingTable};
 
 use epochs::{EpochNumber, Epochs, FlushName};
 use lanes::Lanes;
@@ -58,8 +58,12 @@ mod write;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Schedule {
+    /// By number. Where the fate is none there is no write.
     writes: Vec<Write>,
-    free: Vec<u32>,
+    /// The number that was given last.
+    newest: usize,
+    /// How many numbers are in use.
+    live: usize,
     ready: VecDeque<Ready>,
     /// What the writes change that are neither ready nor with a link: parked, held, or about to fail.
     aside: FxHashMap<u32, Change>,
@@ -96,10 +100,17 @@ struct Doubt {
 /// A write that may be sent.
 #[derive(Debug)]
 struct Ready {
-    /// The first bytes of its key as a number: keys sort as their prefixes do, where these differ.
+    /// See [`prefix_of`].
     prefix: u64,
     number: u32,
     change: Change,
+}
+
+/// Where a write went, and which go there too: keys that are not below its own, with prefixes below this one.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    until: u64,
+    route: Route,
 }
 
 /// Writes for links, by place, in the order in which they must be put in.
@@ -118,7 +129,8 @@ impl Schedule {
     pub(crate) fn new(config: &BatchWriterConfig) -> Self {
         Self {
             writes: Vec::new(),
-            free: Vec::new(),
+            newest: 0,
+            live: 0,
             ready: VecDeque::new(),
             aside: FxHashMap::default(),
             lanes: Lanes::new(config.in_flight_bounded()),
@@ -168,18 +180,28 @@ impl Schedule {
         let lane = self.lanes.of(&change.key);
         let receipt = self.receipts.issue();
         let write = Write::new(&change, lane, receipt, self.epochs.begin());
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.writes[number as usize] = write;
-                number
-            }
-            None => {
-                self.writes.push(write);
-                u32::try_from(self.writes.len() - 1).expect("the bound on writes is far below 2^32")
-            }
-        };
+        let number = self.place(write);
         self.ready.push_back(Ready::new(number, change));
         receipt
+    }
+
+    /// Gives a write its number. They come in turn, so that writes handed over one after the other lie side by side; with one in four free
+    /// the next is never far.
+    fn place(&mut self, write: Write) -> u32 {
+        self.live += 1;
+        if self.live * 4 > self.writes.len() * 3 {
+            self.newest = self.writes.len();
+            self.writes.push(write);
+        } else {
+            loop {
+                self.newest = (self.newest + 1) % self.writes.len();
+                if matches!(self.writes[self.newest].fate, Fate::None) {
+                    break;
+                }
+            }
+            self.writes[self.newest] = write;
+        }
+        u32::try_from(self.newest).expect("the bound on writes is far below 2^32")
     }
 
     /// Sends up to `max` of the writes that are ready: puts them into the loads or parks them. Without a
@@ -199,12 +221,15 @@ impl Schedule {
         let count = self.ready.len().min(max);
         leaving.extend(self.ready.drain(..count).map(Some));
         sorted.extend(leaving.iter().flatten().map(|ready| ready.prefix).zip(0..));
+        self.lanes
+            .warm(leaving.iter().flatten().map(|ready| self.writes[ready.number as usize].lane));
         // Stable: writes of one key stay in their order.
         sorted.sort_by_key(|(prefix, _)| *prefix);
         sorted.retain(|(_, place)| self.board(*place, &mut leaving, now));
+        let mut near = None;
         for (_, place) in sorted.drain(..) {
             if let Some(ready) = leaving[place as usize].take() {
-                self.load(ready, table, loads);
+                self.load(ready, table, &mut near, loads);
             }
         }
         leaving.clear();
@@ -363,10 +388,18 @@ impl Schedule {
         false
     }
 
-    fn load(&mut self, ready: Ready, table: &RoutingTable, loads: &mut Loads) {
-        let Ready { number, change, .. } = ready;
+    /// Puts a write into its load. `near` is where the one before it went, whose key is not above its own.
+    fn load(&mut self, ready: Ready, table: &RoutingTable, near: &mut Option<Near>, loads: &mut Loads) {
+        let Ready { number, change, prefix } = ready;
         let deadline = self.writes[number as usize].depart(self.timeout);
-        let route = table.aim_write(&change.key);
+        let route = match near {
+            Some(near) if prefix < near.until => near.route,
+            Some(_) | None => {
+                let (route, high) = table.aim_write(&change.key);
+                let until = if high.is_empty() { u64::MAX } else { prefix_of(high) };
+                near.insert(Near { until, route }).route
+            }
+        };
         loads.of(route.place).0.push(Consignment {
             number,
             shard: route.shard,
@@ -436,21 +469,26 @@ impl Schedule {
         self.room.give_back(write.bytes());
         self.has_new_room = true;
         self.receipts.end(write.receipt, result, &mut self.wakers);
-        self.free.push(number);
+        self.live -= 1;
     }
 }
 
 impl Ready {
     fn new(number: u32, change: Change) -> Self {
-        let mut prefix = [0; 8];
-        let length = change.key.len().min(prefix.len());
-        prefix[..length].copy_from_slice(&change.key[..length]);
         Self {
-            prefix: u64::from_be_bytes(prefix),
+            prefix: prefix_of(&change.key),
             number,
             change,
         }
     }
+}
+
+/// The first bytes of a key as a number: keys sort as these do, where they differ.
+fn prefix_of(key: &[u8]) -> u64 {
+    let mut prefix = [0; 8];
+    let length = key.len().min(prefix.len());
+    prefix[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(prefix)
 }
 
 impl Loads {

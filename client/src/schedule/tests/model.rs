@@ -342,7 +342,7 @@ impl World {
         let schedule = &self.bench.schedule;
         assert_eq!(self.counted, self.writes.len() as u64, "each write is in one summary");
         assert_eq!((schedule.under_way(), schedule.receipts.held()), ((0, 0), 0), "nothing is left");
-        assert_eq!((schedule.free.len(), schedule.aside.len()), (schedule.writes.len(), 0));
+        assert_eq!((schedule.live, schedule.aside.len()), (0, 0));
     }
 }
 
