@@ -251,10 +251,7 @@ pub(crate) fn check(operation: &Operation) -> Result<(), Refusal> {
     }
 }
 
-/// A list of no rows is refused.
-pub(crate) const ZERO_LIMIT: Refusal = Refusal::InvalidArgument(ArgumentFault::ZeroLimit);
-
-/// The same of what a batch writer is handed.
+/// What [`check`] checks, of what a batch writer is handed.
 ///
 /// # Errors
 /// [`Refusal::InvalidKey`], [`Refusal::ValueTooLarge`].
@@ -280,6 +277,9 @@ fn check_value(value: &Bytes) -> Result<(), Refusal> {
         Ok(())
     }
 }
+
+/// A list of no rows is refused.
+pub(crate) const ZERO_LIMIT: Refusal = Refusal::InvalidArgument(ArgumentFault::ZeroLimit);
 
 /// The write was answered, so something happened, but not what was asked.
 pub(crate) const MISANSWERED_WRITE: Error = Error::OutcomeUnknown {

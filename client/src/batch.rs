@@ -8,7 +8,7 @@
 //!           (free)         Abandoned ───────────────────────► (free)
 //! ```
 //!
-//! Operations live in a slab; a request's id is its slot and the slot's generation, so an answer that
+//! Operations live in a slab; the id of such a request is its slot and the slot's generation, so an answer that
 //! comes after its slot has moved on is known to be late and is dropped. Whoever waits for room or is to
 //! be woken is the runtime's: it collects [`Window::take_released`] and the wakers after each call.
 //!
@@ -35,7 +35,7 @@ use crate::error::Obstacle;
 use crate::moment::Moment;
 use crate::retry::Failure;
 
-use bundles::{Bundles, Ends, is_bundled};
+use bundles::{BUNDLED, Bundles, Ends, is_bundled};
 pub(crate) use bundles::{Consignment, Load, Run};
 pub(crate) use change::Change;
 pub(crate) use outbox::{Effect, Ending, Withdrawn};
@@ -216,8 +216,8 @@ impl Window {
         }
     }
 
-    /// Looks at what [`Window::complete`] will look at for these ids, so that what no cache holds is waited for together and not one by one.
-    /// Changes nothing.
+    /// Looks at what [`Window::complete`] will look at for those of these ids that are in slots, so that what no cache holds is waited for
+    /// together and not one by one. (Marks of a bundle lie side by side, and come that way.) Changes nothing.
     pub(crate) fn warm(&self, ids: impl Iterator<Item = u64>) {
         let in_slots = ids.filter(|id| !is_bundled(*id));
         let slots = in_slots.filter_map(|id| self.slots.get(Ticket::from_id(id).index()));
@@ -366,8 +366,12 @@ impl Window {
     }
 
     fn grow(&mut self) -> u32 {
+        assert!(
+            (self.slots.len() as u64) < BUNDLED,
+            "permits keep the window far below 2^31 operations"
+        );
         self.slots.push(Slot::new());
-        u32::try_from(self.slots.len() - 1).expect("permits keep the window far below 2^32 operations")
+        u32::try_from(self.slots.len() - 1).expect("it is below 2^31")
     }
 
     /// Drops the tickets of abandoned operations once most tickets are theirs, so that a caller who

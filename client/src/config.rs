@@ -56,8 +56,8 @@ pub struct BatchWriterConfig {
     /// Writes that have been handed over and have not ended; more wait for room. Default: 16,384; at least 1
     /// and at most [`IN_FLIGHT_MAX`] are used.
     pub in_flight_max: usize,
-    /// Bytes of keys and values of those writes; one that is larger alone goes alone. It bounds memory.
-    /// Default: 32 MiB.
+    /// Bytes of keys and values of those writes; one that is larger alone goes alone. It bounds memory: what was
+    /// sent takes at most four times as much, and 16 MiB for each connection. Default: 32 MiB.
     pub in_flight_bytes_max: usize,
     /// Time for one write from when it was handed over, tries and waiting included. Default: 30 seconds,
     /// since who hands over many writes rather waits than fails.

@@ -20,6 +20,7 @@ use margate_net::map::{Map, MapNode, MapReplica, MapShard};
 use margate_net::message::{Consistency, Direction, Operation};
 use rustc_hash::FxHashMap;
 
+use crate::error::Obstacle;
 use crate::retry::Failure;
 
 /// The map as a client uses it. Every ordinal it gives out is one of its own [`RoutingTable::places`].
@@ -108,9 +109,9 @@ impl RoutingTable {
     }
 
     /// Where to send a write of this key, and the shard's upper bound.
-    pub(crate) fn aim_write(&self, key: &[u8]) -> (Route, &[u8]) {
+    pub(crate) fn aim_write(&self, key: &[u8]) -> (Route, &MapShard) {
         let shard = self.map.shard_of(key);
-        (self.route_to(shard, |members| members.leader), &shard.high)
+        (self.route_to(shard, |members| members.leader), shard)
     }
 
     fn route_to(&self, shard: &MapShard, choose: impl FnOnce(&Members) -> usize) -> Route {
@@ -138,6 +139,8 @@ impl RoutingTable {
         members.failed = Some(node);
         match failure {
             Failure::Refused(refusal) => members.learn_refusal(node, refusal),
+            // Room that this client lacks says nothing about who leads.
+            Failure::NotSent(Obstacle::WindowFull { .. }) => {}
             Failure::Lost(_) | Failure::NotSent(_) | Failure::Silent => members.leave(node),
         }
     }

@@ -106,9 +106,12 @@ struct Ready {
     change: Change,
 }
 
-/// Where a write went, and which go there too: keys that are not below its own, with prefixes below this one.
+/// Where a write went, and which go there too: those whose prefixes are between that of the shard's low bound and that of its high one.
+/// With a prefix that equals one of them the whole key must be looked at.
 #[derive(Clone, Copy, Debug)]
 struct Near {
+    /// `None` where the shard has no low bound.
+    above: Option<u64>,
     until: u64,
     route: Route,
 }
@@ -162,6 +165,11 @@ impl Schedule {
         let taken = self.room.take_in_turn(place, bytes, waker);
         self.has_new_room |= taken && waited;
         taken
+    }
+
+    /// Keeps a place in the line for one that gives others their turn, room or no room.
+    pub(crate) fn wait_in_line(&mut self, place: &mut Option<LinePlace>, bytes: usize, waker: &Waker) {
+        self.room.wait_in_turn(place, bytes, waker);
     }
 
     /// Gives up a place in the line for room.
@@ -332,8 +340,8 @@ impl Schedule {
     }
 
     /// Ends everything: what has no end yet was never sent, or was refused the last time it was. Links must
-    /// have been told before, and what they had posted taken in.
-    pub(crate) fn abandon(&mut self) -> WriteSummary {
+    /// have been told before, and what they had posted taken in. Flushes tell of it.
+    pub(crate) fn end_all(&mut self) {
         self.closed = true;
         let ready = self.ready.drain(..);
         self.aside.extend(ready.map(|Ready { number, change, .. }| (number, change)));
@@ -345,6 +353,10 @@ impl Schedule {
                 self.finish(number, result);
             }
         }
+    }
+
+    /// All that no flush has told of.
+    pub(crate) fn take_untold(&mut self) -> WriteSummary {
         self.epochs.take_all()
     }
 
@@ -388,16 +400,17 @@ impl Schedule {
         false
     }
 
-    /// Puts a write into its load. `near` is where the one before it went, whose key is not above its own.
+    /// Puts a write into its load. `near` is where the one before it went.
     fn load(&mut self, ready: Ready, table: &RoutingTable, near: &mut Option<Near>, loads: &mut Loads) {
         let Ready { number, change, prefix } = ready;
         let deadline = self.writes[number as usize].depart(self.timeout);
         let route = match near {
-            Some(near) if prefix < near.until => near.route,
+            Some(near) if near.above.is_none_or(|low| low < prefix) && prefix < near.until => near.route,
             Some(_) | None => {
-                let (route, high) = table.aim_write(&change.key);
-                let until = if high.is_empty() { u64::MAX } else { prefix_of(high) };
-                near.insert(Near { until, route }).route
+                let (route, shard) = table.aim_write(&change.key);
+                let above = (!shard.low.is_empty()).then(|| prefix_of(&shard.low));
+                let until = if shard.high.is_empty() { u64::MAX } else { prefix_of(&shard.high) };
+                near.insert(Near { above, until, route }).route
             }
         };
         loads.of(route.place).0.push(Consignment {

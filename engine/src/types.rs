@@ -70,6 +70,11 @@ impl Nanos {
 }
 
 impl ValueHash {
+    /// That of a value of no bytes.
+    pub const OF_NOTHING: Self = Self([
+        0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49,
+    ]);
+
     /// The hash of a value.
     #[must_use]
     pub fn of(value: &[u8]) -> Self {

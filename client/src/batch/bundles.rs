@@ -8,11 +8,13 @@
 //!          (nowhere)      unheard ──────────────────┴────────► (nowhere)
 //! ```
 //! A bundle goes into one frame, and from then on that frame is where its keys and values are: their callers' memory is given back while it
-//! is warm, and of each operation there is only a mark. If one must be sent again, its key and value are copied out of the frame.
+//! is warm, and of each operation there is only a mark. If one must be sent again, its key and value are copied out of the frame. Where
+//! few operations of many frames stay open, they are copied out beforehand, so that all frames together are in proportion to what is open.
 //! The id of a request is the bundle's name and the operation's place in it. The bundle ends with the last of its operations.
 //!
 //! Invariants: of a bundle that is queued there are consignments and no marks, of one that was sent there are marks and no consignments;
-//! what is queued was never sent; `open` counts the open ones of both. Each queued bundle is in the queue.
+//! what is queued was never sent; `open` counts the open ones of both. Each queued bundle is in the queue. `kept` and `live` are sums over
+//! the bundles that have a frame.
 //!
 //! Not here, on purpose: operations that a task waits for (`slot.rs`).
 
@@ -44,9 +46,13 @@ pub(super) struct Bundles {
     queue: VecDeque<BundleName>,
     outboxes: Vec<Vec<Ending>>,
     open: usize,
-    /// Memory of frames and of loads that have done their duty.
-    frames: Vec<Vec<u8>>,
-    loads: Vec<Vec<Consignment>>,
+    /// Bytes of frames.
+    kept: usize,
+    /// Bytes in them of keys and values of operations that are open.
+    live: usize,
+    /// Memory of frames and of consignments that have done their duty.
+    spare_frames: Vec<Vec<u8>>,
+    spare_consignments: Vec<Vec<Consignment>>,
 }
 
 /// Operations of one batch writer for one link, in the order in which they must leave.
@@ -93,9 +99,11 @@ struct Bundle {
     outbox: Option<usize>,
     consignments: Vec<Consignment>,
     marks: Vec<Mark>,
-    /// Not there while it is being written.
+    /// There is none before it was written, nor where the writer is gone.
     frame: Option<Arc<Vec<u8>>>,
     open: usize,
+    /// Bytes of keys and values of operations that were sent and are open.
+    live: usize,
     /// The time of none that is open is over before this.
     earliest: Moment,
 }
@@ -127,13 +135,16 @@ impl Bundles {
     /// Takes in a load, with an outbox for its ends, and says when the first of it ends. What there is no room for stays in the load.
     pub(super) fn insert(&mut self, outbox: usize, load: &mut Load) -> Moment {
         self.outbox(outbox);
+        if self.kept > KEPT_PER_LIVE * self.live + KEPT_BESIDES {
+            self.slim();
+        }
         let mut earliest = Moment::NEVER;
         while !load.0.is_empty()
             && let Some(ordinal) = self.free.pop().or_else(|| self.grow())
         {
-            let spare = self.loads.pop().unwrap_or_default();
+            let spare = self.spare_consignments.pop().unwrap_or_default();
             let bundle = &mut self.bundles[ordinal as usize];
-            bundle.consignments = load.take_frame(spare);
+            bundle.consignments = load.take_bundle(spare);
             (bundle.is_free, bundle.outbox) = (false, Some(outbox));
             bundle.open = bundle.consignments.len();
             let deadlines = bundle.consignments.iter().map(|consignment| consignment.deadline);
@@ -168,13 +179,14 @@ impl Bundles {
         let name = self.queue.pop_front()?;
         let bundle = &mut self.bundles[name.ordinal as usize];
         let consignments = std::mem::take(&mut bundle.consignments);
-        let mut before_end: usize = consignments.iter().map(|consignment| consignment.change.bytes()).sum();
+        bundle.live = consignments.iter().map(|consignment| consignment.change.bytes()).sum();
+        let mut before_end = bundle.live;
         bundle.marks.extend(consignments.iter().map(|consignment| {
             let mark = Mark::of(consignment, before_end);
             before_end -= consignment.change.bytes();
             mark
         }));
-        let frame = self.frames.pop().unwrap_or_default();
+        let frame = self.spare_frames.pop().unwrap_or_default();
         Some(Run {
             name,
             consignments,
@@ -191,18 +203,21 @@ impl Bundles {
             frame,
             ..
         } = run;
+        assert!(spare.is_empty(), "a run is written before it is given back");
         let frame = Arc::new(frame);
         let bundle = &mut self.bundles[name.ordinal as usize];
-        if bundle.generation == name.generation {
+        if bundle.generation == name.generation && bundle.outbox.is_some() {
             bundle.frame = Some(Arc::clone(&frame));
+            self.kept += frame.len();
+            self.live += bundle.live;
         }
-        if self.loads.len() < SPARES_MAX {
-            self.loads.push(spare);
+        if self.spare_consignments.len() < SPARES_MAX {
+            self.spare_consignments.push(spare);
         }
         frame
     }
 
-    /// Takes in the answer to a bundle's operation.
+    /// Takes in the answer to a bundle's operation; the id is one of these ([`is_bundled`]).
     pub(super) fn complete(&mut self, id: u64, outcome: Result<Success, Refusal>) -> Completion {
         let (name, index) = BundleName::from_id(id);
         let Some(bundle) = self.bundles.get(name.ordinal as usize) else {
@@ -249,6 +264,10 @@ impl Bundles {
                     tell(number, Withdrawn::Sent(bundle.change(mark)));
                 }
             }
+            if let Some(frame) = bundle.frame.take() {
+                self.kept -= frame.len();
+                self.live -= bundle.live;
+            }
             let unsent = bundle.consignments.len();
             for Consignment { number, change, .. } in bundle.consignments.drain(..) {
                 tell(number, Withdrawn::Queued(change));
@@ -276,6 +295,7 @@ impl Bundles {
     }
 
     fn end_sent_where(&mut self, ordinal: u32, failure: Failure, is_over: impl Fn(Moment) -> bool) {
+        // The last end releases the bundle, and its marks with it.
         for index in 0..self.bundles[ordinal as usize].marks.len() {
             let mark = self.bundles[ordinal as usize].marks.get(index);
             if mark.is_some_and(|mark| mark.number.is_some() && is_over(mark.deadline)) {
@@ -300,8 +320,13 @@ impl Bundles {
         let bundle = &mut self.bundles[ordinal as usize];
         let mark = &mut bundle.marks[index];
         let Some(number) = mark.number.take() else { return };
+        let bytes = mark.bytes();
         bundle.open -= 1;
+        bundle.live -= bytes;
         self.open -= 1;
+        if bundle.frame.is_some() {
+            self.live -= bytes;
+        }
         if let Some(outbox) = bundle.outbox {
             let outcome = match outcome {
                 Ok(success) => Ok(Effect::of(&success)),
@@ -321,15 +346,29 @@ impl Bundles {
         (bundle.is_free, bundle.outbox) = (true, None);
         bundle.consignments.clear();
         bundle.marks.clear();
-        let frame = bundle.frame.take().and_then(Arc::into_inner);
-        if let Some(mut frame) = frame
+        let frame = bundle.frame.take();
+        self.kept -= frame.as_ref().map_or(0, |frame| frame.len());
+        if let Some(mut frame) = frame.and_then(Arc::into_inner)
             && frame.capacity() <= SPARE_BYTES_MAX
-            && self.frames.len() < SPARES_MAX
+            && self.spare_frames.len() < SPARES_MAX
         {
             frame.clear();
-            self.frames.push(frame);
+            self.spare_frames.push(frame);
         }
         self.free.push(ordinal);
+    }
+
+    /// Copies what is open out of frames that are mostly memory of what has ended. Of what was above the bound it
+    /// frees three quarters at least, so that many inserts pay for it.
+    fn slim(&mut self) {
+        for bundle in &mut self.bundles {
+            if let Some(frame) = &bundle.frame
+                && frame.len() > KEPT_PER_LIVE * bundle.live
+            {
+                self.kept -= frame.len();
+                self.kept += bundle.keep_open_ones();
+            }
+        }
     }
 
     fn grow(&mut self) -> Option<u32> {
@@ -353,14 +392,28 @@ impl Bundles {
 impl Bundle {
     /// Key and value of an operation that was sent, unless its frame is being written.
     fn change(&self, mark: &Mark) -> Option<Change> {
-        let frame = self.frame.as_deref()?;
-        let at = frame.len().checked_sub(mark.before_end as usize)?;
-        let (key, rest) = frame.get(at..)?.split_at_checked(mark.key_bytes as usize)?;
-        let value = mark.value_bytes.and_then(|bytes| rest.get(..bytes as usize));
+        let (key, value) = mark.pieces(self.frame.as_deref()?);
         Some(Change {
             key: Bytes::copy_from_slice(key),
             value: value.map(Bytes::copy_from_slice),
         })
+    }
+
+    /// Replaces the frame by keys and values of those that are open; says how many bytes these are.
+    fn keep_open_ones(&mut self) -> usize {
+        let mut kept = Vec::with_capacity(self.live);
+        let mut before_end = self.live;
+        let frame = self.frame.take().unwrap_or_default();
+        for mark in self.marks.iter_mut().filter(|mark| mark.number.is_some()) {
+            let (key, value) = mark.pieces(&frame);
+            kept.extend_from_slice(key);
+            kept.extend_from_slice(value.unwrap_or_default());
+            mark.before_end = u32::try_from(before_end).expect("it is less than it was");
+            before_end -= mark.bytes();
+        }
+        let bytes = kept.len();
+        self.frame = Some(Arc::new(kept));
+        bytes
     }
 
     /// # Panics
@@ -380,6 +433,11 @@ impl Bundle {
     }
 }
 
+const _: () = assert!(
+    size_of::<Mark>() == 40,
+    "thousands of marks are looked at while they are in a cache"
+);
+
 impl Mark {
     fn of(consignment: &Consignment, before_end: usize) -> Self {
         let length = |bytes: usize| u32::try_from(bytes).expect("a frame's payload is far below 4 GiB");
@@ -392,6 +450,17 @@ impl Mark {
             deadline: consignment.deadline,
         }
     }
+
+    /// Of key and value.
+    fn bytes(&self) -> usize {
+        self.key_bytes as usize + self.value_bytes.unwrap_or(0) as usize
+    }
+
+    /// Key and value where they lie. Bounds are not asked for: with a mark that does not fit its frame, a set must not become a delete.
+    fn pieces<'a>(&self, frame: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
+        let (key, rest) = frame[frame.len() - self.before_end as usize..].split_at(self.key_bytes as usize);
+        (key, self.value_bytes.map(|bytes| &rest[..bytes as usize]))
+    }
 }
 
 impl Load {
@@ -400,7 +469,7 @@ impl Load {
     }
 
     /// As many from the front as one bundle takes; `spare` is empty and used.
-    fn take_frame(&mut self, mut spare: Vec<Consignment>) -> Vec<Consignment> {
+    fn take_bundle(&mut self, mut spare: Vec<Consignment>) -> Vec<Consignment> {
         let mut payload = 0;
         let fits = |consignment: &&Consignment| {
             let bytes = consignment.change.bytes();
@@ -467,17 +536,20 @@ pub(super) fn is_bundled(id: u64) -> bool {
 /// Bits of an id for the place in a bundle.
 const INDEX_BITS: u32 = 10;
 const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
-/// The bit that tells these ids from those of slots, of which there are fewer.
-const BUNDLED: u64 = 1 << 31;
+/// The bit that tells these ids from those of slots, whose ordinals are below it.
+pub(super) const BUNDLED: u64 = 1 << 31;
 /// Operations in a bundle.
 const BUNDLE_OPERATIONS_MAX: usize = 1 << INDEX_BITS;
 const _: () = assert!(BUNDLE_OPERATIONS_MAX <= OPERATIONS_PER_FRAME_MAX, "they fit into a frame by number");
 /// Bundles of one connection.
 const BUNDLES_MAX: u32 = 1 << (31 - INDEX_BITS);
-/// Frames and loads whose memory is kept for the next ones.
+/// Frames and loads whose memory is kept for the next ones: about as many as a default writer has in flight, and 16 MiB at most.
 const SPARES_MAX: usize = 32;
-/// A frame with more memory is not kept.
+/// A frame with more memory is not kept: a full bundle of values of 256 bytes has less.
 const SPARE_BYTES_MAX: usize = 512 << 10;
+/// How many times the bytes that are open frames may be, and what they may be besides.
+const KEPT_PER_LIVE: usize = 4;
+const KEPT_BESIDES: usize = 16 << 20;
 
 #[cfg(test)]
 #[path = "bundles_tests.rs"]

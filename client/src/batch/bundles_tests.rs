@@ -250,6 +250,13 @@ impl Model {
         ends.sort_by_key(|(_, number, _)| *number);
         assert_eq!(told, ends);
         assert_eq!(self.bundles.open(), self.open.len());
+        let with_frame = || self.bundles.bundles.iter().filter(|bundle| bundle.frame.is_some());
+        let kept: usize = with_frame()
+            .filter_map(|bundle| bundle.frame.as_ref())
+            .map(|frame| frame.len())
+            .sum();
+        let live: usize = with_frame().map(|bundle| bundle.live).sum();
+        assert_eq!((self.bundles.kept, self.bundles.live), (kept, live));
         let occupied = self.bundles.bundles.len() - self.bundles.free.len();
         let least = usize::from(!self.open.is_empty());
         assert!(
@@ -284,7 +291,8 @@ proptest! {
         bundles.insert(0, &mut Load(vec![consignment(0, 9, None), consignment(1, 9, None)]));
         let sent: Vec<u64> = send(&mut bundles).into_iter().map(|(id, _)| id).collect();
         bundles.insert(0, &mut Load(vec![consignment(2, 9, None)]));
-        for id in ids.into_iter().flat_map(|id| [id, id & 0xffff, sent[0] ^ (id & 7)]) {
+        // Those without this bit are not given to bundles.
+        for id in ids.into_iter().flat_map(|id| [id, id & 0xffff, sent[0] ^ (id & 7)]).map(|id| id | BUNDLED) {
             let completion = bundles.complete(id, written());
             prop_assert!(sent.contains(&id) || completion != Completion::Accepted);
         }
@@ -325,6 +333,42 @@ fn a_writer_that_withdraws_while_its_frame_is_put_together_is_told_numbers_alone
 }
 
 #[test]
+fn frames_are_in_proportion_to_what_is_open() {
+    let mut bundles = Bundles::default();
+    let mut stuck = Vec::new();
+    for round in 0..200u32 {
+        let numbers = round * 1_000..round * 1_000 + 1_000;
+        let mut load = Load(numbers.map(|number| consignment(number, 9, Some(500))).collect());
+        bundles.insert(0, &mut load);
+        let sent = send(&mut bundles);
+        stuck.push(sent[500].0);
+        for (id, _) in sent {
+            if stuck.last() != Some(&id) {
+                assert_eq!(bundles.complete(id, written()), Completion::Accepted);
+            }
+        }
+        bundles.outbox(0).clear();
+        assert!(
+            bundles.kept <= KEPT_PER_LIVE * bundles.live + KEPT_BESIDES + (1 << 20),
+            "{}",
+            bundles.kept
+        );
+        let live: usize = bundles.bundles.iter().map(|bundle| bundle.live).sum();
+        assert_eq!(bundles.live, live);
+    }
+    for id in stuck {
+        assert_eq!(bundles.complete(id, Err(Refusal::NotFound)), Completion::Accepted);
+    }
+    let ended = std::mem::take(bundles.outbox(0));
+    assert_eq!(ended.len(), 200);
+    for ending in ended {
+        let returned = ending.outcome.expect_err("it was refused");
+        assert_eq!(returned.change, change(ending.number, Some(500)));
+    }
+    assert_eq!((bundles.kept, bundles.live), (0, 0));
+}
+
+#[test]
 fn what_there_is_no_room_for_stays_in_the_load() {
     let mut bundles = Bundles::default();
     for number in 0..BUNDLES_MAX {
@@ -349,7 +393,10 @@ fn memory_of_frames_and_loads_is_used_again() {
         let sent = send(&mut bundles);
         sent.iter()
             .for_each(|(id, _)| assert_eq!(bundles.complete(*id, written()), Completion::Accepted));
-        assert_eq!((bundles.frames.len(), bundles.loads.len(), bundles.bundles.len()), (1, 1, 1));
+        assert_eq!(
+            (bundles.spare_frames.len(), bundles.spare_consignments.len(), bundles.bundles.len()),
+            (1, 1, 1)
+        );
         assert!(
             round < 2 || load.0.capacity() == capacity,
             "loads change places with those that were sent"

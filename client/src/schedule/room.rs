@@ -49,23 +49,29 @@ impl Room {
     /// Takes room in turn. If it is not this one's turn, or there is no room, it keeps its place in the line,
     /// which it gets at the first call.
     pub(super) fn take_in_turn(&mut self, place: &mut Option<LinePlace>, bytes: usize, waker: &Waker) -> bool {
-        let Some(known) = *place else {
-            if self.try_take(bytes) {
-                return true;
-            }
-            *place = Some(self.queue_up(bytes, waker));
-            return false;
+        let may_take = match *place {
+            None => self.line.is_empty(),
+            Some(known) => self.line.front().is_some_and(|first| first.place == known),
         };
-        let is_first = self.line.front().is_some_and(|first| first.place == known);
-        if is_first && self.take(bytes) {
-            self.line.pop_front();
-            *place = None;
-            return true;
+        if !may_take || !self.take(bytes) {
+            self.wait_in_turn(place, bytes, waker);
+            return false;
         }
+        if place.take().is_some() {
+            self.line.pop_front();
+        }
+        true
+    }
+
+    /// Keeps a place in the line, which one gets at the first call, and takes no room.
+    pub(super) fn wait_in_turn(&mut self, place: &mut Option<LinePlace>, bytes: usize, waker: &Waker) {
+        let Some(known) = *place else {
+            *place = Some(self.queue_up(bytes, waker));
+            return;
+        };
         if let Some(waiting) = self.line.iter_mut().find(|waiting| waiting.place == known) {
             waiting.waker.clone_from(waker);
         }
-        false
     }
 
     /// Gives up a place in the line.

@@ -372,7 +372,8 @@ fn an_abandoned_schedule_tells_what_was_sent_from_what_was_not() {
     for (position, how) in [(0, Withdrawn::Sent(None)), (1, unsent)] {
         bench.schedule.withdrawn(bench.out[position].sent.number, how);
     }
-    let summary = bench.schedule.abandon();
+    bench.schedule.end_all();
+    let summary = bench.schedule.take_untold();
     assert_eq!((summary.acknowledged, summary.failed, summary.unknown), (1, 4, 1));
     assert_eq!(bench.result(acknowledged), version(1));
     assert_eq!(bench.result(sent), unknown(UnknownCause::Abandoned));
@@ -384,13 +385,52 @@ fn an_abandoned_schedule_tells_what_was_sent_from_what_was_not() {
 }
 
 #[test]
+fn a_flush_that_waits_when_everything_ends_is_told_of_it() {
+    let mut bench = bench();
+    bench.set("a");
+    let flush = bench.schedule.begin_flush();
+    assert!(bench.schedule.take_flush(flush, Waker::noop()).is_none());
+    bench.schedule.end_all();
+    let summary = bench.schedule.take_flush(flush, Waker::noop()).expect("nothing is under way");
+    assert_eq!((summary.failed, summary.is_clean()), (1, false));
+}
+
+#[test]
+fn neighbours_go_to_their_own_shards_where_a_bound_lies_within_a_prefix() {
+    let mut bench = bench();
+    bench.table = RoutingTable::new(map(1, &[b"user/0005", b"user/0005\0"]), None);
+    let keys = ["user/0007", "user/0001", "user/0005", "user/0004", "user/0005a", "tail", "zoo"];
+    let _receipts = keys.map(|key| bench.set(key));
+    bench.send();
+    assert_eq!(bench.out.len(), keys.len());
+    for Out { sent, .. } in &bench.out {
+        let key = &sent.change.key;
+        let (route, _) = bench.table.aim_write(key);
+        assert_eq!(sent.shard, route.shard, "{key:?}");
+    }
+}
+
+#[test]
+fn who_gives_others_their_turn_is_not_overtaken() {
+    let mut bench = bench();
+    let (mut first, mut second) = (None, None);
+    bench.schedule.wait_in_line(&mut first, 1, Waker::noop());
+    assert!(!bench.schedule.try_take_room(1) && !bench.schedule.take_room(&mut second, 1, Waker::noop()));
+    let mut wakers = Vec::new();
+    assert!(bench.schedule.take_room(&mut first, 1, Waker::noop()));
+    bench.schedule.take_wakers(&mut wakers);
+    assert_eq!(wakers.len(), 1, "the next one looks again");
+    assert!(bench.schedule.take_room(&mut second, 1, Waker::noop()));
+}
+
+#[test]
 fn of_a_train_that_is_half_answered_when_its_writer_goes_the_answers_count() {
     let mut bench = bench();
     let receipts = [bench.set("a"), bench.set("a")];
     bench.send();
     bench.execute(0, 1);
     bench.schedule.withdrawn(bench.out[0].sent.number, Withdrawn::Sent(None));
-    bench.schedule.abandon();
+    bench.schedule.end_all();
     let results = receipts.map(|receipt| bench.result(receipt));
     assert_eq!(results, [version(1), unknown(UnknownCause::Abandoned)]);
 }

@@ -25,7 +25,7 @@ use crate::limits;
 use crate::log::effects::{ExpectedEffect, effect_length, read_effect};
 use crate::shard::answer::{Answer, Fill};
 use crate::shard::apply::AppliedValues;
-use crate::types::{Nanos, Position};
+use crate::types::{Nanos, Position, ValueHash};
 
 /// Where a shard's rows are, and whose they are.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +204,8 @@ impl Values {
 
     fn at_hand(&mut self, owner: Owner, fill: &Fill) -> Option<Bytes> {
         let position = fill.row.position;
-        if fill.row.size == 0 {
+        // A row has no checksum of its own: one that lost its size does not have this hash, and is read and mended as others are.
+        if fill.row.size == 0 && fill.row.hash == ValueHash::OF_NOTHING {
             return Some(Bytes::new());
         }
         let mut found = self.cache.get(&position).cloned();
@@ -372,7 +373,6 @@ mod tests {
     use crate::index::row::RowFlags;
     use crate::log::effects::EntryDataBuilder;
     use crate::shard::answer::Place;
-    use crate::types::ValueHash;
 
     const CLUSTER: ClusterId = ClusterId(1);
     const OWNER: Owner = Owner {
@@ -410,5 +410,27 @@ mod tests {
         assert_eq!(asked("a", 5), Some(Bytes::from_static(b"value")));
         let counted = &values.answered;
         assert_eq!((counted.cache_hits, counted.cache_misses), (1, 2));
+    }
+
+    /// An index row has no checksum of its own: one bit less of its size must not make an empty value of another.
+    #[test]
+    fn a_row_without_size_is_believed_with_the_hash_of_nothing_alone() {
+        let mut values = Values::new(CLUSTER);
+        let mut asked = |hash| {
+            let fill = Fill {
+                place: Place::Value,
+                key: Bytes::from_static(b"a"),
+                row: Row {
+                    version: Version(5),
+                    position: Position { segment: 3, offset: 4_096 },
+                    size: 0,
+                    flags: RowFlags::NONE,
+                    hash,
+                },
+            };
+            values.at_hand(OWNER, &fill)
+        };
+        assert_eq!(asked(ValueHash::of(b"")), Some(Bytes::new()));
+        assert_eq!(asked(ValueHash::of(b"value")), None);
     }
 }

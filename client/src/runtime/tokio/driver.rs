@@ -28,19 +28,22 @@ pub(super) fn start(link: Arc<Link>) -> AbortHandle {
     runtime.spawn(drive(link)).abort_handle()
 }
 
-async fn drive(link: Arc<Link>) {
-    // However this task ends, nobody waits for it afterwards.
-    let _parting = Parting(&link);
-    tokio::select! {
-        biased;
-        () = serve(&link) => {}
-        () = retire(&link) => {}
+/// A driver's task. However it ends, also before it ran at all, nobody waits for it afterwards.
+fn drive(link: Arc<Link>) -> impl Future<Output = ()> + Send {
+    let parting = Parting(link);
+    async move {
+        let Parting(link) = &parting;
+        tokio::select! {
+            biased;
+            () = serve(link) => {}
+            () = retire(link) => {}
+        }
     }
 }
 
-struct Parting<'a>(&'a Link);
+struct Parting(Arc<Link>);
 
-impl Drop for Parting<'_> {
+impl Drop for Parting {
     fn drop(&mut self) {
         self.0.retire();
         self.0.disconnected(LinkFault::Stopped);

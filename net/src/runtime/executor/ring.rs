@@ -82,7 +82,7 @@ impl Ring {
         if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "io_uring is older than that of Linux 5.11",
+                "io_uring is older than that of Linux 5.11; start a newer kernel",
             ));
         }
         Ok(Self {

@@ -13,19 +13,19 @@ use super::super::Client;
 use super::super::clock::Clock;
 use super::yard::{Outlook, Yard};
 
-/// Runs until its writer is dropped.
-pub(super) async fn run(client: Client, yard: Arc<Yard>) {
-    // However this task ends, nobody waits for it afterwards.
-    let parting = Parting {
-        client: &client,
-        yard: &yard,
-    };
+/// The pump's task, which runs until its writer is dropped. However it ends, also before it ran at all, nobody waits for it afterwards.
+pub(super) fn run(client: Client, yard: Arc<Yard>) -> impl Future<Output = ()> + Send {
+    let parting = Parting { client, yard };
+    async move { pump(&parting).await }
+}
+
+async fn pump(Parting { client, yard }: &Parting) {
     let (mut loads, mut wakers) = (Loads::default(), Vec::new());
     let mut asking: Option<Asking> = None;
     loop {
-        let Outlook { more, due, wants_map } = parting.yard.turn(&client, &mut loads, &mut wakers);
+        let Outlook { more, due, wants_map } = yard.turn(client, &mut loads, &mut wakers);
         if wants_map {
-            asking.get_or_insert_with(|| ask_map(&client));
+            asking.get_or_insert_with(|| ask_map(client));
         }
         if more {
             tokio::task::yield_now().await;
@@ -42,15 +42,14 @@ pub(super) async fn run(client: Client, yard: Arc<Yard>) {
     }
 }
 
-struct Parting<'a> {
-    client: &'a Client,
-    yard: &'a Yard,
+struct Parting {
+    client: Client,
+    yard: Arc<Yard>,
 }
 
-impl Drop for Parting<'_> {
+impl Drop for Parting {
     fn drop(&mut self) {
-        // The next flush would have told it, and there is none.
-        let _left = self.yard.abandon(self.client);
+        self.yard.end_all(&self.client);
     }
 }
 

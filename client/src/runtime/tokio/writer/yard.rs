@@ -86,9 +86,10 @@ impl Yard {
         if state.schedule.is_closed() {
             return Poll::Ready(Err(Error::Closed));
         }
-        // One who never waits for room would leave no turn to the pump and the drivers, where all share a thread.
+        // One who never waits for room would leave no turn to the pump and the drivers, where all share a thread. Nobody overtakes it.
         if state.handed_over >= HAND_OVERS_PER_TURN {
             state.handed_over = 0;
+            state.schedule.wait_in_line(place, change.bytes(), cx.waker());
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -175,8 +176,14 @@ impl Yard {
         outlook
     }
 
-    /// The writer is gone, or its pump: everything ends now.
+    /// The writer is gone: everything ends now, and this is what no flush has told of.
     pub(super) fn abandon(&self, client: &Client) -> WriteSummary {
+        self.end_all(client);
+        self.state().schedule.take_untold()
+    }
+
+    /// The writer is gone, or its pump: everything ends now.
+    pub(super) fn end_all(&self, client: &Client) {
         let mut state = self.state();
         for link in std::mem::take(&mut state.links) {
             link.withdraw(&self.mailbox, |number, how| state.schedule.withdrawn(number, how));
@@ -184,9 +191,8 @@ impl Yard {
         while let Some(parcel) = self.mailbox.take() {
             state.take_in(client, parcel);
         }
-        let summary = state.schedule.abandon();
+        state.schedule.end_all();
         release(state, &mut Vec::new());
-        summary
     }
 
     /// Gives up the lock, and rings for the pump if it waits.
@@ -237,7 +243,7 @@ fn release(mut state: MutexGuard<'_, State>, wakers: &mut Vec<Waker>) {
     wakers.drain(..).for_each(Waker::wake);
 }
 
-/// Writes the pump sends under one lock: callers wait for less than a millisecond, and the first of many are
+/// Writes the pump sends under one lock, at most a bundle for each link: callers wait for less than a millisecond, and the first of many are
 /// on their way while it looks at the others.
 const WRITES_PER_TURN: usize = 1_024;
 /// Writes that may be handed over without a wait before others get their turn.
